@@ -1,0 +1,81 @@
+"""What was asked of a model, a chain or an engine, and what came back: frozen values that scorers see."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, get_args
+
+__all__ = ["STAGES", "Call", "Message", "Stage", "Usage"]
+
+Stage = Literal["input", "output", "retrieval", "tool_call", "tool_result", "embedding"]
+STAGES: tuple[Stage, ...] = get_args(Stage)
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One message of a conversation: `role` is system, user, assistant or tool; `text` its text parts, joined."""
+
+    role: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Tokens as the provider counted them; None where it did not say."""
+
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One call: what was asked and, once `answered`, what came back.
+
+    `operation` is a value of `gen_ai.operation.name` (chat, invoke_workflow, retrieval, ...). `inputs` are the
+    caller's values by name. `started` and `ended` are nanoseconds since the epoch; `trace_id` and `span_id` are
+    the OpenTelemetry integers, 0 where nothing is traced.
+    """
+
+    operation: str
+    name: str = ""
+    provider: str = ""
+    model: str = ""
+    server_address: str = ""
+    server_port: int | None = None
+    messages: tuple[Message, ...] = ()
+    inputs: Mapping[str, Any] = field(default_factory=dict)
+    context: tuple[str, ...] = ()
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    streamed: bool = False
+    answered: bool = False
+    output: Any = None
+    usage: Usage | None = None
+    response_id: str = ""
+    response_model: str = ""
+    finish_reasons: tuple[str, ...] = ()
+    started: int = 0
+    ended: int = 0
+    trace_id: int = 0
+    span_id: int = 0
+    attributes: Mapping[str, Any] = field(default_factory=dict)
+
+    def available(self) -> dict[str, Any]:
+        """Everything a scorer may ask for, by name.
+
+        A model call gives its last user text as `prompt`, `question` and `input`, and its `system` text. The
+        caller's own `inputs` win over these. `output` is there once the call is answered.
+        """
+        names: dict[str, Any] = {}
+        if self.messages:
+            asked = next((m.text for m in reversed(self.messages) if m.role == "user"), None)
+            if asked is not None:
+                names["prompt"] = names["question"] = names["input"] = asked
+            system = [m.text for m in self.messages if m.role == "system"]
+            if system:
+                names["system"] = "\n".join(system)
+        names.update(self.inputs)
+        names.update(inputs=self.inputs, messages=self.messages, context=self.context, call=self)
+        if self.answered:
+            names["output"] = self.output
+        return names

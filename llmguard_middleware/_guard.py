@@ -1,0 +1,172 @@
+"""Guard: a set of guardrails and monitors; the one object that adapters hold."""
+
+from __future__ import annotations
+
+import hashlib
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from types import MappingProxyType
+from typing import Any, Literal
+
+from opentelemetry._logs import LoggerProvider
+from opentelemetry.context import Context
+from opentelemetry.trace import TracerProvider
+
+from ._call import STAGES, Call, Stage
+from ._drive import adrive, drive
+from ._judge import Plan, judge
+from ._monitors import Monitors
+from ._rules import Guardrail, Monitor
+from ._scorer import check_name
+from ._verdict import Verdict
+from ._workers import Workers
+from .errors import ConfigurationError, UnenforceableError, nearest
+from .telemetry._emitter import Emitter
+
+__all__ = ["Guard"]
+
+Unenforceable = Literal["raise", "warn"]
+
+_NO_CALL: Mapping[str, Any] = MappingProxyType({})
+
+
+class Guard:
+    """Guardrails and monitors that are put around calls together.
+
+    Args:
+        rules: `Guardrail` and `Monitor` objects; names must be unique.
+        name: how verdicts and telemetry call this guard.
+        tracer_provider: the OpenTelemetry provider of spans; the global one if None.
+        logger_provider: the OpenTelemetry provider of evaluation records; the global one if None.
+        unenforceable: what an adapter does when a guardrail cannot be enforced where it was attached: `raise` an
+            `UnenforceableError`, or `warn` and go on without it.
+
+    Raises:
+        ConfigurationError: for something that is no rule, a name used twice or an unusable name.
+    """
+
+    def __init__(
+        self,
+        *rules: Guardrail | Monitor,
+        name: str = "default",
+        tracer_provider: TracerProvider | None = None,
+        logger_provider: LoggerProvider | None = None,
+        unenforceable: Unenforceable = "raise",
+    ) -> None:
+        self.name = check_name(name, "guard")
+        self.unenforceable = unenforceable
+        _check(rules, unenforceable)
+        self.guardrails = tuple(rule for rule in rules if isinstance(rule, Guardrail))
+        self.monitors = tuple(rule for rule in rules if isinstance(rule, Monitor))
+        self.digest = _digest(rules)
+        self._by_stage: dict[Stage, tuple[Guardrail, ...]] = {
+            stage: tuple(rule for rule in self.guardrails if rule.stage == stage) for stage in STAGES
+        }
+        self._editing = {stage: tuple(rule for rule in rules if rule.edits) for stage, rules in self._by_stage.items()}
+        self.workers = Workers(8, "llmguard-guardrail")
+        self.emitter = Emitter(self.name, self.digest, tracer_provider, logger_provider)
+        self._monitoring = Monitors(self.monitors, self.emitter, self._without_personal_data)
+
+    def __repr__(self) -> str:
+        return f"Guard({', '.join([*(r.name for r in self.guardrails), *(m.name for m in self.monitors)])}, name={self.name!r})"
+
+    def rules(self, stage: Stage, *, role: str = "user") -> tuple[Guardrail, ...]:
+        """The guardrails for a text of this role: redaction covers every message, blocking what users and tools say."""
+        return self._by_stage[stage] if stage != "input" or role in ("user", "tool") else self._editing[stage]
+
+    def refuse(self, rules: Iterable[Guardrail], where: str, instead: str) -> None:
+        """Refuse the acting ones of these rules, which `where` cannot enforce: an adapter never skips a rule silently.
+
+        Raises:
+            UnenforceableError: for the first of them, naming what to do `instead`; only warns if the guard says so.
+        """
+        for rule in rules:
+            if not rule.acts:
+                continue
+            msg = (
+                f'{where} cannot enforce guardrail "{rule.name}" ({rule.action} at the {rule.stage} stage): {instead}, '
+                'or build the guard with unenforceable="warn" to go on without it'
+            )
+            if self.unenforceable == "raise":
+                raise UnenforceableError(msg)
+            warnings.warn(msg, stacklevel=3)
+
+    def plan(self, text: str, stage: Stage, *, rules: Sequence[Guardrail] | None = None, available: Mapping[str, Any] = _NO_CALL) -> Plan[Verdict]:
+        """The decision about one text, to be run by `drive` or `adrive`."""
+        return judge(self._by_stage[stage] if rules is None else rules, text, stage, available, self.name, self.digest)
+
+    def check(self, text: str, *, stage: Stage, inputs: Mapping[str, Any] = _NO_CALL) -> Verdict:
+        """Judge one text directly, with no framework; `inputs` are what its scorers may ask for besides `text`."""
+        return drive(self.plan(text, _stage(stage), available=inputs), self.workers)
+
+    async def acheck(self, text: str, *, stage: Stage, inputs: Mapping[str, Any] = _NO_CALL) -> Verdict:
+        """`check`, for async callers."""
+        return await adrive(self.plan(text, _stage(stage), available=inputs), self.workers)
+
+    def observe(self, call: Call, context: Context | None = None) -> None:
+        """Give an answered call to the monitors; `context` holds the span that was scored. Never waits."""
+        self._monitoring.observe(call, context)
+
+    @property
+    def dropped(self) -> int:
+        """How many scores were dropped because too many were waiting."""
+        return self._monitoring.dropped
+
+    def flush(self, timeout: float = 5.0) -> int:
+        """Wait until the monitors are done, at most `timeout` seconds; return how many scores are still pending."""
+        return self._monitoring.flush(timeout)
+
+    def shutdown(self, timeout: float = 5.0) -> int:
+        """Take no more calls for the monitors, then flush. Guardrails go on working."""
+        return self._monitoring.shutdown(timeout)
+
+    def _without_personal_data(self, call: Call) -> Call:
+        """The call as a monitor may see it: what the redacting guardrails of either end remove is removed here too."""
+
+        def clean(value: Any, stage: Stage) -> Any:
+            rules = self._editing[stage]
+            if not rules or not isinstance(value, str):
+                return value
+            verdict = drive(self.plan(value, stage, rules=rules), self.workers)
+            return "" if verdict.stops else verdict.guarded
+
+        return replace(
+            call,
+            inputs={name: clean(value, "input") for name, value in call.inputs.items()},
+            messages=tuple(replace(m, text=clean(m.text, "input")) for m in call.messages),
+            context=tuple(clean(text, "input") for text in call.context),
+            output=clean(call.output, "output"),
+        )
+
+
+def _check(rules: Sequence[Any], unenforceable: str) -> None:
+    seen: set[str] = set()
+    for rule in rules:
+        if not isinstance(rule, (Guardrail, Monitor)):
+            msg = f'{type(rule).__name__} is not a rule: wrap a scorer as Guardrail(scorer, stage="input") or Monitor(scorer)'
+            raise ConfigurationError(msg)
+        if rule.name in seen:
+            msg = f'two rules are called "{rule.name}"; give one of them another name, for example name="{rule.name}-2"'
+            raise ConfigurationError(msg)
+        seen.add(rule.name)
+    if unenforceable not in ("raise", "warn"):
+        msg = f'unknown unenforceable="{unenforceable}": {nearest(str(unenforceable), ("raise", "warn"))}'
+        raise ConfigurationError(msg)
+
+
+def _stage(stage: Stage) -> Stage:
+    if stage not in STAGES:
+        msg = f'unknown stage "{stage}": {nearest(str(stage), STAGES)}'
+        raise ConfigurationError(msg)
+    return stage
+
+
+def _digest(rules: Sequence[Guardrail | Monitor]) -> str:
+    """Twelve hex digits that change with the policy: the rules in order, with their options."""
+    policy = [
+        (type(rule).__name__, rule.name, rule.bound.name, rule.timeout)
+        + ((rule.stage, rule.action, rule.on_error) if isinstance(rule, Guardrail) else (rule.sample,))
+        for rule in rules
+    ]
+    return hashlib.sha256(repr(policy).encode()).hexdigest()[:12]

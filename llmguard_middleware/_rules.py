@@ -1,0 +1,126 @@
+"""Guardrail and Monitor: a scorer and what to do with its score."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal, get_args
+
+from ._call import STAGES, Stage
+from ._edits import placeholder
+from ._scorer import BoundScorer, bind, check_name
+from .errors import ConfigurationError, nearest
+
+__all__ = ["ACTIONS", "Action", "Guardrail", "Monitor", "OnError"]
+
+Action = Literal["block", "redact", "log"]
+ACTIONS: tuple[Action, ...] = get_args(Action)
+OnError = Literal["block", "allow"]
+
+DEFAULT_TIMEOUT = 10.0
+DEFAULT_MONITOR_TIMEOUT = 60.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Rule:
+    """What both kinds of rule share: a scorer, a name and a time limit in seconds."""
+
+    scorer: Any = field(kw_only=False)
+    name: str = ""
+    timeout: float = DEFAULT_TIMEOUT
+    bound: BoundScorer = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        bound = bind(self.scorer)
+        object.__setattr__(self, "bound", bound)
+        object.__setattr__(self, "name", check_name(self.name or bound.name, "rule"))
+        if not isinstance(self.timeout, (int, float)) or not self.timeout > 0:
+            msg = f'timeout of rule "{self.name}" is {self.timeout!r}; give seconds greater than 0'
+            raise ConfigurationError(msg)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Guardrail(_Rule):
+    """A scorer that runs inline and may stop or change what passes.
+
+    Args:
+        scorer: a function, an object with `score(...)`, or what `@scorer` made.
+        stage: which text it judges: input, output, retrieval, tool_call, tool_result or embedding.
+        action: what happens when the score is flagged. `block` raises `GuardrailViolation`, `redact` puts
+            `<KIND>` in the place of each span (of the whole text, if the score has none), `log` records only.
+        on_error: what happens when the scorer fails or is out of time: `block` (the default for rules that act)
+            or `allow` (the default for `log`).
+        name: how verdicts and telemetry call it; the scorer's name if not given.
+        timeout: seconds; a `cheap` scorer runs inline and has none.
+
+    Raises:
+        ConfigurationError: for an unknown stage or action, an unusable name, or a scorer that cannot serve the stage.
+    """
+
+    stage: Stage
+    action: Action = "block"
+    on_error: OnError | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _known(self.stage, STAGES, "stage", self.name)
+        _known(self.action, ACTIONS, "action", self.name)
+        on_error = self.on_error or ("block" if self.acts else "allow")
+        _known(on_error, get_args(OnError), "on_error", self.name)
+        object.__setattr__(self, "on_error", on_error)
+        if self.stage != "output" and self.bound.requires("output"):
+            msg = (
+                f'scorer "{self.bound.name}" asks for "output", which the {self.stage} stage does not have; ask for "text" '
+                '(the text under judgement at any stage) or map it: column_map={"output": "text"}'
+            )
+            raise ConfigurationError(msg)
+        if self.edits:
+            placeholder("")  # loads presidio-anonymizer now, so that the first redaction is as fast as the rest
+
+    @property
+    def acts(self) -> bool:
+        """Whether this guardrail may stop or change a call."""
+        return self.action != "log"
+
+    @property
+    def edits(self) -> bool:
+        """Whether this guardrail changes text rather than stopping the call."""
+        return self.action == "redact"
+
+    @property
+    def window(self) -> int | None:
+        """How many characters of a stream must be held back for this rule; None if it needs the whole answer."""
+        return self.bound.reach if self.edits and self.bound.cheap else None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Monitor(_Rule):
+    """A scorer that runs in the background on a sample of answered calls and never touches them.
+
+    Args:
+        scorer: as for `Guardrail`.
+        sample: the share of calls to score, 0 to 1; decided by the trace id, so that every process decides alike.
+        name: how telemetry calls it; the scorer's name if not given.
+        timeout: seconds, for async scorers.
+    """
+
+    sample: float = 1.0
+    timeout: float = DEFAULT_MONITOR_TIMEOUT
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not isinstance(self.sample, (int, float)) or not 0 <= self.sample <= 1:
+            msg = f'sample of monitor "{self.name}" is {self.sample!r}; give a share between 0 and 1'
+            raise ConfigurationError(msg)
+
+    def takes(self, trace_id: int) -> bool:
+        """Whether the call in this trace is in the sample (the rule of OTel's TraceIdRatioBased)."""
+        return self.sample >= 1 or (trace_id & _LOW_64_BITS) < self.sample * (_LOW_64_BITS + 1)
+
+
+_LOW_64_BITS = (1 << 64) - 1
+
+
+def _known(value: str, known: tuple[str, ...], what: str, rule: str) -> None:
+    if value not in known:
+        msg = f'unknown {what} "{value}" in rule "{rule}": {nearest(str(value), known)}'
+        raise ConfigurationError(msg)

@@ -1,0 +1,190 @@
+"""Scorers: what counts as one, and how its parameters are bound by name to what a call offers."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Awaitable, Callable, Mapping
+from functools import update_wrapper
+from typing import Any, ClassVar, TypeVar, overload
+
+from ._score import Score, as_score
+from .errors import ConfigurationError, ScorerInputError
+
+__all__ = ["BoundScorer", "FunctionScorer", "Scorer", "bind", "check_name", "scorer"]
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*\Z")
+
+
+def check_name(name: str, what: str) -> str:
+    """`name` itself if it may name a rule, a scorer or a guard.
+
+    Raises:
+        ConfigurationError: if it does not start with a letter or digit or holds anything but those, `-` and `_`.
+    """
+    if not isinstance(name, str) or not _NAME.match(name):
+        msg = (
+            f'{what} name "{name}" is not usable: start with a letter or digit and use letters, digits, "-" and "_" only, '
+            f'for example name="{_suggest(str(name))}"'
+        )
+        raise ConfigurationError(msg)
+    return name
+
+
+def _suggest(name: str) -> str:
+    return re.sub(r"[^A-Za-z0-9]+", "-", name).strip("-") or "my-rule"
+
+
+class Scorer:
+    """Optional base of scorer classes: subclass it and write `score(self, ...)`, sync or async.
+
+    Its parameters are filled by name from the call (`text`, `output`, `inputs`, `messages`, `context`, `call`, and
+    each of the call's inputs); `column_map={"parameter": "name in the call"}` renames. What it returns is
+    normalised by `as_score`.
+
+    Class attributes:
+        cheap: linear in the text, no I/O, so safe to run inline on the caller's thread without a time-out.
+        reach: for a local scorer, the number of characters beyond a character that can decide whether it belongs
+            to a match, in either direction; None for a scorer that must see the whole text.
+
+    A local scorer may also have a method `open_tail(text) -> int`: how many characters at the end of a text may belong
+    to a match that is not complete yet. Streams then hold back only these, not `reach` characters.
+    """
+
+    name: str = ""
+    cheap: ClassVar[bool] = False
+    reach: int | None = None
+    column_map: Mapping[str, str]
+
+    def __init__(self, *, column_map: Mapping[str, str] | None = None, name: str | None = None) -> None:
+        self.column_map = dict(column_map or {})
+        if name is not None:
+            self.name = name
+
+    score: Callable[..., Any]
+
+
+class FunctionScorer(Scorer):
+    """A function made a scorer by `@scorer`: call it as before, or `.score(...)` for a normalised Score."""
+
+    def __init__(self, function: Callable[..., Any], *, name: str | None = None, cheap: bool = False, reach: int | None = None) -> None:
+        super().__init__(name=name or getattr(function, "__name__", ""))
+        self.function = function
+        self.cheap = cheap  # type: ignore[misc]  # a class attribute in the base, an option here
+        self.reach = reach
+        update_wrapper(self, function)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self.function(*args, **kwargs)
+
+    def score(self, *args: Any, **kwargs: Any) -> Score | Awaitable[Score]:
+        """The normalised Score of these arguments; awaitable if the function is async."""
+        raw = self.function(*args, **kwargs)
+        return _normalise_later(raw, self.name) if inspect.isawaitable(raw) else as_score(raw, self.name)
+
+
+async def _normalise_later(raw: Awaitable[Any], name: str) -> Score:
+    return as_score(await raw, name)
+
+
+C = TypeVar("C", bound=type)
+
+
+@overload
+def scorer(target: C, /) -> C: ...
+@overload
+def scorer(target: Callable[..., Any], /) -> FunctionScorer: ...
+@overload
+def scorer(*, name: str | None = None, cheap: bool = False, reach: int | None = None) -> Callable[[Callable[..., Any]], Any]: ...
+def scorer(
+    target: Any = None, /, *, name: str | None = None, cheap: bool = False, reach: int | None = None
+) -> Any:
+    """Make a function, or a class with `score(...)`, a scorer.
+
+    Use bare (`@scorer`) or with options (`@scorer(name="tone", cheap=True)`); see `Scorer` for `cheap` and `reach`.
+    A function keeps working as a function; a class is returned as it is, marked.
+    """
+
+    def make(thing: Any) -> Any:
+        if not isinstance(thing, type):
+            return FunctionScorer(thing, name=name, cheap=cheap, reach=reach)
+        if not callable(getattr(thing, "score", None)):
+            msg = f"@scorer class {thing.__name__} has no score(...) method; add one"
+            raise ConfigurationError(msg)
+        thing.name = name or getattr(thing, "name", "") or thing.__name__  # type: ignore[attr-defined]
+        thing.cheap = cheap or getattr(thing, "cheap", False)  # type: ignore[attr-defined]
+        thing.reach = reach if reach is not None else getattr(thing, "reach", None)  # type: ignore[attr-defined]
+        return thing
+
+    return make if target is None else make(target)
+
+
+class BoundScorer:
+    """A scorer with its parameters resolved once, so that a call costs a few dictionary look-ups."""
+
+    __slots__ = ("cheap", "everything", "is_async", "name", "open_tail", "parameters", "reach", "scorer", "target")
+
+    def __init__(self, scorer: Any, target: Callable[..., Any], name: str) -> None:
+        self.scorer = scorer
+        self.target = target
+        self.name = name
+        self.cheap = bool(getattr(scorer, "cheap", False))
+        self.reach: int | None = getattr(scorer, "reach", None)
+        self.open_tail: Callable[[str], int] = getattr(scorer, "open_tail", None) or (lambda _: self.reach or 0)
+        self.is_async = inspect.iscoroutinefunction(target)
+        signature = inspect.signature(target)
+        column_map: Mapping[str, str] = getattr(scorer, "column_map", None) or {}
+        named = {p.name: p for p in signature.parameters.values() if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)}
+        unknown = [parameter for parameter in column_map if parameter not in named]
+        if unknown:
+            msg = f'column_map of scorer "{name}" names "{unknown[0]}", which is not one of its parameters: {", ".join(named)}'
+            raise ConfigurationError(msg)
+        if any(p.kind is p.POSITIONAL_ONLY for p in named.values()):
+            msg = f'scorer "{name}" has positional-only parameters; remove the "/" so that they can be bound by name'
+            raise ConfigurationError(msg)
+        self.parameters = tuple((p.name, column_map.get(p.name, p.name), p.default is p.empty) for p in named.values())
+        self.everything = any(p.kind is p.VAR_KEYWORD for p in signature.parameters.values())
+
+    def requires(self, source: str) -> bool:
+        """Whether this scorer cannot run without the call's `source`."""
+        return any(needed and wanted == source for _, wanted, needed in self.parameters)
+
+    def __call__(self, available: Mapping[str, Any]) -> Any:
+        """What the scorer returns (an awaitable if it is async) for what the call offers.
+
+        Raises:
+            ScorerInputError: if it asks for something that is not available.
+        """
+        arguments = dict(available) if self.everything else {}
+        for parameter, source, required in self.parameters:
+            if source in available:
+                arguments[parameter] = available[source]
+            elif required:
+                raise ScorerInputError(self._missing(parameter, source, available))
+        return self.target(**arguments)
+
+    def _missing(self, parameter: str, source: str, available: Mapping[str, Any]) -> str:
+        return (
+            f'scorer "{self.name}" asks for "{source}", which this call does not have; it has: '
+            f'{", ".join(sorted(available))}. Rename with column_map={{"{parameter}": "<one of these>"}} or give the parameter a default'
+        )
+
+
+def bind(candidate: Any) -> BoundScorer:
+    """Resolve a scorer: a function, an object with `score(...)`, or what `@scorer` made.
+
+    Raises:
+        ConfigurationError: if it is none of these, or its name is not usable.
+    """
+    if isinstance(candidate, type):
+        msg = f"{candidate.__name__} is a class; pass an instance: {candidate.__name__}()"
+        raise ConfigurationError(msg)
+    if isinstance(candidate, FunctionScorer):
+        target: Any = candidate.function
+    else:
+        target = getattr(candidate, "score", None) or (candidate if callable(candidate) else None)
+    if not callable(target):
+        msg = f"{type(candidate).__name__} is not a scorer: pass a function or an object with a score(...) method"
+        raise ConfigurationError(msg)
+    name = getattr(candidate, "name", "") or getattr(candidate, "__name__", "") or type(candidate).__name__
+    return BoundScorer(candidate, target, check_name(name, "scorer"))

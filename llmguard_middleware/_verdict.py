@@ -1,0 +1,67 @@
+"""Verdict: the outcome of judging one text, with every score behind it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from ._call import Stage
+from ._edits import Edit, apply
+from ._score import Score
+
+__all__ = ["Finding", "Outcome", "Verdict", "worst"]
+
+Outcome = Literal["passed", "flagged", "blocked", "redacted", "error", "skipped"]
+
+# From what matters most to what matters least.
+_SEVERITY: tuple[Outcome, ...] = ("blocked", "error", "redacted", "flagged", "skipped", "passed")
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What one guardrail found: `stops` says whether the call must not go on, `seconds` how long it took."""
+
+    rule: str
+    action: str
+    outcome: Outcome
+    score: Score | None = None
+    error: BaseException | None = None
+    stops: bool = False
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """The outcome for one text at one stage. `text` is the text as it was, `guarded` the text as it may pass on."""
+
+    outcome: Outcome
+    stage: Stage
+    text: str = field(repr=False)
+    findings: tuple[Finding, ...] = ()
+    edits: tuple[Edit, ...] = field(default=(), repr=False)
+    guard: str = ""
+    digest: str = ""
+
+    @property
+    def stops(self) -> bool:
+        """Whether the call must not go on."""
+        return any(finding.stops for finding in self.findings)
+
+    @property
+    def guarded(self) -> str:
+        """The text with its redactions made."""
+        return apply(self.text, self.edits)
+
+    @property
+    def cause(self) -> Finding:
+        """The finding that decided the outcome (of equals, the earliest rule's).
+
+        Raises:
+            ValueError: if no guardrail judged the text.
+        """
+        return min(self.findings, key=lambda f: (not f.stops, _SEVERITY.index(f.outcome)))
+
+
+def worst(outcomes: list[Outcome]) -> Outcome:
+    """The outcome that matters most; `passed` if there is none that was judged."""
+    return min((o for o in outcomes if o != "skipped"), key=_SEVERITY.index, default="passed")

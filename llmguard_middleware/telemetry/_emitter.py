@@ -1,0 +1,259 @@
+"""The emitter: spans and evaluation results on the OpenTelemetry API, and nothing of the SDK.
+
+Content never leaves by this door: attributes hold names, numbers and verdicts; an exception is told by its type,
+because its text may quote the prompt.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from functools import wraps
+from time import time_ns
+from typing import Any, ParamSpec
+
+from opentelemetry import trace
+from opentelemetry._logs import LoggerProvider, SeverityNumber, get_logger
+from opentelemetry.context import Context
+from opentelemetry.trace import Link, Span, SpanKind, Status, StatusCode, TracerProvider
+
+from .._call import Call
+from .._score import Score
+from .._verdict import Finding, Verdict, worst
+from ..errors import GuardrailViolation
+from . import _names as names
+
+__all__ = ["CallSpan", "Emitter"]
+
+P = ParamSpec("P")
+
+_log = logging.getLogger("llmguard.telemetry")
+_SCOPE = "llmguard_middleware"
+_KINDS = {"invoke_workflow": SpanKind.INTERNAL, "invoke_agent": SpanKind.INTERNAL, "execute_tool": SpanKind.INTERNAL}
+_NAME_KEYS = {"invoke_workflow": names.WORKFLOW, "execute_tool": names.TOOL}
+_SETTINGS = {
+    "temperature": names.REQUEST_TEMPERATURE,
+    "top_p": names.REQUEST_TOP_P,
+    "max_tokens": names.REQUEST_MAX_TOKENS,
+    "stop": names.REQUEST_STOP,
+}
+_SLOW = 0.1  # seconds: a guardrail that takes longer gets a span of its own even if it passes
+
+
+def _silent(method: Callable[P, None]) -> Callable[P, None]:
+    """The one boundary where a failure is swallowed: broken telemetry must not break the call."""
+
+    @wraps(method)
+    def guarded(*args: P.args, **kwargs: P.kwargs) -> None:
+        try:
+            method(*args, **kwargs)
+        except Exception:
+            _log.exception("telemetry could not be written")
+
+    return guarded
+
+
+class Emitter:
+    """Makes spans and records for one guard, with the given providers or the global ones."""
+
+    def __init__(
+        self, guard: str, digest: str, tracer_provider: TracerProvider | None, logger_provider: LoggerProvider | None
+    ) -> None:
+        self.guard, self.digest = guard, digest
+        self.tracer = trace.get_tracer(_SCOPE, tracer_provider=tracer_provider)
+        self.logger = get_logger(_SCOPE, logger_provider=logger_provider)
+
+    def start(self, call: Call, parent: Context | None = None) -> CallSpan:
+        """Start the span of one call under `parent` (the current context, if None)."""
+        subject = call.model if call.model else call.name
+        span = self.tracer.start_span(
+            f"{call.operation} {subject}" if subject else call.operation,
+            context=parent,
+            kind=_KINDS.get(call.operation, SpanKind.CLIENT),
+            attributes=_request_attributes(call),
+            start_time=call.started or None,
+            record_exception=False,
+            set_status_on_exception=False,
+        )
+        return CallSpan(self, span, trace.set_span_in_context(span, parent))
+
+    @_silent
+    def monitored(self, call: Call, parent: Context | None, monitor: str, score: Score | None, error: BaseException | None, started: int) -> None:
+        """A background monitor is done: a record in the scored span's context, and a span linked to it."""
+        attributes = _score_attributes(monitor, score, error)
+        attributes[names.MONITOR] = monitor
+        if call.response_id:
+            attributes[names.RESPONSE_ID] = call.response_id
+        self._record(parent, attributes)
+        scored = trace.get_current_span(parent).get_span_context()
+        span = self.tracer.start_span(
+            f"llmguard.monitor {monitor}",
+            context=parent,
+            attributes={**attributes, names.GUARD: self.guard},
+            links=[Link(scored)] if scored.is_valid else None,
+            start_time=started,
+        )
+        if error is not None:
+            span.set_status(Status(StatusCode.ERROR))
+        span.end()
+
+    def _record(self, context: Context | None, attributes: dict[str, Any]) -> None:
+        self.logger.emit(
+            event_name=names.EVALUATION,
+            context=context,
+            severity_number=SeverityNumber.INFO,
+            attributes={**attributes, names.GUARD: self.guard, names.DIGEST: self.digest},
+        )
+
+
+class CallSpan:
+    """The open span of one call; `context` is the OpenTelemetry context below it."""
+
+    __slots__ = ("_emitter", "context", "span")
+
+    def __init__(self, emitter: Emitter, span: Span, context: Context) -> None:
+        self._emitter, self.span, self.context = emitter, span, context
+
+    @_silent
+    def verdicts(self, verdicts: Sequence[Verdict], response_id: str = "", emitter: Emitter | None = None) -> None:
+        """Put what the guardrails found where people look: on the span, in its children, in evaluation records."""
+        emitter = emitter or self._emitter
+        if self.span.is_recording():
+            self.span.set_attributes(_verdict_attributes(verdicts, emitter))
+        passed: list[str] = []
+        for verdict in verdicts:
+            for finding in verdict.findings:
+                if finding.outcome == "passed":
+                    passed.append(finding.rule)
+                elif finding.outcome != "skipped":
+                    self._finding(emitter, verdict, finding, response_id)
+                if finding.outcome not in ("passed", "skipped") or finding.seconds > _SLOW:
+                    self._finding_span(emitter, verdict, finding)
+        if passed:
+            attributes: dict[str, Any] = {
+                names.EVALUATION_NAME: emitter.guard,
+                names.EVALUATION_LABEL: "passed",
+                names.GUARDRAIL_NAMES: sorted(set(passed)),
+            }
+            if response_id:
+                attributes[names.RESPONSE_ID] = response_id
+            emitter._record(self.context, attributes)  # noqa: SLF001 - same module, one noun
+
+    def _finding(self, emitter: Emitter, verdict: Verdict, finding: Finding, response_id: str) -> None:
+        attributes = _score_attributes(finding.rule, finding.score, finding.error)
+        attributes.setdefault(names.EVALUATION_LABEL, finding.outcome)
+        attributes |= {names.GUARDRAIL: finding.rule, names.STAGE: verdict.stage, names.ACTION: finding.action, names.VERDICT: finding.outcome}
+        if response_id:
+            attributes[names.RESPONSE_ID] = response_id
+        emitter._record(self.context, attributes)  # noqa: SLF001 - same module, one noun
+
+    def _finding_span(self, emitter: Emitter, verdict: Verdict, finding: Finding) -> None:
+        if not self.span.is_recording():
+            return
+        ended = time_ns()
+        span = emitter.tracer.start_span(
+            f"llmguard.guardrail {finding.rule}",
+            context=self.context,
+            attributes={
+                names.GUARD: emitter.guard,
+                names.GUARDRAIL: finding.rule,
+                names.STAGE: verdict.stage,
+                names.ACTION: finding.action,
+                names.VERDICT: finding.outcome,
+                **({names.ERROR_TYPE: _error_type(finding.error)} if finding.error is not None else {}),
+            },
+            start_time=ended - int(finding.seconds * 1e9),
+        )
+        span.end(ended)
+
+    @_silent
+    def answered(self, call: Call) -> None:
+        """End the span of a call that was answered."""
+        if self.span.is_recording():
+            self.span.set_attributes(_response_attributes(call))
+        self.span.end(call.ended or None)
+
+    @_silent
+    def failed(self, error: BaseException) -> None:
+        """End the span of a call that failed; a violation's sentence holds no content and is kept."""
+        if self.span.is_recording():
+            self.span.set_attribute(names.ERROR_TYPE, _error_type(error))
+            self.span.set_status(Status(StatusCode.ERROR, str(error) if isinstance(error, GuardrailViolation) else None))
+        self.span.end()
+
+    @_silent
+    def abandoned(self) -> None:
+        """End the span of a stream whose reader went away."""
+        self.span.set_attribute(names.ABANDONED, True)  # noqa: FBT003 - OTel's signature
+        self.span.end()
+
+
+def _request_attributes(call: Call) -> dict[str, Any]:
+    attributes: dict[str, Any] = {names.OPERATION: call.operation}
+    if call.provider:
+        attributes[names.PROVIDER] = call.provider
+    if call.model:
+        attributes[names.REQUEST_MODEL] = call.model
+    if call.name and call.operation in _NAME_KEYS:
+        attributes[_NAME_KEYS[call.operation]] = call.name
+    if call.server_address:
+        attributes[names.SERVER_ADDRESS] = call.server_address
+        if call.server_port:
+            attributes[names.SERVER_PORT] = call.server_port
+    if call.streamed:
+        attributes[names.REQUEST_STREAM] = True
+    for setting, value in call.settings.items():
+        if value is not None and setting in _SETTINGS:
+            attributes[_SETTINGS[setting]] = value
+    attributes.update(call.attributes)
+    return attributes
+
+
+def _response_attributes(call: Call) -> dict[str, Any]:
+    attributes: dict[str, Any] = {}
+    if call.response_id:
+        attributes[names.RESPONSE_ID] = call.response_id
+    if call.response_model:
+        attributes[names.RESPONSE_MODEL] = call.response_model
+    if call.finish_reasons:
+        attributes[names.RESPONSE_FINISH] = call.finish_reasons
+    if call.usage is not None:
+        if call.usage.input_tokens is not None:
+            attributes[names.INPUT_TOKENS] = call.usage.input_tokens
+        if call.usage.output_tokens is not None:
+            attributes[names.OUTPUT_TOKENS] = call.usage.output_tokens
+    return attributes
+
+
+def _verdict_attributes(verdicts: Sequence[Verdict], emitter: Emitter) -> dict[str, Any]:
+    attributes: dict[str, Any] = {names.GUARD: emitter.guard, names.DIGEST: emitter.digest}
+    if not verdicts:
+        return attributes
+    attributes[names.VERDICT] = worst([verdict.outcome for verdict in verdicts])
+    flagged = sorted({f.rule for v in verdicts for f in v.findings if f.outcome not in ("passed", "skipped")})
+    if flagged:
+        attributes[names.FLAGGED_BY] = flagged
+    redactions = sum(len(verdict.edits) for verdict in verdicts)
+    if redactions:
+        attributes[names.REDACTIONS] = redactions
+    return attributes
+
+
+def _score_attributes(name: str, score: Score | None, error: BaseException | None) -> dict[str, Any]:
+    attributes: dict[str, Any] = {names.EVALUATION_NAME: name}
+    if score is not None and score.value is not None:
+        attributes[names.EVALUATION_VALUE] = score.value
+    if score is not None and score.label:
+        attributes[names.EVALUATION_LABEL] = score.label
+    elif error is not None or (score is not None and score.unscored):
+        attributes[names.EVALUATION_LABEL] = "unscored"
+    if error is not None:
+        attributes[names.ERROR_TYPE] = _error_type(error)
+    return attributes
+
+
+def _error_type(error: BaseException | None) -> str:
+    if isinstance(error, GuardrailViolation):
+        return error.code
+    kind = type(error)
+    return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"

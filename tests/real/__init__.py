@@ -1,0 +1,1 @@
+"""End-to-end tests against real parts: a served language model, an OpenTelemetry collector, an OTLP receiver."""
