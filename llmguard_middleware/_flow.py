@@ -69,6 +69,7 @@ class Flow:
         identity = self.span.span.get_span_context()
         self.call = replace(call, started=call.started or time_ns(), trace_id=identity.trace_id, span_id=identity.span_id)
         self._verdicts: list[Verdict] = []
+        self.streaming = False  # for adapters that learn it only from the first piece
         self._ended = False
 
     def __enter__(self) -> Flow:
@@ -131,6 +132,7 @@ class Flow:
 
     def _noted(self, verdict: Verdict) -> str:
         self._verdicts.append(verdict)
+        self.span.judged(verdict, self.guard.emitter)
         if verdict.stops:
             raise GuardrailViolation(verdict)
         return verdict.guarded
@@ -164,7 +166,7 @@ class Flow:
         return first
 
     def _tell(self, response_id: str = "") -> None:
-        self.span.verdicts(self._verdicts, response_id, self.guard.emitter)
+        self.span.verdicts(self._verdicts, self.guard.emitter, response_id)
 
 
 class GuardedStream:
@@ -232,8 +234,7 @@ class GuardedStream:
                 return ()
             finding = Finding(rule.name, rule.action, "error", None, error, stops=True)
             verdict = Verdict("error", "output", text, (finding,), (), self._flow.guard.name, self._flow.guard.digest)
-            self._flow._verdicts.append(verdict)  # noqa: SLF001
-            raise GuardrailViolation(verdict) from None  # its text may quote the answer
+            self._flow._noted(verdict)  # noqa: SLF001 - raises
         if not score.flagged:
             return ()
         return score.spans or (TextSpan(0, len(text), rule.name.upper()),)

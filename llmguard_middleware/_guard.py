@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
@@ -74,6 +75,13 @@ class Guard:
     def rules(self, stage: Stage, *, role: str = "user") -> tuple[Guardrail, ...]:
         """The guardrails for a text of this role: redaction covers every message, blocking what users and tools say."""
         return self._by_stage[stage] if stage != "input" or role in ("user", "tool") else self._editing[stage]
+
+    def without(self, rules: Sequence[Guardrail]) -> Guard:
+        """This guard without some of its guardrails: same name, digest, telemetry and monitors."""
+        rest = copy.copy(self)
+        rest._by_stage = {stage: tuple(r for r in kept if r not in rules) for stage, kept in self._by_stage.items()}  # noqa: SLF001
+        rest._editing = {stage: tuple(r for r in kept if r not in rules) for stage, kept in self._editing.items()}  # noqa: SLF001
+        return rest
 
     def refuse(self, rules: Iterable[Guardrail], where: str, instead: str) -> None:
         """Refuse the acting ones of these rules, which `where` cannot enforce: an adapter never skips a rule silently.

@@ -75,7 +75,7 @@ class Emitter:
             record_exception=False,
             set_status_on_exception=False,
         )
-        return CallSpan(self, span, trace.set_span_in_context(span, parent))
+        return CallSpan(span, trace.set_span_in_context(span, parent))
 
     @_silent
     def monitored(self, call: Call, parent: Context | None, monitor: str, score: Score | None, error: BaseException | None, started: int) -> None:
@@ -84,7 +84,7 @@ class Emitter:
         attributes[names.MONITOR] = monitor
         if call.response_id:
             attributes[names.RESPONSE_ID] = call.response_id
-        self._record(parent, attributes)
+        self.record(parent, attributes)
         scored = trace.get_current_span(parent).get_span_context()
         span = self.tracer.start_span(
             f"llmguard.monitor {monitor}",
@@ -97,7 +97,8 @@ class Emitter:
             span.set_status(Status(StatusCode.ERROR))
         span.end()
 
-    def _record(self, context: Context | None, attributes: dict[str, Any]) -> None:
+    def record(self, context: Context | None, attributes: dict[str, Any]) -> None:
+        """Write an evaluation result in the context of the span that was scored."""
         self.logger.emit(
             event_name=names.EVALUATION,
             context=context,
@@ -109,15 +110,21 @@ class Emitter:
 class CallSpan:
     """The open span of one call; `context` is the OpenTelemetry context below it."""
 
-    __slots__ = ("_emitter", "context", "span")
+    __slots__ = ("context", "span")
 
-    def __init__(self, emitter: Emitter, span: Span, context: Context) -> None:
-        self._emitter, self.span, self.context = emitter, span, context
+    def __init__(self, span: Span, context: Context) -> None:
+        self.span, self.context = span, context
 
     @_silent
-    def verdicts(self, verdicts: Sequence[Verdict], response_id: str = "", emitter: Emitter | None = None) -> None:
-        """Put what the guardrails found where people look: on the span, in its children, in evaluation records."""
-        emitter = emitter or self._emitter
+    def judged(self, verdict: Verdict, emitter: Emitter) -> None:
+        """Show at once, as spans of their own, the guardrails that flagged, failed or were slow: they end now."""
+        for finding in verdict.findings:
+            if finding.outcome not in ("passed", "skipped") or finding.seconds > _SLOW:
+                self._finding_span(emitter, verdict, finding)
+
+    @_silent
+    def verdicts(self, verdicts: Sequence[Verdict], emitter: Emitter, response_id: str = "") -> None:
+        """Put what the guardrails found on the span, and into evaluation records in its context."""
         if self.span.is_recording():
             self.span.set_attributes(_verdict_attributes(verdicts, emitter))
         passed: list[str] = []
@@ -127,8 +134,6 @@ class CallSpan:
                     passed.append(finding.rule)
                 elif finding.outcome != "skipped":
                     self._finding(emitter, verdict, finding, response_id)
-                if finding.outcome not in ("passed", "skipped") or finding.seconds > _SLOW:
-                    self._finding_span(emitter, verdict, finding)
         if passed:
             attributes: dict[str, Any] = {
                 names.EVALUATION_NAME: emitter.guard,
@@ -137,7 +142,7 @@ class CallSpan:
             }
             if response_id:
                 attributes[names.RESPONSE_ID] = response_id
-            emitter._record(self.context, attributes)  # noqa: SLF001 - same module, one noun
+            emitter.record(self.context, attributes)
 
     def _finding(self, emitter: Emitter, verdict: Verdict, finding: Finding, response_id: str) -> None:
         attributes = _score_attributes(finding.rule, finding.score, finding.error)
@@ -145,7 +150,7 @@ class CallSpan:
         attributes |= {names.GUARDRAIL: finding.rule, names.STAGE: verdict.stage, names.ACTION: finding.action, names.VERDICT: finding.outcome}
         if response_id:
             attributes[names.RESPONSE_ID] = response_id
-        emitter._record(self.context, attributes)  # noqa: SLF001 - same module, one noun
+        emitter.record(self.context, attributes)
 
     def _finding_span(self, emitter: Emitter, verdict: Verdict, finding: Finding) -> None:
         if not self.span.is_recording():
@@ -200,8 +205,6 @@ def _request_attributes(call: Call) -> dict[str, Any]:
         attributes[names.SERVER_ADDRESS] = call.server_address
         if call.server_port:
             attributes[names.SERVER_PORT] = call.server_port
-    if call.streamed:
-        attributes[names.REQUEST_STREAM] = True
     for setting, value in call.settings.items():
         if value is not None and setting in _SETTINGS:
             attributes[_SETTINGS[setting]] = value
@@ -211,6 +214,8 @@ def _request_attributes(call: Call) -> dict[str, Any]:
 
 def _response_attributes(call: Call) -> dict[str, Any]:
     attributes: dict[str, Any] = {}
+    if call.streamed:
+        attributes[names.REQUEST_STREAM] = True
     if call.response_id:
         attributes[names.RESPONSE_ID] = call.response_id
     if call.response_model:

@@ -1,0 +1,190 @@
+"""GuardCallback: spans, monitors and blocking guardrails for a chain that stays as it is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+from uuid import UUID
+
+from langchain_core.callbacks import BaseCallbackHandler
+from langchain_core.documents import Document
+from langchain_core.messages import BaseMessage
+from langchain_core.outputs import LLMResult
+
+from llmguard_middleware import Call, Guard, Message
+from llmguard_middleware._drive import drive
+from llmguard_middleware._flow import Flow
+
+from . import _convert as convert
+from ._protect import MARK, Handoff, handoff, key, marks, refuse_stages
+
+__all__ = ["GuardCallback"]
+
+_INSTEAD = "put protect(model, guard) around the model"
+
+
+class _Run:
+    """One LangChain run: the flow whose span it is or lies under, and the documents retrieved under its root."""
+
+    __slots__ = ("documents", "flow", "own")
+
+    def __init__(self, flow: Flow | None, documents: list[str], *, own: bool) -> None:
+        self.flow, self.documents, self.own = flow, documents, own
+
+
+class GuardCallback(BaseCallbackHandler):
+    """A callback for any chain: one span for the chain, one for each model, retriever and tool under it; monitors; blocks.
+
+    A callback can stop a call and cannot change one, nor call back what was streamed. Guardrails that ask for that are
+    refused at the first model start, unless the model is a protected copy with this guard, which enforces them itself.
+
+    Raises:
+        UnenforceableError: for rules of stages that this adapter does not reach.
+    """
+
+    # A blocking handler must be a sync one, called in line: LangChain swallows the errors of all others.
+    raise_error = True
+    run_inline = True
+
+    def __init__(self, guard: Guard) -> None:
+        refuse_stages(guard, "GuardCallback")
+        self.guard = guard
+        self._runs: dict[UUID, _Run] = {}
+        self._unenforceable = [rule for rule in guard.guardrails if rule.edits]
+        self._blocking = guard.without(self._unenforceable)
+        self._output_rules = [rule for rule in guard.rules("output") if rule.acts]
+
+    # Chains: the root is a span, what lies inside it only passes the root on.
+
+    def on_chain_start(self, serialized: dict[str, Any] | None, inputs: Any, *, run_id: UUID, parent_run_id: UUID | None = None, **kwargs: Any) -> None:
+        """Open the span of a root chain."""
+        if run_id in self._runs:  # the same handler given twice
+            return
+        above = self._runs.get(parent_run_id) if parent_run_id else None
+        if above is not None:
+            self._runs[run_id] = _Run(above.flow, above.documents, own=False)
+            return
+        name = kwargs.get("name") or (serialized or {}).get("name") or "chain"
+        call = Call("invoke_workflow", name=name, inputs=convert.inputs(inputs))
+        self._runs[run_id] = _Run(Flow(self.guard, call, outermost=True), [], own=True)
+
+    def on_chain_end(self, outputs: Any, *, run_id: UUID, **kwargs: Any) -> None:
+        """End the span of a root chain and give it to the monitors."""
+        run = self._runs.pop(run_id, None)
+        if run is not None and run.own and run.flow is not None:
+            run.flow.answered(output=convert.plain(outputs), context=tuple(run.documents))
+
+    # Models.
+
+    def on_chat_model_start(self, serialized: dict[str, Any], messages: list[list[BaseMessage]], *, run_id: UUID, **kwargs: Any) -> None:
+        """Judge what goes to a chat model; raises GuardrailViolation before the model is called."""
+        self._model_start("chat", serialized, convert.read(messages[0]), run_id, **kwargs)
+
+    def on_llm_start(self, serialized: dict[str, Any], prompts: list[str], *, run_id: UUID, **kwargs: Any) -> None:
+        """Judge what goes to a text model; raises GuardrailViolation before the model is called."""
+        self._model_start("text_completion", serialized, [Message("user", prompts[0])], run_id, **kwargs)
+
+    def _model_start(
+        self,
+        operation: str,
+        serialized: dict[str, Any] | None,
+        messages: Sequence[Message],
+        run_id: UUID,
+        *,
+        parent_run_id: UUID | None = None,
+        metadata: dict[str, Any] | None = None,
+        **_: Any,
+    ) -> None:
+        if run_id in self._runs:
+            return
+        above = self._runs.get(parent_run_id) if parent_run_id else None
+        parent = above.flow.span.context if above is not None and above.flow is not None else None
+        metadata = metadata or {}
+        protectors = marks(metadata)
+        if key(self.guard) in protectors:
+            # The copy does it all; it is told what lies above it, and no second span or score is made.
+            handoff.set(Handoff(self.guard, outermost=above is None, parent=parent))
+            self._runs[run_id] = _Run(None, [], own=False)
+            return
+        self.guard.refuse(self._unenforceable, "GuardCallback", _INSTEAD)
+        call = convert.model_call(operation, metadata, (serialized or {}).get("kwargs") or {})
+        flow = Flow(self._blocking, call, parent=parent, outermost=above is None)
+        try:
+            drive(flow.admit(messages), self.guard.workers)
+        except BaseException as error:
+            # LangChain tells nobody of a start that failed, so this span would never end.
+            flow.failed(error)
+            raise
+        self._runs[run_id] = _Run(flow, [], own=True)
+        if protectors:
+            handoff.set(Handoff(self.guard, outermost=above is None, span=flow.span))
+
+    def on_llm_new_token(self, token: str, *, run_id: UUID, **kwargs: Any) -> None:
+        """Refuse to let a stream begin whose answer a callback could not hold back."""
+        self._streamed(run_id)
+
+    def on_stream_event(self, event: Any, *, run_id: UUID, **kwargs: Any) -> None:
+        """The same for LangChain's event streams."""
+        self._streamed(run_id)
+
+    def _streamed(self, run_id: UUID) -> None:
+        run = self._runs.get(run_id)
+        if run is None or not run.own or run.flow is None or run.flow.streaming:
+            return
+        self.guard.refuse(self._output_rules, "GuardCallback on a streamed answer", _INSTEAD)
+        run.flow.streaming = True
+
+    def on_llm_end(self, response: LLMResult, *, run_id: UUID, **kwargs: Any) -> None:
+        """Judge what came back; raises GuardrailViolation before the caller has it."""
+        run = self._runs.pop(run_id, None)
+        if run is None or not run.own or run.flow is None:
+            return
+        generations = convert.first_candidates(response)
+        if not run.flow.streaming:
+            try:
+                drive(run.flow.release([generation.text for generation in generations]), self.guard.workers)
+            except BaseException as error:
+                run.flow.failed(error)
+                raise
+        run.flow.answered(**convert.answer(generations), streamed=run.flow.streaming)
+
+    # Retrievers and tools: a span each, and the documents for scorers that ask for `context`.
+
+    def on_retriever_start(self, serialized: dict[str, Any] | None, query: str, *, run_id: UUID, parent_run_id: UUID | None = None, **kwargs: Any) -> None:
+        """Open the span of a retrieval."""
+        self._part("retrieval", serialized, {"query": query}, run_id, parent_run_id, **kwargs)
+
+    def on_retriever_end(self, documents: Sequence[Document], *, run_id: UUID, **kwargs: Any) -> None:
+        """End it and keep the documents."""
+        run = self._runs.pop(run_id, None)
+        if run is not None and run.own and run.flow is not None:
+            found = [document.page_content for document in documents]
+            run.documents += found
+            run.flow.answered(output=found)
+
+    def on_tool_start(self, serialized: dict[str, Any] | None, input_str: str, *, run_id: UUID, parent_run_id: UUID | None = None, **kwargs: Any) -> None:
+        """Open the span of a tool."""
+        self._part("execute_tool", serialized, {"input": input_str}, run_id, parent_run_id, **kwargs)
+
+    def on_tool_end(self, output: Any, *, run_id: UUID, **kwargs: Any) -> None:
+        """End it."""
+        run = self._runs.pop(run_id, None)
+        if run is not None and run.own and run.flow is not None:
+            run.flow.answered(output=convert.plain(output))
+
+    def _part(self, operation: str, serialized: dict[str, Any] | None, inputs: dict[str, Any], run_id: UUID, parent_run_id: UUID | None, **kwargs: Any) -> None:
+        if run_id in self._runs:
+            return
+        above = self._runs.get(parent_run_id) if parent_run_id else None
+        parent = above.flow.span.context if above is not None and above.flow is not None else None
+        name = kwargs.get("name") or (serialized or {}).get("name") or ""
+        flow = Flow(self.guard, Call(operation, name=name, inputs=inputs), parent=parent, outermost=above is None)
+        self._runs[run_id] = _Run(flow, above.documents if above is not None else [], own=True)
+
+    def _error(self, error: BaseException, *, run_id: UUID, **kwargs: Any) -> None:
+        """End the span of a run that failed."""
+        run = self._runs.pop(run_id, None)
+        if run is not None and run.own and run.flow is not None:
+            run.flow.failed(error)
+
+    on_chain_error = on_llm_error = on_retriever_error = on_tool_error = _error  # type: ignore[assignment]  # one way to fail

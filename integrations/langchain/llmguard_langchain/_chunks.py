@@ -1,0 +1,94 @@
+"""Streamed chunks through the output guardrails: text may leave late or changed, everything else keeps its place."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from langchain_core.messages import BaseMessageChunk
+from langchain_core.outputs import ChatGenerationChunk
+
+from llmguard_middleware._flow import GuardedStream
+
+from . import _convert as convert
+
+__all__ = ["ChunkGate"]
+
+
+class ChunkGate:
+    """Feeds chunk texts to a `GuardedStream` and puts what it releases back into chunks."""
+
+    def __init__(self, stream: GuardedStream) -> None:
+        self._stream = stream
+        self._ending: list[ChatGenerationChunk] = []
+        self._released: list[str] = []
+        self._whole: BaseMessageChunk | None = None  # without text: what is left is small, so adding stays linear
+        self._info: dict[str, Any] = {}
+
+    def feed(self, chunk: ChatGenerationChunk) -> Iterator[ChatGenerationChunk]:
+        """What may leave once this chunk is here."""
+        text = "".join(convert.texts(chunk.message))
+        released = self._stream.feed(text) if text else ""
+        guarded = _with_text(chunk, released) if text else chunk
+        self._remember(guarded)
+        if self._ending or _ends(chunk):
+            # The held text comes before the end is announced, so the end waits for it.
+            self._ending.append(guarded)
+        elif released or not text or _carries_more(chunk):
+            self._released.append(released)
+            yield guarded
+
+    def finish(self, rest: str) -> Iterator[ChatGenerationChunk]:
+        """The held text and the chunks that announce the end."""
+        self._released.append(rest)
+        if rest and self._ending:
+            self._ending[0] = _with_text(self._ending[0], rest + "".join(convert.texts(self._ending[0].message)))
+        elif rest:
+            yield ChatGenerationChunk(message=_blank(self._whole, rest))
+        yield from self._ending
+
+    def answer(self) -> dict[str, Any]:
+        """What `Flow.answered` takes."""
+        if self._whole is None:
+            return {"output": "", "streamed": True}
+        whole = ChatGenerationChunk(message=self._whole, generation_info=self._info or None)
+        return {**convert.answer([whole]), "output": "".join(self._released), "streamed": True}
+
+    def _remember(self, chunk: ChatGenerationChunk) -> None:
+        bare = chunk.message.model_copy(update={"content": "", "additional_kwargs": {}, "tool_call_chunks": []})
+        self._whole = bare if self._whole is None else self._whole + bare  # type: ignore[assignment]
+        self._info.update(chunk.generation_info or {})
+
+
+def _ends(chunk: ChatGenerationChunk) -> bool:
+    message = chunk.message
+    return bool(
+        getattr(message, "chunk_position", None) == "last"
+        or (chunk.generation_info or {}).get("finish_reason")
+        or message.response_metadata.get("finish_reason")
+        or message.response_metadata.get("stop_reason")
+    )
+
+
+def _carries_more(chunk: ChatGenerationChunk) -> bool:
+    """Whether a chunk has anything but text, and so must leave even while its text is held."""
+    message = chunk.message
+    return bool(
+        getattr(message, "tool_call_chunks", None)
+        or getattr(message, "usage_metadata", None)
+        or message.additional_kwargs
+        or chunk.generation_info
+        or (not isinstance(message.content, str) and any(not isinstance(b, str) and b.get("type") != "text" for b in message.content))
+    )
+
+
+def _with_text(chunk: ChatGenerationChunk, text: str) -> ChatGenerationChunk:
+    """The chunk with all its text replaced: the first text part takes it, the others are emptied."""
+    parts = iter([text])
+    message = convert.with_texts(chunk.message, lambda: next(parts, ""))
+    return ChatGenerationChunk(message=message, generation_info=chunk.generation_info)
+
+
+def _blank(like: BaseMessageChunk | None, text: str) -> BaseMessageChunk:
+    assert like is not None  # text was held, so there was a chunk
+    return type(like)(content=text, id=like.id)

@@ -1,0 +1,117 @@
+"""The `llmguard` command."""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import logging
+import sys
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+
+from ._guard import Guard
+from .errors import ConfigurationError, LLMGuardError
+
+__all__ = ["main"]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; returns its exit code: 0, 1 if something could not be scored, 2 for a mistake of the user."""
+    options = _parser().parse_args(arguments)
+    failures = _Failures()
+    logging.getLogger("llmguard").addHandler(failures)
+    try:
+        _demo(options)
+    except LLMGuardError as error:
+        print(f"llmguard: {error}", file=sys.stderr)  # noqa: T201
+        return 2
+    finally:
+        logging.getLogger("llmguard").removeHandler(failures)
+    for sentence in failures.sentences:
+        print(f"llmguard: {sentence}", file=sys.stderr)  # noqa: T201
+    return 1 if failures.sentences else 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser("llmguard", description="Guardrails and monitors around LLM applications.")
+    parser.add_argument("--version", action="version", version=version("llmguard-middleware"))
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    demo = commands.add_parser(
+        "demo", help="a guarded, traced LangChain chain and LlamaIndex query engine, with no key and no server"
+    )
+    demo.add_argument("--framework", action="append", default=[], help="this one only (langchain, llamaindex); may be repeated")
+    demo.add_argument("--base-url", metavar="URL", help="an OpenAI-compatible server to use in place of the in-process model")
+    demo.add_argument("--model", metavar="NAME", help="the model to ask that server for")
+    demo.add_argument("--api-key", metavar="KEY", default="none", help="if that server wants one")
+    demo.add_argument("--otlp", metavar="URL", help="also send the telemetry to this OTLP backend")
+    demo.add_argument("--traces", metavar="DIR", default="traces", help="folder for the OTLP JSON lines (default: traces)")
+    demo.add_argument("--guard", metavar="FILE:NAME", help="use the Guard called NAME in this Python file")
+    return parser
+
+
+def _demo(options: argparse.Namespace) -> None:
+    if options.base_url and not options.model:
+        msg = "--base-url needs --model NAME, the model to ask that server for"
+        raise ConfigurationError(msg)
+    missing = [module for module in ("rich", "opentelemetry.sdk") if importlib.util.find_spec(module) is None]
+    if missing:
+        msg = f"llmguard demo needs {missing[0]}: pip install 'llmguard-middleware[demo]'"
+        raise ConfigurationError(msg)
+    from rich.console import Console  # noqa: PLC0415 - an extra
+
+    from ._demo._run import Options, run  # noqa: PLC0415 - needs the extra
+
+    run(
+        Options(
+            frameworks=tuple(options.framework),
+            base_url=options.base_url,
+            model=options.model or "in-process",
+            api_key=options.api_key,
+            otlp=options.otlp,
+            traces=Path(options.traces),
+            guard=_load_guard(options.guard) if options.guard else None,
+        ),
+        Console(),
+    )
+
+
+def _load_guard(where: str) -> Guard:
+    file, _, name = where.rpartition(":")
+    if not file or not name:
+        msg = f'--guard "{where}" names no guard; write FILE:NAME, for example my_guard.py:guard'
+        raise ConfigurationError(msg)
+    spec = importlib.util.spec_from_file_location("llmguard_user_guard", file)
+    if spec is None or spec.loader is None or not Path(file).is_file():
+        msg = f'--guard: there is no Python file "{file}"'
+        raise ConfigurationError(msg)
+    module = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+    except LLMGuardError:
+        raise
+    except Exception as error:
+        msg = f"--guard: {file} cannot be run: {type(error).__name__}: {error}"
+        raise ConfigurationError(msg) from error
+    guard = getattr(module, name, None)
+    if not isinstance(guard, Guard):
+        msg = f'--guard: {file} has no Guard called "{name}"'
+        raise ConfigurationError(msg)
+    return guard
+
+
+class _Failures(logging.Handler):
+    """Keeps what the library warns of while the command runs, each sentence once, for the end."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.sentences: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        sentence = record.getMessage()
+        if sentence not in self.sentences:
+            self.sentences.append(sentence)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
