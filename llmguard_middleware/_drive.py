@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import threading
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextvars import ContextVar, copy_context
 from functools import partial
@@ -66,7 +67,9 @@ class _Launched:
 
     def __init__(self, launch: Launch, workers: Workers) -> None:
         self._available = launch.available
-        self._inline = [(i, rule) for i, rule in enumerate(launch.rules) if rule.bound.cheap and not rule.bound.is_async]
+        self._inline = [
+            (i, rule) for i, rule in enumerate(launch.rules) if rule.bound.cheap and not rule.bound.is_async
+        ]
         self._inline.reverse()  # popped from the end, so the earliest rule comes first
         self._started = perf_counter()
         slow = [(i, rule) for i, rule in enumerate(launch.rules) if not rule.bound.cheap or rule.bound.is_async]
@@ -89,7 +92,8 @@ class _Launched:
             inside_scorer.reset(token)
 
     def _time_left(self) -> float:
-        return max(0.0, min(rule.timeout for _, rule in self._pending.values()) - (perf_counter() - self._started))
+        limit = min(threading.TIMEOUT_MAX, *(rule.timeout for _, rule in self._pending.values()))
+        return max(0.0, limit - (perf_counter() - self._started))
 
     def _settle(self, done: set[Any]) -> Completion:
         """The completion of the earliest rule among the `done`, or else of the earliest that is out of time."""
@@ -101,10 +105,14 @@ class _Launched:
             if error is not None and not isinstance(error, Exception):
                 raise error
             return Completion(index, None if error else future.result(), error, elapsed)
-        future = min((f for f, (_, rule) in self._pending.items() if rule.timeout <= elapsed), key=lambda f: self._pending[f][0])
+        future = min(
+            (f for f, (_, rule) in self._pending.items() if rule.timeout <= elapsed), key=lambda f: self._pending[f][0]
+        )
         index, rule = self._pending.pop(future)
         future.cancel()
-        return Completion(index, None, ScorerTimeoutError(f'scorer "{rule.bound.name}" took longer than {rule.timeout:g} s'), elapsed)
+        return Completion(
+            index, None, ScorerTimeoutError(f'scorer "{rule.bound.name}" took longer than {rule.timeout:g} s'), elapsed
+        )
 
     def cancel(self) -> None:
         for future in self._pending:

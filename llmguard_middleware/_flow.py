@@ -1,7 +1,7 @@
 """Flow: one guarded call from its request to the end of its answer. Adapters translate, a Flow acts.
 
-An adapter opens a Flow, drives `admit` before and `release` (or a stream) after the framework's own call, and tells it
-how the call ended. The span, the verdicts on it, the violation and the monitors are dealt with here, once.
+An adapter opens a Flow, drives `admit` before and `release` (or a stream) after the framework's own call, and tells
+it how the call ended. The span, the verdicts on it, the violation and the monitors are dealt with here, once.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from contextvars import ContextVar
 from dataclasses import replace
 from time import time_ns
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from opentelemetry import context as otel
 
@@ -26,6 +26,9 @@ from ._verdict import Finding, Verdict, worst
 from .errors import GuardrailViolation
 from .telemetry._emitter import CallSpan
 
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
 __all__ = ["Flow", "GuardedStream", "reentered"]
 
 # The flows that this code runs inside of, outermost first.
@@ -33,7 +36,7 @@ _inside: ContextVar[tuple[Flow, ...]] = ContextVar("llmguard_flows", default=())
 
 
 def reentered(owner: object, guard: Guard) -> bool:
-    """Whether `owner` is already being guarded by `guard` around this code (its async method called its sync one, say)."""
+    """Whether `guard` is already around `owner` here, its async method having called its sync one, say."""
     return any(flow.owner is owner and flow.guard is guard for flow in _inside.get())
 
 
@@ -59,23 +62,28 @@ class Flow:
         span: CallSpan | None = None,
         outermost: bool | None = None,
     ) -> None:
-        around = _inside.get()
+        around: tuple[Flow, ...] = _inside.get()
         if span is None and around and owner is not None and around[-1].owner is owner:
             span = around[-1].span
-        self.guard, self.owner = guard, owner
+        self.guard = guard
+        self.owner: object = owner
         self.outermost = not any(flow.guard is guard for flow in around) if outermost is None else outermost
         self._joined = span is not None
-        self.span = span or guard.emitter.start(call, parent)
+        self.span: CallSpan = span or guard.emitter.start(call, parent)
         identity = self.span.span.get_span_context()
-        self.call = replace(call, started=call.started or time_ns(), trace_id=identity.trace_id, span_id=identity.span_id)
+        self.call = replace(
+            call, started=call.started or time_ns(), trace_id=identity.trace_id, span_id=identity.span_id
+        )
         self._verdicts: list[Verdict] = []
         self.streaming = False  # for adapters that learn it only from the first piece
         self._ended = False
 
-    def __enter__(self) -> Flow:
+    def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         if isinstance(error, GeneratorExit):
             self.abandoned()
         elif error is not None:
@@ -83,7 +91,7 @@ class Flow:
 
     @contextmanager
     def active(self) -> Iterator[None]:
-        """Make this call the current one, so that spans below nest under it. For a stream: around each step, not all."""
+        """Make this call the current one, so that spans nest under it. For a stream: around each step, not all."""
         token = _inside.set((*_inside.get(), self))
         attached = otel.attach(self.span.context) if self.call.span_id else None
         try:
@@ -108,7 +116,9 @@ class Flow:
                 continue
             verdict = yield from self.guard.plan(message.text, "input", rules=rules, available=available)
             texts.append(self._noted(verdict))
-        self.call = replace(self.call, messages=tuple(Message(m.role, text) for m, text in zip(messages, texts, strict=True)))
+        self.call = replace(
+            self.call, messages=tuple(Message(m.role, text) for m, text in zip(messages, texts, strict=True))
+        )
         return texts
 
     def release(self, texts: Sequence[str]) -> Plan[list[str]]:
@@ -229,7 +239,7 @@ class GuardedStream:
     def _score(self, rule: Guardrail, text: str) -> Sequence[TextSpan]:
         try:
             score = as_score(rule.bound({**self._available, "text": text, "output": text}), rule.bound.name)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - a scorer is foreign code
             if rule.on_error == "allow":
                 return ()
             finding = Finding(rule.name, rule.action, "error", None, error, stops=True)
@@ -247,4 +257,6 @@ class GuardedStream:
             for rule in self._local
         )
         outcome = worst([finding.outcome for finding in findings])
-        return Verdict(outcome, "output", text, findings, tuple(window.edits), self._flow.guard.name, self._flow.guard.digest)
+        return Verdict(
+            outcome, "output", text, findings, tuple(window.edits), self._flow.guard.name, self._flow.guard.digest
+        )

@@ -70,7 +70,8 @@ class Guard:
         self._monitoring = Monitors(self.monitors, self.emitter, self._without_personal_data)
 
     def __repr__(self) -> str:
-        return f"Guard({', '.join([*(r.name for r in self.guardrails), *(m.name for m in self.monitors)])}, name={self.name!r})"
+        rules = ", ".join([*(rule.name for rule in self.guardrails), *(monitor.name for monitor in self.monitors)])
+        return f"Guard({rules}, name={self.name!r})"
 
     def rules(self, stage: Stage, *, role: str = "user") -> tuple[Guardrail, ...]:
         """The guardrails for a text of this role: redaction covers every message, blocking what users and tools say."""
@@ -100,7 +101,14 @@ class Guard:
                 raise UnenforceableError(msg)
             warnings.warn(msg, stacklevel=3)
 
-    def plan(self, text: str, stage: Stage, *, rules: Sequence[Guardrail] | None = None, available: Mapping[str, Any] = _NO_CALL) -> Plan[Verdict]:
+    def plan(
+        self,
+        text: str,
+        stage: Stage,
+        *,
+        rules: Sequence[Guardrail] | None = None,
+        available: Mapping[str, Any] = _NO_CALL,
+    ) -> Plan[Verdict]:
         """The decision about one text, to be run by `drive` or `adrive`."""
         return judge(self._by_stage[stage] if rules is None else rules, text, stage, available, self.name, self.digest)
 
@@ -152,7 +160,8 @@ def _check(rules: Sequence[Any], unenforceable: str) -> None:
     seen: set[str] = set()
     for rule in rules:
         if not isinstance(rule, (Guardrail, Monitor)):
-            msg = f'{type(rule).__name__} is not a rule: wrap a scorer as Guardrail(scorer, stage="input") or Monitor(scorer)'
+            given = type(rule).__name__
+            msg = f'{given} is not a rule: wrap a scorer as Guardrail(scorer, stage="input") or Monitor(scorer)'
             raise ConfigurationError(msg)
         if rule.name in seen:
             msg = f'two rules are called "{rule.name}"; give one of them another name, for example name="{rule.name}-2"'

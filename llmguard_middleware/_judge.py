@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 from ._call import Stage
 from ._edits import redact
 from ._rules import Guardrail
-from ._score import Score, TextSpan, as_score
+from ._score import TextSpan, as_score
 from ._verdict import Finding, Verdict, worst
 from .errors import LLMGuardError, ScorerError
 
@@ -44,7 +44,9 @@ class Completion:
 Plan = Generator["Launch | None", Completion, T]
 
 
-def judge(rules: Sequence[Guardrail], text: str, stage: Stage, available: Mapping[str, Any], guard: str, digest: str) -> Plan[Verdict]:
+def judge(
+    rules: Sequence[Guardrail], text: str, stage: Stage, available: Mapping[str, Any], guard: str, digest: str
+) -> Plan[Verdict]:
     """Judge one text by all `rules` at once; the first finding that stops the call ends the rest."""
     if not rules:
         return Verdict("passed", stage, text, guard=guard, digest=digest)
@@ -55,7 +57,7 @@ def judge(rules: Sequence[Guardrail], text: str, stage: Stage, available: Mappin
         done = yield step
         step = None
         rule = rules[done.index]
-        finding = findings[done.index] = _settle(rule, done)
+        finding = findings[done.index] = _settle(rule, done, len(text))
         if finding.stops:
             break
         if finding.outcome == "redacted" and finding.score is not None:
@@ -65,7 +67,7 @@ def judge(rules: Sequence[Guardrail], text: str, stage: Stage, available: Mappin
     )
 
 
-def _settle(rule: Guardrail, done: Completion) -> Finding:
+def _settle(rule: Guardrail, done: Completion, length: int) -> Finding:
     score, error = None, done.error
     if error is None:
         try:
@@ -75,8 +77,12 @@ def _settle(rule: Guardrail, done: Completion) -> Finding:
         else:
             if score.unscored:
                 error = ScorerError(f'scorer "{rule.bound.name}" could not score')
+            elif any(span.end > length for span in score.spans):
+                error = ScorerError(f'scorer "{rule.bound.name}" returned a span that ends after the text')
     if error is not None:
-        return Finding(rule.name, rule.action, "error", score, error, stops=rule.on_error == "block", seconds=done.seconds)
+        return Finding(
+            rule.name, rule.action, "error", score, error, stops=rule.on_error == "block", seconds=done.seconds
+        )
     assert score is not None
     if not score.flagged:
         return Finding(rule.name, rule.action, "passed", score, seconds=done.seconds)

@@ -33,7 +33,9 @@ _AT_EXIT = 2.0  # seconds that pending scores get when the interpreter ends
 class Monitors:
     """Runs the monitors of one guard; keeps at most `limit` scores waiting and counts what it drops."""
 
-    def __init__(self, monitors: Sequence[Monitor], emitter: Emitter, prepare: Callable[[Call], Call], limit: int = 1000) -> None:
+    def __init__(
+        self, monitors: Sequence[Monitor], emitter: Emitter, prepare: Callable[[Call], Call], limit: int = 1000
+    ) -> None:
         self._monitors = tuple(monitors)
         self._emitter = emitter
         self._prepare = prepare
@@ -53,7 +55,7 @@ class Monitors:
         """Queue an answered call for every monitor that samples it. Never waits, never raises."""
         if not self._monitors or not self._open or inside_scorer.get():
             return
-        trace_id = call.trace_id or random.getrandbits(64)  # noqa: S311 - sampling, not secrecy
+        trace_id = call.trace_id or random.getrandbits(64)
         for monitor in self._monitors:
             if monitor.takes(trace_id):
                 self._submit(monitor, call, context)
@@ -69,7 +71,7 @@ class Monitors:
             self._at_exit = True
             atexit.register(_flush_at_exit, weakref.ref(self))
         variables = Variables()  # an empty context: nothing of the caller's is kept alive or seen by the scorer
-        variables.run(inside_scorer.set, True)  # noqa: FBT003
+        variables.run(inside_scorer.set, True)
         job = partial(self._run, monitor, call, context)
         if monitor.bound.is_async:
             self._workers.submit_async(variables, partial(self._arun, monitor, call, context))
@@ -101,7 +103,9 @@ class Monitors:
         names = self._prepare(call).available()
         return {"text": names.get("output"), **names}
 
-    def _done(self, monitor: Monitor, call: Call, context: Context | None, started: int, raw: object, error: Exception | None) -> None:
+    def _done(
+        self, monitor: Monitor, call: Call, context: Context | None, started: int, raw: object, error: Exception | None
+    ) -> None:
         score = None
         if error is None:
             try:

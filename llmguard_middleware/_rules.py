@@ -30,10 +30,10 @@ class _Rule:
     bound: BoundScorer = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        bound = bind(self.scorer)
+        bound = bind(self.scorer, self.name)
         object.__setattr__(self, "bound", bound)
         object.__setattr__(self, "name", check_name(self.name or bound.name, "rule"))
-        if not isinstance(self.timeout, (int, float)) or not self.timeout > 0:
+        if not (_is_number(self.timeout) and self.timeout > 0):
             msg = f'timeout of rule "{self.name}" is {self.timeout!r}; give seconds greater than 0'
             raise ConfigurationError(msg)
 
@@ -69,8 +69,8 @@ class Guardrail(_Rule):
         object.__setattr__(self, "on_error", on_error)
         if self.stage != "output" and self.bound.requires("output"):
             msg = (
-                f'scorer "{self.bound.name}" asks for "output", which the {self.stage} stage does not have; ask for "text" '
-                '(the text under judgement at any stage) or map it: column_map={"output": "text"}'
+                f'scorer "{self.bound.name}" asks for "output", which the {self.stage} stage does not have: ask '
+                'for "text" (the text under judgement at any stage) or map it: column_map={"output": "text"}'
             )
             raise ConfigurationError(msg)
         if self.edits:
@@ -89,7 +89,7 @@ class Guardrail(_Rule):
     @property
     def window(self) -> int | None:
         """How many characters of a stream must be held back for this rule; None if it needs the whole answer."""
-        return self.bound.reach if self.edits and self.bound.cheap else None
+        return self.bound.reach if self.edits and self.bound.cheap and not self.bound.is_async else None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,7 +108,7 @@ class Monitor(_Rule):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not isinstance(self.sample, (int, float)) or not 0 <= self.sample <= 1:
+        if not (_is_number(self.sample) and 0 <= self.sample <= 1):
             msg = f'sample of monitor "{self.name}" is {self.sample!r}; give a share between 0 and 1'
             raise ConfigurationError(msg)
 
@@ -118,6 +118,10 @@ class Monitor(_Rule):
 
 
 _LOW_64_BITS = (1 << 64) - 1
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
 def _known(value: str, known: tuple[str, ...], what: str, rule: str) -> None:

@@ -6,7 +6,8 @@ import inspect
 import re
 from collections.abc import Awaitable, Callable, Mapping
 from functools import update_wrapper
-from typing import Any, ClassVar, TypeVar, overload
+from types import CodeType
+from typing import Any, ClassVar, Protocol, TypeVar, overload
 
 from ._score import Score, as_score
 from .errors import ConfigurationError, ScorerInputError
@@ -16,7 +17,7 @@ __all__ = ["BoundScorer", "FunctionScorer", "Scorer", "bind", "check_name", "sco
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*\Z")
 
 
-def check_name(name: str, what: str) -> str:
+def check_name(name: object, what: str) -> str:
     """`name` itself if it may name a rule, a scorer or a guard.
 
     Raises:
@@ -24,8 +25,8 @@ def check_name(name: str, what: str) -> str:
     """
     if not isinstance(name, str) or not _NAME.match(name):
         msg = (
-            f'{what} name "{name}" is not usable: start with a letter or digit and use letters, digits, "-" and "_" only, '
-            f'for example name="{_suggest(str(name))}"'
+            f'{what} name "{name}" is not usable: start with a letter or digit and use letters, digits, "-" and "_" '
+            f'only, for example name="{_suggest(str(name))}"'
         )
         raise ConfigurationError(msg)
     return name
@@ -67,7 +68,9 @@ class Scorer:
 class FunctionScorer(Scorer):
     """A function made a scorer by `@scorer`: call it as before, or `.score(...)` for a normalised Score."""
 
-    def __init__(self, function: Callable[..., Any], *, name: str | None = None, cheap: bool = False, reach: int | None = None) -> None:
+    def __init__(
+        self, function: Callable[..., Any], *, name: str | None = None, cheap: bool = False, reach: int | None = None
+    ) -> None:
         super().__init__(name=name or getattr(function, "__name__", ""))
         self.function = function
         self.cheap = cheap  # type: ignore[misc]  # a class attribute in the base, an option here
@@ -87,18 +90,26 @@ async def _normalise_later(raw: Awaitable[Any], name: str) -> Score:
     return as_score(await raw, name)
 
 
-C = TypeVar("C", bound=type)
+C = TypeVar("C")
+
+
+class _Function(Protocol):
+    """A function: called as a class is, but with code of its own, which tells the type checker the two apart."""
+
+    __code__: CodeType
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any: ...
 
 
 @overload
-def scorer(target: C, /) -> C: ...
+def scorer(target: type[C], /) -> type[C]: ...
 @overload
-def scorer(target: Callable[..., Any], /) -> FunctionScorer: ...
+def scorer(target: _Function, /) -> FunctionScorer: ...
 @overload
-def scorer(*, name: str | None = None, cheap: bool = False, reach: int | None = None) -> Callable[[Callable[..., Any]], Any]: ...
 def scorer(
-    target: Any = None, /, *, name: str | None = None, cheap: bool = False, reach: int | None = None
-) -> Any:
+    *, name: str | None = None, cheap: bool = False, reach: int | None = None
+) -> Callable[[Callable[..., Any]], Any]: ...
+def scorer(target: Any = None, /, *, name: str | None = None, cheap: bool = False, reach: int | None = None) -> Any:
     """Make a function, or a class with `score(...)`, a scorer.
 
     Use bare (`@scorer`) or with options (`@scorer(name="tone", cheap=True)`); see `Scorer` for `cheap` and `reach`.
@@ -130,20 +141,26 @@ class BoundScorer:
         self.name = name
         self.cheap = bool(getattr(scorer, "cheap", False))
         self.reach: int | None = getattr(scorer, "reach", None)
-        self.open_tail: Callable[[str], int] = getattr(scorer, "open_tail", None) or (lambda _: self.reach or 0)
-        self.is_async = inspect.iscoroutinefunction(target)
-        signature = inspect.signature(target)
+        self.open_tail: Callable[[str], int] = getattr(scorer, "open_tail", None) or self._all_in_reach
+        self.is_async = inspect.iscoroutinefunction(target) or inspect.iscoroutinefunction(
+            getattr(target, "__call__", None)  # noqa: B004 - an object may be called as an async function is
+        )
+        signature = _signature(target, name)
         column_map: Mapping[str, str] = getattr(scorer, "column_map", None) or {}
         named = {p.name: p for p in signature.parameters.values() if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)}
         unknown = [parameter for parameter in column_map if parameter not in named]
         if unknown:
-            msg = f'column_map of scorer "{name}" names "{unknown[0]}", which is not one of its parameters: {", ".join(named)}'
+            known = ", ".join(named)
+            msg = f'column_map of scorer "{name}" names "{unknown[0]}", which is not one of its parameters: {known}'
             raise ConfigurationError(msg)
         if any(p.kind is p.POSITIONAL_ONLY for p in named.values()):
             msg = f'scorer "{name}" has positional-only parameters; remove the "/" so that they can be bound by name'
             raise ConfigurationError(msg)
         self.parameters = tuple((p.name, column_map.get(p.name, p.name), p.default is p.empty) for p in named.values())
         self.everything = any(p.kind is p.VAR_KEYWORD for p in signature.parameters.values())
+
+    def _all_in_reach(self, _: str) -> int:
+        return max(1, self.reach or 0)  # a match at the very end may still grow
 
     def requires(self, source: str) -> bool:
         """Whether this scorer cannot run without the call's `source`."""
@@ -166,12 +183,23 @@ class BoundScorer:
     def _missing(self, parameter: str, source: str, available: Mapping[str, Any]) -> str:
         return (
             f'scorer "{self.name}" asks for "{source}", which this call does not have; it has: '
-            f'{", ".join(sorted(available))}. Rename with column_map={{"{parameter}": "<one of these>"}} or give the parameter a default'
+            f'{", ".join(sorted(map(str, available)))}. Rename with column_map={{"{parameter}": "<one of these>"}} '
+            "or give the parameter a default"
         )
 
 
-def bind(candidate: Any) -> BoundScorer:
+def _signature(target: Callable[..., Any], name: str) -> inspect.Signature:
+    try:
+        return inspect.signature(target)
+    except (TypeError, ValueError):
+        msg = f'the parameters of scorer "{name}" cannot be read; wrap it in a function that names what it asks for'
+        raise ConfigurationError(msg) from None
+
+
+def bind(candidate: Any, rule: str = "") -> BoundScorer:
     """Resolve a scorer: a function, an object with `score(...)`, or what `@scorer` made.
+
+    A lambda has no name that is usable; then it goes by the name of its `rule`.
 
     Raises:
         ConfigurationError: if it is none of these, or its name is not usable.
@@ -187,4 +215,5 @@ def bind(candidate: Any) -> BoundScorer:
         msg = f"{type(candidate).__name__} is not a scorer: pass a function or an object with a score(...) method"
         raise ConfigurationError(msg)
     name = getattr(candidate, "name", "") or getattr(candidate, "__name__", "") or type(candidate).__name__
-    return BoundScorer(candidate, target, check_name(name, "scorer"))
+    nameless = bool(rule) and not (isinstance(name, str) and _NAME.match(name))
+    return BoundScorer(candidate, target, check_name(rule if nameless else name, "scorer"))

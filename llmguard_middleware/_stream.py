@@ -53,8 +53,10 @@ class Window:
     def _release(self, cut: int) -> str:
         self._unscanned = 0
         start = self._held_from
-        # A span that begins in the left context was decided, with all it needed to see, before that context left.
-        edits = redact(span for span in self._scan(self._raw) if span.start >= start)
+        # A match never straddles what has left, since no cut is made inside one. A span that seems to (the left
+        # context begins anywhere, so what is found at its very start may be none) hides one that starts after it.
+        spans = (span for span in self._scan(self._raw) if span.end > start)
+        edits = redact(span._replace(start=max(start, span.start)) for span in spans)
         cut = next((edit.start for edit in edits if edit.start < cut < edit.end), cut)
         made = [edit for edit in edits if edit.end <= cut]
         released = apply(self._raw[start:cut], [_moved(edit, -start) for edit in made])

@@ -24,8 +24,9 @@ class Finding:
     rule: str
     action: str
     outcome: Outcome
-    score: Score | None = None
-    error: BaseException | None = None
+    # Not shown: a foreign scorer's explanation, result or exception may quote the text under judgement.
+    score: Score | None = field(default=None, repr=False)
+    error: BaseException | None = field(default=None, repr=False)
     stops: bool = False
     seconds: float = 0.0
 

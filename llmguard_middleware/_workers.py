@@ -20,12 +20,12 @@ __all__ = ["Workers"]
 
 
 class _Pool(Executor):
-    """At most `size` daemon threads that run what is submitted, in order."""
+    """At most `size` daemon threads that run what is submitted, in order; they end with the pool."""
 
     def __init__(self, size: int, name: str) -> None:
         self._size, self._name = size, name
         self._lock = threading.Lock()
-        self._jobs: queue.SimpleQueue[tuple[Future[Any], Callable[[], Any]]] = queue.SimpleQueue()
+        self._jobs: queue.SimpleQueue[tuple[Future[Any], Callable[[], Any]] | None] = queue.SimpleQueue()
         self._idle = threading.Semaphore(0)
         self._threads = 0
 
@@ -35,20 +35,29 @@ class _Pool(Executor):
         if not self._idle.acquire(blocking=False):
             with self._lock:
                 if self._threads < self._size:
+                    name = f"{self._name}-{self._threads + 1}"
+                    threading.Thread(target=_work, args=(self._jobs, self._idle), name=name, daemon=True).start()
                     self._threads += 1
-                    threading.Thread(target=self._work, name=f"{self._name}-{self._threads}", daemon=True).start()
         return future
 
-    def _work(self) -> None:
-        while True:
-            future, job = self._jobs.get()
-            if future.set_running_or_notify_cancel():
-                try:
-                    future.set_result(job())
-                except BaseException as error:  # noqa: BLE001 - handed to whoever waits for the future
-                    future.set_exception(error)
-            del future, job  # or the last call's texts live on until the next one
-            self._idle.release()
+    def __del__(self) -> None:
+        for _ in range(self._threads):
+            self._jobs.put(None)
+
+
+def _work(jobs: queue.SimpleQueue[Any], idle: threading.Semaphore) -> None:
+    # Holds no reference to the pool, so that a guard which nobody uses any more takes its threads with it.
+    while (task := jobs.get()) is not None:
+        future, job = task
+        if future.set_running_or_notify_cancel():
+            try:
+                future.set_result(job())
+            except StopIteration as error:  # which a future cannot hand to a coroutine; turned into what PEP 479 says
+                future.set_exception(RuntimeError(f"the scorer raised {type(error).__name__}"))
+            except BaseException as error:  # noqa: BLE001 - handed to whoever waits for the future
+                future.set_exception(error)
+        del future, job, task  # or the last call's texts live on until the next one
+        idle.release()
 
 
 class Workers:
@@ -74,9 +83,9 @@ class Workers:
         loop = self._running_loop()
 
         def start() -> None:
-            task = loop.create_task(make())
-            task.add_done_callback(lambda done: _copy(done, future))
-            future.add_done_callback(lambda done: loop.call_soon_threadsafe(task.cancel) if done.cancelled() else None)
+            if not future.cancelled():
+                task = loop.create_task(_settle(make(), future))
+                future.add_done_callback(lambda done: _cancel(task, loop) if done.cancelled() else None)
 
         loop.call_soon_threadsafe(start, context=context)
         return future
@@ -85,19 +94,36 @@ class Workers:
         with self._lock:
             if self._loop is None:
                 self._loop = asyncio.new_event_loop()
-                threading.Thread(target=self._loop.run_forever, name=f"{self._name}-loop", daemon=True).start()
+                threading.Thread(target=_serve, args=(self._loop,), name=f"{self._name}-loop", daemon=True).start()
             return self._loop
 
+    def __del__(self) -> None:
+        if self._loop is not None:
+            self._loop.call_soon_threadsafe(self._loop.stop)
 
-def _copy(task: asyncio.Task[Any], future: Future[Any]) -> None:
-    if not future.set_running_or_notify_cancel():
-        return
-    if task.cancelled():
-        future.set_exception(asyncio.CancelledError())
-    elif error := task.exception():
-        future.set_exception(error)
+
+def _serve(loop: asyncio.AbstractEventLoop) -> None:
+    try:
+        loop.run_forever()
+    finally:
+        loop.close()
+
+
+async def _settle(coroutine: Coroutine[Any, Any, Any], future: Future[Any]) -> None:
+    # Here and not in a callback of the task: a SystemExit that leaves a task ends the loop, and with it every scorer.
+    try:
+        result = await coroutine
+    except BaseException as error:  # noqa: BLE001 - handed to whoever waits for the future
+        if future.set_running_or_notify_cancel():
+            future.set_exception(error)
     else:
-        future.set_result(task.result())
+        if future.set_running_or_notify_cancel():
+            future.set_result(result)
+
+
+def _cancel(task: asyncio.Task[Any], loop: asyncio.AbstractEventLoop) -> None:
+    if not loop.is_closed():
+        loop.call_soon_threadsafe(task.cancel)
 
 
 _ALL: weakref.WeakSet[Workers] = weakref.WeakSet()

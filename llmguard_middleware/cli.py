@@ -40,12 +40,18 @@ def _parser() -> argparse.ArgumentParser:
     demo = commands.add_parser(
         "demo", help="a guarded, traced LangChain chain and LlamaIndex query engine, with no key and no server"
     )
-    demo.add_argument("--framework", action="append", default=[], help="this one only (langchain, llamaindex); may be repeated")
-    demo.add_argument("--base-url", metavar="URL", help="an OpenAI-compatible server to use in place of the in-process model")
+    demo.add_argument(
+        "--framework", action="append", default=[], help="this one only (langchain, llamaindex); may be repeated"
+    )
+    demo.add_argument(
+        "--base-url", metavar="URL", help="an OpenAI-compatible server to use in place of the in-process model"
+    )
     demo.add_argument("--model", metavar="NAME", help="the model to ask that server for")
     demo.add_argument("--api-key", metavar="KEY", default="none", help="if that server wants one")
     demo.add_argument("--otlp", metavar="URL", help="also send the telemetry to this OTLP backend")
-    demo.add_argument("--traces", metavar="DIR", default="traces", help="folder for the OTLP JSON lines (default: traces)")
+    demo.add_argument(
+        "--traces", metavar="DIR", default="traces", help="folder for the OTLP JSON lines (default: traces)"
+    )
     demo.add_argument("--guard", metavar="FILE:NAME", help="use the Guard called NAME in this Python file")
     return parser
 

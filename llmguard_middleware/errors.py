@@ -40,7 +40,7 @@ class ConfigurationError(LLMGuardError, ValueError):
 
 
 class UnenforceableError(ConfigurationError):
-    """A guardrail was attached where it could only be skipped silently; the message names the place that enforces it."""
+    """A guardrail was attached where it could only be skipped silently; the message names what enforces it."""
 
 
 class ScorerError(LLMGuardError):

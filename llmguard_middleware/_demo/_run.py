@@ -51,13 +51,13 @@ def run(options: Options, console: Console) -> None:
         _reach(options.base_url, "the model server", "--base-url")
     if options.otlp is not None:
         _reach(options.otlp, "the OTLP backend", "--otlp")
-    telemetry = configure(options.otlp, file=options.traces, service_name="llmguard-demo")
     guard = options.guard or default_guard()
+    model = InProcessModel()
+    scenario = Scenario(guard, DOCUMENTS, model.reply, options.model, options.base_url, options.api_key)
+    apps = {framework: _build(framework, scenario) for framework in options.frameworks or _frameworks()}
+    telemetry = configure(options.otlp, file=options.traces, service_name="llmguard-demo")
     try:
-        for framework in options.frameworks or _frameworks():
-            model = InProcessModel()
-            scenario = Scenario(guard, DOCUMENTS, model.reply, options.model, options.base_url, options.api_key)
-            app = _build(framework, scenario)
+        for framework, app in apps.items():
             console.rule(framework)
             for question in QUESTIONS:
                 _ask(app, question, model, options.base_url, console)
@@ -131,15 +131,14 @@ def _reach(url: str, what: str, option: str) -> None:
     """Fail early and clearly if nobody listens at `url`."""
     parts = urlsplit(url)
     try:
-        port = parts.port or {"http": 80, "https": 443}[parts.scheme]
-        address = (parts.hostname or "", port)
-        if not parts.hostname:
-            raise ValueError
-    except (KeyError, ValueError):
+        port = parts.port or {"http": 80, "https": 443}.get(parts.scheme)
+    except ValueError:
+        port = None
+    if not parts.hostname or port is None:
         msg = f'{option} "{url}" is not a URL; give one such as http://127.0.0.1:8000'
-        raise ConfigurationError(msg) from None
+        raise ConfigurationError(msg)
     try:
-        socket.create_connection(address, timeout=3).close()
+        socket.create_connection((parts.hostname, port), timeout=3).close()
     except OSError as error:
         msg = f"{what} at {url} does not answer ({error.strerror or error}); start it or leave {option} out"
         raise ConfigurationError(msg) from None

@@ -62,7 +62,10 @@ _OPEN_TAIL = r"[A-Za-z0-9._%+\-@]+|[+\d][\d \-–.]*"
 
 
 def pii(*kinds: str) -> PatternScorer[Kind]:
-    """Find personal data: EMAIL_ADDRESS, KR_RRN (Korean resident number), CREDIT_CARD, PHONE_NUMBER (Korean mobile), US_SSN.
+    """Find personal data, by pattern and checksum.
+
+    The kinds have Presidio's names: EMAIL_ADDRESS, CREDIT_CARD, US_SSN, KR_RRN (Korean resident numbers) and
+    PHONE_NUMBER (Korean mobile numbers).
 
     Args:
         kinds: look for these only; all if none is named.

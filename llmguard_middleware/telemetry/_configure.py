@@ -138,7 +138,9 @@ def _files(folder: Path) -> tuple[Path, Path]:
         for path in (spans, logs):
             path.touch(mode=0o600)
     except OSError as error:
-        msg = f'cannot write traces into "{folder}" ({error.strerror}); choose another folder or correct its permissions'
+        msg = (
+            f'cannot write traces into "{folder}" ({error.strerror}); choose another folder or correct its permissions'
+        )
         raise ConfigurationError(msg) from error
     return spans, logs
 

@@ -47,8 +47,8 @@ def _silent(method: Callable[P, None]) -> Callable[P, None]:
     def guarded(*args: P.args, **kwargs: P.kwargs) -> None:
         try:
             method(*args, **kwargs)
-        except Exception:
-            _log.exception("telemetry could not be written")
+        except Exception as error:  # noqa: BLE001 - whatever a provider or an exporter raises
+            _log.warning("telemetry could not be written: %s", type(error).__name__)
 
     return guarded
 
@@ -65,7 +65,7 @@ class Emitter:
 
     def start(self, call: Call, parent: Context | None = None) -> CallSpan:
         """Start the span of one call under `parent` (the current context, if None)."""
-        subject = call.model if call.model else call.name
+        subject = call.model or call.name
         span = self.tracer.start_span(
             f"{call.operation} {subject}" if subject else call.operation,
             context=parent,
@@ -78,7 +78,15 @@ class Emitter:
         return CallSpan(span, trace.set_span_in_context(span, parent))
 
     @_silent
-    def monitored(self, call: Call, parent: Context | None, monitor: str, score: Score | None, error: BaseException | None, started: int) -> None:
+    def monitored(
+        self,
+        call: Call,
+        parent: Context | None,
+        monitor: str,
+        score: Score | None,
+        error: BaseException | None,
+        started: int,
+    ) -> None:
         """A background monitor is done: a record in the scored span's context, and a span linked to it."""
         attributes = _score_attributes(monitor, score, error)
         attributes[names.MONITOR] = monitor
@@ -147,7 +155,12 @@ class CallSpan:
     def _finding(self, emitter: Emitter, verdict: Verdict, finding: Finding, response_id: str) -> None:
         attributes = _score_attributes(finding.rule, finding.score, finding.error)
         attributes.setdefault(names.EVALUATION_LABEL, finding.outcome)
-        attributes |= {names.GUARDRAIL: finding.rule, names.STAGE: verdict.stage, names.ACTION: finding.action, names.VERDICT: finding.outcome}
+        attributes |= {
+            names.GUARDRAIL: finding.rule,
+            names.STAGE: verdict.stage,
+            names.ACTION: finding.action,
+            names.VERDICT: finding.outcome,
+        }
         if response_id:
             attributes[names.RESPONSE_ID] = response_id
         emitter.record(self.context, attributes)
@@ -183,13 +196,15 @@ class CallSpan:
         """End the span of a call that failed; a violation's sentence holds no content and is kept."""
         if self.span.is_recording():
             self.span.set_attribute(names.ERROR_TYPE, _error_type(error))
-            self.span.set_status(Status(StatusCode.ERROR, str(error) if isinstance(error, GuardrailViolation) else None))
+            self.span.set_status(
+                Status(StatusCode.ERROR, str(error) if isinstance(error, GuardrailViolation) else None)
+            )
         self.span.end()
 
     @_silent
     def abandoned(self) -> None:
         """End the span of a stream whose reader went away."""
-        self.span.set_attribute(names.ABANDONED, True)  # noqa: FBT003 - OTel's signature
+        self.span.set_attribute(names.ABANDONED, True)
         self.span.end()
 
 

@@ -16,7 +16,7 @@ from llmguard_middleware._drive import drive
 from llmguard_middleware._flow import Flow
 
 from . import _convert as convert
-from ._protect import MARK, Handoff, handoff, key, marks, refuse_stages
+from ._protect import Handoff, handoff, key, marks, refuse_stages
 
 __all__ = ["GuardCallback"]
 
@@ -33,7 +33,7 @@ class _Run:
 
 
 class GuardCallback(BaseCallbackHandler):
-    """A callback for any chain: one span for the chain, one for each model, retriever and tool under it; monitors; blocks.
+    """A callback for any chain: a span for it, one for each model, retriever and tool under it; monitors; blocks.
 
     A callback can stop a call and cannot change one, nor call back what was streamed. Guardrails that ask for that are
     refused at the first model start, unless the model is a protected copy with this guard, which enforces them itself.
@@ -56,7 +56,15 @@ class GuardCallback(BaseCallbackHandler):
 
     # Chains: the root is a span, what lies inside it only passes the root on.
 
-    def on_chain_start(self, serialized: dict[str, Any] | None, inputs: Any, *, run_id: UUID, parent_run_id: UUID | None = None, **kwargs: Any) -> None:
+    def on_chain_start(
+        self,
+        serialized: dict[str, Any] | None,
+        inputs: Any,
+        *,
+        run_id: UUID,
+        parent_run_id: UUID | None = None,
+        **kwargs: Any,
+    ) -> None:
         """Open the span of a root chain."""
         if run_id in self._runs:  # the same handler given twice
             return
@@ -72,11 +80,15 @@ class GuardCallback(BaseCallbackHandler):
         """End the span of a root chain and give it to the monitors."""
         run = self._runs.pop(run_id, None)
         if run is not None and run.own and run.flow is not None:
-            run.flow.answered(output=convert.plain(outputs), context=tuple(run.documents))
+            # A streamed chain is started with an empty input and told what it was only now.
+            late = {"inputs": convert.inputs(kwargs["inputs"])} if kwargs.get("inputs") is not None else {}
+            run.flow.answered(output=convert.plain(outputs), context=tuple(run.documents), **late)
 
     # Models.
 
-    def on_chat_model_start(self, serialized: dict[str, Any], messages: list[list[BaseMessage]], *, run_id: UUID, **kwargs: Any) -> None:
+    def on_chat_model_start(
+        self, serialized: dict[str, Any], messages: list[list[BaseMessage]], *, run_id: UUID, **kwargs: Any
+    ) -> None:
         """Judge what goes to a chat model; raises GuardrailViolation before the model is called."""
         self._model_start("chat", serialized, convert.read(messages[0]), run_id, **kwargs)
 
@@ -119,7 +131,7 @@ class GuardCallback(BaseCallbackHandler):
         if protectors:
             handoff.set(Handoff(self.guard, outermost=above is None, span=flow.span))
 
-    def on_llm_new_token(self, token: str, *, run_id: UUID, **kwargs: Any) -> None:
+    def on_llm_new_token(self, token: str | list[str | dict[str, Any]], *, run_id: UUID, **kwargs: Any) -> None:
         """Refuse to let a stream begin whose answer a callback could not hold back."""
         self._streamed(run_id)
 
@@ -150,7 +162,15 @@ class GuardCallback(BaseCallbackHandler):
 
     # Retrievers and tools: a span each, and the documents for scorers that ask for `context`.
 
-    def on_retriever_start(self, serialized: dict[str, Any] | None, query: str, *, run_id: UUID, parent_run_id: UUID | None = None, **kwargs: Any) -> None:
+    def on_retriever_start(
+        self,
+        serialized: dict[str, Any] | None,
+        query: str,
+        *,
+        run_id: UUID,
+        parent_run_id: UUID | None = None,
+        **kwargs: Any,
+    ) -> None:
         """Open the span of a retrieval."""
         self._part("retrieval", serialized, {"query": query}, run_id, parent_run_id, **kwargs)
 
@@ -162,7 +182,15 @@ class GuardCallback(BaseCallbackHandler):
             run.documents += found
             run.flow.answered(output=found)
 
-    def on_tool_start(self, serialized: dict[str, Any] | None, input_str: str, *, run_id: UUID, parent_run_id: UUID | None = None, **kwargs: Any) -> None:
+    def on_tool_start(
+        self,
+        serialized: dict[str, Any] | None,
+        input_str: str,
+        *,
+        run_id: UUID,
+        parent_run_id: UUID | None = None,
+        **kwargs: Any,
+    ) -> None:
         """Open the span of a tool."""
         self._part("execute_tool", serialized, {"input": input_str}, run_id, parent_run_id, **kwargs)
 
@@ -172,7 +200,15 @@ class GuardCallback(BaseCallbackHandler):
         if run is not None and run.own and run.flow is not None:
             run.flow.answered(output=convert.plain(output))
 
-    def _part(self, operation: str, serialized: dict[str, Any] | None, inputs: dict[str, Any], run_id: UUID, parent_run_id: UUID | None, **kwargs: Any) -> None:
+    def _part(
+        self,
+        operation: str,
+        serialized: dict[str, Any] | None,
+        inputs: dict[str, Any],
+        run_id: UUID,
+        parent_run_id: UUID | None,
+        **kwargs: Any,
+    ) -> None:
         if run_id in self._runs:
             return
         above = self._runs.get(parent_run_id) if parent_run_id else None
@@ -187,4 +223,4 @@ class GuardCallback(BaseCallbackHandler):
         if run is not None and run.own and run.flow is not None:
             run.flow.failed(error)
 
-    on_chain_error = on_llm_error = on_retriever_error = on_tool_error = _error  # type: ignore[assignment]  # one way to fail
+    on_chain_error = on_llm_error = on_retriever_error = on_tool_error = _error

@@ -56,7 +56,7 @@ class ChunkGate:
 
     def _remember(self, chunk: ChatGenerationChunk) -> None:
         bare = chunk.message.model_copy(update={"content": "", "additional_kwargs": {}, "tool_call_chunks": []})
-        self._whole = bare if self._whole is None else self._whole + bare  # type: ignore[assignment]
+        self._whole = bare if self._whole is None else self._whole + bare
         self._info.update(chunk.generation_info or {})
 
 
@@ -78,7 +78,10 @@ def _carries_more(chunk: ChatGenerationChunk) -> bool:
         or getattr(message, "usage_metadata", None)
         or message.additional_kwargs
         or chunk.generation_info
-        or (not isinstance(message.content, str) and any(not isinstance(b, str) and b.get("type") != "text" for b in message.content))
+        or (
+            not isinstance(message.content, str)
+            and any(not isinstance(b, str) and b.get("type") != "text" for b in message.content)
+        )
     )
 
 
@@ -91,4 +94,4 @@ def _with_text(chunk: ChatGenerationChunk, text: str) -> ChatGenerationChunk:
 
 def _blank(like: BaseMessageChunk | None, text: str) -> BaseMessageChunk:
     assert like is not None  # text was held, so there was a chunk
-    return type(like)(content=text, id=like.id)
+    return like.model_copy(update={"content": text, "response_metadata": {}, "usage_metadata": None})

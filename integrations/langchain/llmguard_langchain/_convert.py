@@ -28,7 +28,14 @@ __all__ = [
 
 M = TypeVar("M", bound=BaseMessage)
 
-_ROLES = {"human": "user", "ai": "assistant", "system": "system", "developer": "system", "tool": "tool", "function": "tool"}
+_ROLES = {
+    "human": "user",
+    "ai": "assistant",
+    "system": "system",
+    "developer": "system",
+    "tool": "tool",
+    "function": "tool",
+}
 
 # LangChain's `ls_provider` where the GenAI conventions know the provider by another name.
 _PROVIDERS = {
@@ -101,7 +108,7 @@ def regenerated(result: ChatResult, released: Sequence[str]) -> ChatResult:
 
 
 def model_call(operation: str, ls_params: Mapping[str, Any], source: Mapping[str, Any]) -> Call:
-    """The call as far as it is known before it is made; `source` holds the model's fields (or its serialized kwargs)."""
+    """The call as far as it is known beforehand; `source` holds the model's fields (or its serialized kwargs)."""
     provider = str(ls_params.get("ls_provider") or "unknown")
     url = urlsplit(next((str(source[key]) for key in _BASE_URLS if source.get(key)), ""))
     return Call(

@@ -58,7 +58,9 @@ class InProcessChat(BaseChatModel):
         **kwargs: Any,
     ) -> ChatResult:
         text, usage = self._answer(messages)
-        message = AIMessage(text, usage_metadata=usage, response_metadata={"model_name": "in-process", "finish_reason": "stop"})
+        message = AIMessage(
+            text, usage_metadata=usage, response_metadata={"model_name": "in-process", "finish_reason": "stop"}
+        )
         return ChatResult(generations=[ChatGeneration(message=message)])
 
     def _stream(
@@ -70,9 +72,9 @@ class InProcessChat(BaseChatModel):
     ) -> Iterator[ChatGenerationChunk]:
         text, usage = self._answer(messages)
         for start in range(0, len(text), 3):
-            yield ChatGenerationChunk(message=AIMessageChunk(text[start : start + 3]))
+            yield ChatGenerationChunk(message=AIMessageChunk(content=text[start : start + 3]))
         metadata = {"model_name": "in-process", "finish_reason": "stop"}
-        yield ChatGenerationChunk(message=AIMessageChunk("", usage_metadata=usage, response_metadata=metadata))
+        yield ChatGenerationChunk(message=AIMessageChunk(content="", usage_metadata=usage, response_metadata=metadata))
 
 
 class KeywordRetriever(BaseRetriever):

@@ -1,7 +1,7 @@
 """protect(): a guarded copy of a chat model, of the same type, that judges in every call mode.
 
 The copy's class is a subclass made on the spot that overrides what the provider implements, and only that: LangChain
-decides by method identity whether a model can stream, and its defaults call the sync methods, which are guarded already.
+decides by method identity whether a model can stream, and its defaults call the sync methods, which are guarded.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from llmguard_middleware.telemetry._emitter import CallSpan
 from . import _convert as convert
 from ._chunks import ChunkGate
 
-__all__ = ["Handoff", "MARK", "handoff", "marks", "protect", "refuse_stages"]
+__all__ = ["MARK", "Handoff", "handoff", "marks", "protect", "refuse_stages"]
 
 T = TypeVar("T", bound=BaseChatModel)
 
@@ -56,9 +56,10 @@ def protect(model: T, guard: Guard) -> T:
         UnenforceableError: if the guard has a rule that a model's copy cannot enforce.
     """
     if not isinstance(model, BaseChatModel):
-        msg = f"protect() takes a LangChain chat model and was given {type(model).__name__}; protect the model inside it instead"
+        given = type(model).__name__
+        msg = f"protect() takes a LangChain chat model and was given {given}; protect the model inside it instead"
         raise ConfigurationError(msg)
-    if key(guard) in marks(model._get_ls_params()):  # noqa: SLF001 - how LangChain's own tracer asks a model what it is
+    if key(guard) in marks(model._get_ls_params()):
         return model
     refuse_stages(guard, "protect(model)")
     copy = model.model_copy()
@@ -84,7 +85,7 @@ def marks(ls_params: Any) -> list[str]:
 
 def _open(model: BaseChatModel, guard: Guard, stop: list[str] | None, kwargs: dict[str, Any]) -> Flow:
     above = handoff.get()
-    ls_params = model._get_ls_params(stop=stop, **kwargs)  # noqa: SLF001 - see protect
+    ls_params = model._get_ls_params(stop=stop, **kwargs)
     call = convert.model_call("chat", ls_params, model.__dict__)
     if above is None:
         return Flow(guard, call, owner=model)
@@ -94,7 +95,7 @@ def _open(model: BaseChatModel, guard: Guard, stop: list[str] | None, kwargs: di
     return Flow(guard, call, owner=model, parent=above.parent, span=above.span)
 
 
-def _guarded(base: type[Any], guard: Guard) -> type[Any]:
+def _guarded(base: type[Any], guard: Guard) -> type[Any]:  # noqa: C901, PLR0915 - LangChain's four methods, side by side
     """A subclass of `base`, of the same name, whose calls pass through `guard`."""
     workers = guard.workers
     hide = bool(guard.rules("output"))
@@ -108,10 +109,16 @@ def _guarded(base: type[Any], guard: Guard) -> type[Any]:
         return {**params, MARK: " ".join([key(guard), *marks(params)])}
 
     def _generate(
-        self: Any, messages: list[BaseMessage], stop: list[str] | None = None, run_manager: CallbackManagerForLLMRun | None = None, **kwargs: Any
+        self: Any,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: CallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
     ) -> ChatResult:
+        result: ChatResult
         if reentered(self, guard):
-            return base._generate(self, messages, stop=stop, run_manager=run_manager, **kwargs)
+            result = base._generate(self, messages, stop=stop, run_manager=run_manager, **kwargs)
+            return result
         with _open(self, guard, stop, kwargs) as flow:
             admitted = convert.asked(messages, drive(flow.admit(convert.read(messages)), workers))
             with flow.active():
@@ -121,10 +128,16 @@ def _guarded(base: type[Any], guard: Guard) -> type[Any]:
             return result
 
     async def _agenerate(
-        self: Any, messages: list[BaseMessage], stop: list[str] | None = None, run_manager: AsyncCallbackManagerForLLMRun | None = None, **kwargs: Any
+        self: Any,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: AsyncCallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
     ) -> ChatResult:
+        result: ChatResult
         if reentered(self, guard):
-            return await base._agenerate(self, messages, stop=stop, run_manager=run_manager, **kwargs)
+            result = await base._agenerate(self, messages, stop=stop, run_manager=run_manager, **kwargs)
+            return result
         with _open(self, guard, stop, kwargs) as flow:
             admitted = convert.asked(messages, await adrive(flow.admit(convert.read(messages)), workers))
             with flow.active():
@@ -134,7 +147,11 @@ def _guarded(base: type[Any], guard: Guard) -> type[Any]:
             return result
 
     def _stream(
-        self: Any, messages: list[BaseMessage], stop: list[str] | None = None, run_manager: CallbackManagerForLLMRun | None = None, **kwargs: Any
+        self: Any,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: CallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
     ) -> Iterator[ChatGenerationChunk]:
         if reentered(self, guard):
             yield from base._stream(self, messages, stop=stop, run_manager=run_manager, **kwargs)
@@ -157,7 +174,11 @@ def _guarded(base: type[Any], guard: Guard) -> type[Any]:
             flow.answered(**gate.answer())
 
     async def _astream(
-        self: Any, messages: list[BaseMessage], stop: list[str] | None = None, run_manager: AsyncCallbackManagerForLLMRun | None = None, **kwargs: Any
+        self: Any,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: AsyncCallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
     ) -> AsyncIterator[ChatGenerationChunk]:
         if reentered(self, guard):
             async for chunk in base._astream(self, messages, stop=stop, run_manager=run_manager, **kwargs):
