@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from opentelemetry.instrumentation.httpx import HTTPXClientInstrumentor
+
+from llmguard_middleware.testing import CapturedTelemetry, captured_telemetry
 
 from ._collector import Collector, collecting
 from ._model_server import SmolLM2, serving_smollm2
@@ -12,7 +16,6 @@ from ._receiver import Receiver, receiving
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from ._recorder import Recorder
 
@@ -50,3 +53,27 @@ def forwarding_collector(tmp_path: Path, otlp_receiver: Receiver) -> Iterator[Co
     """A real collector that forwards to this test's `otlp_receiver`."""
     with collecting(tmp_path, forward_to=otlp_receiver.url) as running:
         yield running
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Everything in this folder starts a server."""
+    here = Path(__file__).parent
+    for item in items:
+        if here in item.path.parents:
+            item.add_marker(pytest.mark.real)
+
+
+@pytest.fixture
+def captured() -> Iterator[CapturedTelemetry]:
+    """Spans and records in memory."""
+    with captured_telemetry() as telemetry:
+        yield telemetry
+
+
+@pytest.fixture
+def http_spans(captured: CapturedTelemetry) -> Iterator[None]:
+    """HTTP clients are traced too, by OpenTelemetry's own instrumentation, into the same memory."""
+    instrumentor = HTTPXClientInstrumentor()
+    instrumentor.instrument(tracer_provider=captured.tracer_provider)
+    yield
+    instrumentor.uninstrument()

@@ -106,7 +106,7 @@ def test_model_survives_an_abandoned_stream(smollm2: SmolLM2, recorder: Recorder
     with httpx.Client(base_url=smollm2.base_url, timeout=60) as client:
         with client.stream("POST", "/chat/completions", json=body) as response:
             assert next(response.iter_lines()).startswith("data: ")
-        answer = client.post("/chat/completions", json={**body, "stream": False, "max_tokens": 1}, timeout=10)
+        answer = client.post("/chat/completions", json={**body, "stream": False, "max_tokens": 1}, timeout=30)
 
     assert answer.status_code == 200
     assert [request.json()["stream"] for request in recorder.requests] == [True, False]

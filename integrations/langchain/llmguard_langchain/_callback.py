@@ -53,6 +53,7 @@ class GuardCallback(BaseCallbackHandler):
         self._unenforceable = [rule for rule in guard.guardrails if rule.edits]
         self._blocking = guard.without(self._unenforceable)
         self._output_rules = [rule for rule in guard.rules("output") if rule.acts]
+        self._recording = self._blocking.without(self._output_rules)
 
     # Chains: the root is a span, what lies inside it only passes the root on.
 
@@ -145,6 +146,7 @@ class GuardCallback(BaseCallbackHandler):
             return
         self.guard.refuse(self._output_rules, "GuardCallback on a streamed answer", _INSTEAD)
         run.flow.streaming = True
+        run.flow.guard = self._recording
 
     def on_llm_end(self, response: LLMResult, *, run_id: UUID, **kwargs: Any) -> None:
         """Judge what came back; raises GuardrailViolation before the caller has it."""
@@ -152,13 +154,12 @@ class GuardCallback(BaseCallbackHandler):
         if run is None or not run.own or run.flow is None:
             return
         generations = convert.first_candidates(response)
-        if not run.flow.streaming:
-            try:
-                drive(run.flow.release([generation.text for generation in generations]), self.guard.workers)
-            except BaseException as error:
-                run.flow.failed(error)
-                raise
-        run.flow.answered(**convert.answer(generations), streamed=run.flow.streaming)
+        try:
+            drive(run.flow.release([generation.text for generation in generations]), self.guard.workers)
+        except BaseException as error:
+            run.flow.failed(error)
+            raise
+        run.flow.answered(**convert.answer(generations, response.llm_output), streamed=run.flow.streaming)
 
     # Retrievers and tools: a span each, and the documents for scorers that ask for `context`.
 
@@ -172,7 +173,7 @@ class GuardCallback(BaseCallbackHandler):
         **kwargs: Any,
     ) -> None:
         """Open the span of a retrieval."""
-        self._part("retrieval", serialized, {"query": query}, run_id, parent_run_id, **kwargs)
+        self._part("retrieval", serialized, {"query": query}, run_id, parent_run_id, kwargs.get("name"))
 
     def on_retriever_end(self, documents: Sequence[Document], *, run_id: UUID, **kwargs: Any) -> None:
         """End it and keep the documents."""
@@ -192,7 +193,7 @@ class GuardCallback(BaseCallbackHandler):
         **kwargs: Any,
     ) -> None:
         """Open the span of a tool."""
-        self._part("execute_tool", serialized, {"input": input_str}, run_id, parent_run_id, **kwargs)
+        self._part("execute_tool", serialized, {"input": input_str}, run_id, parent_run_id, kwargs.get("name"))
 
     def on_tool_end(self, output: Any, *, run_id: UUID, **kwargs: Any) -> None:
         """End it."""
@@ -204,17 +205,17 @@ class GuardCallback(BaseCallbackHandler):
         self,
         operation: str,
         serialized: dict[str, Any] | None,
-        inputs: dict[str, Any],
+        given: dict[str, Any],
         run_id: UUID,
         parent_run_id: UUID | None,
-        **kwargs: Any,
+        name: str | None,
     ) -> None:
         if run_id in self._runs:
             return
         above = self._runs.get(parent_run_id) if parent_run_id else None
         parent = above.flow.span.context if above is not None and above.flow is not None else None
-        name = kwargs.get("name") or (serialized or {}).get("name") or ""
-        flow = Flow(self.guard, Call(operation, name=name, inputs=inputs), parent=parent, outermost=above is None)
+        call = Call(operation, name=name or (serialized or {}).get("name") or "", inputs=given)
+        flow = Flow(self.guard, call, parent=parent, outermost=above is None)
         self._runs[run_id] = _Run(flow, above.documents if above is not None else [], own=True)
 
     def _error(self, error: BaseException, *, run_id: UUID, **kwargs: Any) -> None:

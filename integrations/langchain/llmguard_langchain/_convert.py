@@ -125,20 +125,21 @@ def model_call(operation: str, ls_params: Mapping[str, Any], source: Mapping[str
     )
 
 
-def answer(generations: Sequence[Generation]) -> dict[str, Any]:
-    """What `Flow.answered` takes, from the candidates of one prompt."""
+def answer(generations: Sequence[Generation], llm_output: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """What `Flow.answered` takes, from the candidates of one prompt and what the provider said of them together."""
     if not generations:
         return {"output": ""}
     messages = [m for g in generations if isinstance(m := getattr(g, "message", None), BaseMessage)]
     if not messages:
         return {"output": generations[0].text}
     first = messages[0]
-    metadata = first.response_metadata
+    # LangChain copies the first two into the third, but only after the model's own method has returned.
+    metadata = {**(llm_output or {}), **(generations[0].generation_info or {}), **first.response_metadata}
     finish = [(g.generation_info or {}).get("finish_reason") or metadata.get("finish_reason") for g in generations]
     return {
         "output": "".join(texts(first)),
         "usage": _usage(first),
-        "response_id": _own_id(first),
+        "response_id": _own_id(metadata.get("id") or first.id or ""),
         "response_model": str(metadata.get("model_name") or metadata.get("model") or ""),
         "finish_reasons": tuple(str(reason) for reason in finish if reason),
     }
@@ -151,9 +152,8 @@ def _usage(message: BaseMessage) -> Usage | None:
     return Usage(counted.get("input_tokens"), counted.get("output_tokens"))
 
 
-def _own_id(message: BaseMessage) -> str:
+def _own_id(identity: str) -> str:
     """The provider's id of the response; LangChain's stand-ins (lc_run--..., run-...) are none."""
-    identity = message.response_metadata.get("id") or message.id or ""
     return "" if identity.startswith(("lc_", "run-")) else identity
 
 

@@ -124,7 +124,7 @@ def _guarded(base: type[Any], guard: Guard) -> type[Any]:  # noqa: C901, PLR0915
             with flow.active():
                 result = base._generate(self, admitted, stop=stop, run_manager=unheard(run_manager), **kwargs)
             result = convert.regenerated(result, drive(flow.release(convert.generated(result)), workers))
-            flow.answered(**convert.answer(result.generations))
+            flow.answered(**convert.answer(result.generations, result.llm_output))
             return result
 
     async def _agenerate(
@@ -143,7 +143,7 @@ def _guarded(base: type[Any], guard: Guard) -> type[Any]:  # noqa: C901, PLR0915
             with flow.active():
                 result = await base._agenerate(self, admitted, stop=stop, run_manager=unheard(run_manager), **kwargs)
             result = convert.regenerated(result, await adrive(flow.release(convert.generated(result)), workers))
-            flow.answered(**convert.answer(result.generations))
+            flow.answered(**convert.answer(result.generations, result.llm_output))
             return result
 
     def _stream(
