@@ -205,18 +205,21 @@ def _guarded(base: type[Any], guard: Guard) -> type[Any]:  # noqa: C901, PLR0915
     overridden = {
         name: method for name, method in ours.items() if getattr(base, name) is not getattr(BaseChatModel, name)
     }
-    return type(
+    guarded = type(
         base.__name__,
         (base,),
         {
             "__module__": base.__module__,
             "__qualname__": base.__qualname__,
             "__doc__": base.__doc__,
-            # A provider's own event stream would pass the guard by; without it LangChain builds events from _stream.
-            "_stream_chat_model_events": None,
-            "_astream_chat_model_events": None,
             "_get_ls_params": _get_ls_params,
             "_generate": _generate,
             **overridden,
         },
     )
+    for native in ("_stream_chat_model_events", "_astream_chat_model_events"):
+        if hasattr(base, native):
+            # A provider's own event stream would pass the guard by; without it LangChain makes events of _stream's
+            # chunks. Set afterwards: in the body of the class pydantic would take it for a private field.
+            type.__setattr__(guarded, native, None)
+    return guarded

@@ -301,3 +301,17 @@ def test_streaming_is_where_the_provider_has_it(provider):
     assert (type(protect(provider(), Guard()))._stream is BaseChatModel._stream) is (
         provider._stream is BaseChatModel._stream
     )
+
+
+@pytest.mark.filterwarnings("ignore::langchain_core._api.LangChainBetaWarning")
+def test_a_providers_own_event_stream_does_not_pass_the_guard_by(fake_chat):
+    """LangChain's event stream of version 3 is guarded, also for a provider that makes its events itself."""
+
+    class Native(fake_chat):
+        def _stream_chat_model_events(self, messages, **kwargs):
+            raise AssertionError("raw events")
+
+    guarded = protect(Native(answer=f"The key is {KEY}, keep it.", size=3), Guard(REDACTS_OUTPUT))
+    events = list(guarded.stream_events("Which key?", version="v3"))
+    assert "<AWS_ACCESS_KEY>" in repr(events)
+    assert KEY not in repr(events)
