@@ -104,7 +104,7 @@ class _Launched:
             error = future.exception()
             if error is not None and not isinstance(error, Exception):
                 raise error
-            return Completion(index, None if error else future.result(), error, elapsed)
+            return Completion(index, None if error is not None else future.result(), error, elapsed)
         future = min(
             (f for f, (_, rule) in self._pending.items() if rule.timeout <= elapsed), key=lambda f: self._pending[f][0]
         )
@@ -145,9 +145,13 @@ class _AsyncScoring(_Launched):
     def _start(self, rule: Guardrail, workers: Workers) -> asyncio.Future[Any]:
         context = copy_context()
         context.run(inside_scorer.set, True)
+        future: asyncio.Future[Any]
         if rule.bound.is_async:
-            return context.run(asyncio.ensure_future, _awaited(rule, self._available))
-        return asyncio.wrap_future(workers.submit(context, partial(rule.bound, self._available)))
+            future = context.run(asyncio.ensure_future, _awaited(rule, self._available))
+        else:
+            future = asyncio.wrap_future(workers.submit(context, partial(rule.bound, self._available)))
+        future.add_done_callback(_seen)
+        return future
 
     async def wait(self) -> Completion:
         done: set[Any] = set()
@@ -156,6 +160,12 @@ class _AsyncScoring(_Launched):
             if not done and self._time_left() <= 0:
                 break
         return self._settle(done)
+
+
+def _seen(future: asyncio.Future[Any]) -> None:
+    # Or asyncio logs the exceptions that nobody waits for any more, and an exception's text may quote the prompt.
+    if not future.cancelled():
+        future.exception()
 
 
 async def _awaited(rule: Guardrail, available: Any) -> Any:

@@ -9,7 +9,7 @@ import os
 import random
 import threading
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextvars import Context as Variables
 from functools import partial
 from time import monotonic, time_ns
@@ -41,13 +41,13 @@ class Monitors:
         self._prepare = prepare
         self._limit = limit
         self._workers = Workers(2, "llmguard-monitor")
+        self._open = True
         self._reset()
         _ALL.add(self)
 
     def _reset(self) -> None:
         self._changed = threading.Condition()
         self._pending = 0
-        self._open = True
         self._at_exit = False
         self.dropped = 0
 
@@ -70,71 +70,102 @@ class Monitors:
             # Registered at the first score, so that it runs before the exit hooks of an SDK that was set up earlier.
             self._at_exit = True
             atexit.register(_flush_at_exit, weakref.ref(self))
+        try:
+            self._hand_over(monitor, call, context)
+        except Exception as error:  # noqa: BLE001 - no thread to be had, say: a monitor never disturbs the call
+            self._settled(dropped=1)
+            _log.warning('monitor "%s" could not be queued: %s', monitor.name, type(error).__name__)
+
+    def _hand_over(self, monitor: Monitor, call: Call, context: Context | None) -> None:
         variables = Variables()  # an empty context: nothing of the caller's is kept alive or seen by the scorer
         variables.run(inside_scorer.set, True)
-        job = partial(self._run, monitor, call, context)
         if monitor.bound.is_async:
             self._workers.submit_async(variables, partial(self._arun, monitor, call, context))
         else:
-            self._workers.submit(variables, job)
+            self._workers.submit(variables, partial(self._run, monitor, call, context))
 
     def _run(self, monitor: Monitor, call: Call, context: Context | None) -> None:
         started = time_ns()
+        raw: object = None
+        error: BaseException | None = None
         try:
             raw = monitor.bound(self._available(call))
-        except Exception as error:  # noqa: BLE001 - a scorer is foreign code
-            self._done(monitor, call, context, started, None, error)
-        else:
-            self._done(monitor, call, context, started, raw, None)
+        except BaseException as raised:  # noqa: BLE001 - a scorer is foreign code, and this thread has nobody to tell
+            error = raised
+        self._done(monitor, call, context, started, raw, error)
+        error = None  # it holds this frame, and the two would keep the call's texts alive
 
     async def _arun(self, monitor: Monitor, call: Call, context: Context | None) -> None:
         started = time_ns()
+        raw: object = None
+        error: BaseException | None = None
         try:
-            raw = await asyncio.wait_for(monitor.bound(self._available(call)), monitor.timeout)
-        except (TimeoutError, asyncio.TimeoutError):
-            late = ScorerTimeoutError(f'scorer "{monitor.bound.name}" took longer than {monitor.timeout:g} s')
-            self._done(monitor, call, context, started, None, late)
-        except Exception as error:  # noqa: BLE001 - a scorer is foreign code
-            self._done(monitor, call, context, started, None, error)
-        else:
-            self._done(monitor, call, context, started, raw, None)
+            # Not wait_for: it waits on for a scorer that refuses to be cancelled.
+            scoring = asyncio.ensure_future(_outcome(monitor.bound(self._available(call))))
+            if (await asyncio.wait((scoring,), timeout=monitor.timeout))[0]:
+                raw, error = scoring.result()
+            else:
+                scoring.cancel()
+                error = ScorerTimeoutError(f'scorer "{monitor.bound.name}" took longer than {monitor.timeout:g} s')
+        except BaseException as raised:  # noqa: BLE001 - a scorer is foreign code, and this loop has nobody to tell
+            error = raised
+        self._done(monitor, call, context, started, raw, error)
+        error = None  # it holds this frame, and the two would keep the call's texts alive
 
     def _available(self, call: Call) -> dict[str, object]:
         names = self._prepare(call).available()
         return {"text": names.get("output"), **names}
 
     def _done(
-        self, monitor: Monitor, call: Call, context: Context | None, started: int, raw: object, error: Exception | None
+        self,
+        monitor: Monitor,
+        call: Call,
+        context: Context | None,
+        started: int,
+        raw: object,
+        error: BaseException | None,
     ) -> None:
-        score = None
-        if error is None:
-            try:
-                score = as_score(raw, monitor.bound.name)
-            except ScorerError as raised:
-                error = raised
-        if error is not None:
-            # Only our own sentences: a foreign exception's text may quote the call.
-            why = str(error) if isinstance(error, ScorerError) else type(error).__name__
-            _log.warning('monitor "%s" could not score: %s', monitor.name, why)
         try:
+            score = None
+            if error is None:
+                try:
+                    score = as_score(raw, monitor.bound.name)
+                except ScorerError as raised:
+                    error = raised
+            if error is not None:
+                # Only our own sentences: a foreign exception's text may quote the call.
+                why = str(error) if isinstance(error, ScorerError) else type(error).__name__
+                _log.warning('monitor "%s" could not score: %s', monitor.name, why)
             self._emitter.monitored(call, context, monitor.name, score, error, started)
         finally:
-            with self._changed:
-                self._pending -= 1
-                self._changed.notify_all()
+            self._settled()
+
+    def _settled(self, dropped: int = 0) -> None:
+        with self._changed:
+            self._pending -= 1
+            self.dropped += dropped
+            self._changed.notify_all()
 
     def flush(self, timeout: float) -> int:
         """Wait until all is scored, at most `timeout` seconds; return how many scores are still pending."""
         deadline = monotonic() + timeout
         with self._changed:
             while self._pending and (left := deadline - monotonic()) > 0:
-                self._changed.wait(left)
+                self._changed.wait(min(left, threading.TIMEOUT_MAX))
             return self._pending
 
     def shutdown(self, timeout: float) -> int:
         """Take no more calls, then flush."""
         self._open = False
         return self.flush(timeout)
+
+
+async def _outcome(scoring: Awaitable[object]) -> tuple[object, BaseException | None]:
+    # Raises nothing: a SystemExit that leaves a task ends the loop, and with it every async monitor.
+    try:
+        return await scoring, None
+    except BaseException as error:  # noqa: BLE001 - handed to whoever asked for the score
+        return None, error
 
 
 def _flush_at_exit(monitors: weakref.ref[Monitors]) -> None:

@@ -42,7 +42,7 @@ class Window:
         """Take the next piece; return what may leave now, redacted."""
         self._raw += text
         self._unscanned += len(text)
-        if self._unscanned < _STEP:
+        if self._unscanned < max(_STEP, (len(self._raw) - self._held_from) // 4):  # a chain of matches is held whole
             return ""
         return self._release(max(self._held_from, len(self._raw) - self._open_tail(self._raw)))
 

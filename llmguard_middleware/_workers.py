@@ -119,6 +119,8 @@ async def _settle(coroutine: Coroutine[Any, Any, Any], future: Future[Any]) -> N
     else:
         if future.set_running_or_notify_cancel():
             future.set_result(result)
+    finally:
+        del future  # its exception holds this frame, and the two would keep each other and the texts alive
 
 
 def _cancel(task: asyncio.Task[Any], loop: asyncio.AbstractEventLoop) -> None:

@@ -20,7 +20,9 @@ def core_only(tmp_path_factory):
     subprocess.run([uv, "venv", "--quiet", "--python", sys.executable, folder / "env"], check=True)
     python = folder / "env/bin/python"
     subprocess.run(
-        [uv, "pip", "install", "--quiet", "--python", python, "--compile-bytecode", "--no-sources", "-e", ROOT], check=True, cwd=folder
+        [uv, "pip", "install", "--quiet", "--python", python, "--compile-bytecode", "--no-sources", "-e", ROOT],
+        check=True,
+        cwd=folder,
     )
     return folder / "env"
 

@@ -1,0 +1,316 @@
+"""Fakes for tests of guards, scorers and adapters: scorers that do as they are told, and telemetry kept in memory.
+
+    def test_a_secret_is_flagged():
+        telemetry = captured_telemetry()
+        guard = Guard(Guardrail(Flags(when="secret"), stage="input"), **telemetry.providers)
+        ...
+        assert telemetry.span("chat gpt").attributes["llmguard.verdict"] == "blocked"
+
+Importing this module needs no OpenTelemetry SDK; `captured_telemetry()` does (extra `otlp`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, TypedDict
+
+from ._score import Score, TextSpan
+from ._scorer import Scorer
+from .errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from opentelemetry._logs import LoggerProvider
+    from opentelemetry.sdk._logs import ReadableLogRecord
+    from opentelemetry.sdk.trace import ReadableSpan
+    from opentelemetry.trace import TracerProvider
+    from typing_extensions import Self
+
+__all__ = [
+    "CapturedRecord",
+    "CapturedSpan",
+    "CapturedTelemetry",
+    "FakeScorer",
+    "Flags",
+    "Hangs",
+    "Raises",
+    "Returns",
+    "captured_telemetry",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class CapturedSpan:
+    """A finished span. `parent` and `links` are names of spans of the same capture (hex span ids where they are not).
+
+    `kind` and `status` are OpenTelemetry's words in capitals (`CLIENT`, `ERROR`); `events` are event names.
+    """
+
+    name: str
+    kind: str = "INTERNAL"
+    parent: str | None = None
+    attributes: Mapping[str, Any] = field(default_factory=dict)
+    status: str = "UNSET"
+    status_description: str | None = None
+    links: tuple[str, ...] = ()
+    events: tuple[str, ...] = ()
+    trace_id: int = field(default=0, compare=False)
+    span_id: int = field(default=0, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class CapturedRecord:
+    """A log record, such as an evaluation result, and the span in whose context it was written (ids 0 if none)."""
+
+    event_name: str
+    attributes: Mapping[str, Any] = field(default_factory=dict)
+    trace_id: int = 0
+    span_id: int = 0
+
+
+class _Providers(TypedDict):
+    tracer_provider: TracerProvider
+    logger_provider: LoggerProvider
+
+
+class CapturedTelemetry:
+    """OpenTelemetry providers that keep what is written in memory, in the order in which it was written.
+
+    Pass `**telemetry.providers` to a Guard, or the two one by one. Also a context manager, which shuts them down.
+    """
+
+    def __init__(self) -> None:
+        try:
+            from opentelemetry.sdk._logs import LoggerProvider, export  # noqa: PLC0415 - the SDK is an extra
+            from opentelemetry.sdk.resources import Resource  # noqa: PLC0415
+            from opentelemetry.sdk.trace import TracerProvider  # noqa: PLC0415
+            from opentelemetry.sdk.trace.export import SimpleSpanProcessor  # noqa: PLC0415
+            from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter  # noqa: PLC0415
+            from opentelemetry.sdk.trace.sampling import ALWAYS_ON  # noqa: PLC0415
+        except ImportError:
+            msg = (
+                'captured_telemetry() needs the OpenTelemetry SDK: install the extra "otlp", '
+                'pip install "llmguard-middleware[otlp]"'
+            )
+            raise ConfigurationError(msg) from None
+        older: Any = getattr(export, "InMemoryLogExporter", None)  # its name until SDK 1.38
+        self._span_exporter = InMemorySpanExporter()
+        self._record_exporter = getattr(export, "InMemoryLogRecordExporter", older)()
+        self._tracers = TracerProvider(ALWAYS_ON, resource=Resource.get_empty(), shutdown_on_exit=False)
+        self._tracers.add_span_processor(SimpleSpanProcessor(self._span_exporter))
+        self._loggers = LoggerProvider(resource=Resource.get_empty(), shutdown_on_exit=False)
+        self._loggers.add_log_record_processor(export.SimpleLogRecordProcessor(self._record_exporter))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._tracers.shutdown()
+        self._loggers.shutdown()
+
+    @property
+    def tracer_provider(self) -> TracerProvider:
+        """The provider of spans."""
+        return self._tracers
+
+    @property
+    def logger_provider(self) -> LoggerProvider:
+        """The provider of log records."""
+        return self._loggers
+
+    @property
+    def providers(self) -> _Providers:
+        """Both providers, as keyword arguments of a Guard."""
+        return {"tracer_provider": self._tracers, "logger_provider": self._loggers}
+
+    @property
+    def spans(self) -> tuple[CapturedSpan, ...]:
+        """Every span that has ended since the start or the last `clear()`, in the order in which they ended."""
+        finished = self._span_exporter.get_finished_spans()
+        names = {span.context.span_id: span.name for span in finished if span.context}
+        return tuple(_span(span, names) for span in finished)
+
+    @property
+    def records(self) -> tuple[CapturedRecord, ...]:
+        """Every log record since the start or the last `clear()`."""
+        return tuple(_record(written) for written in self._record_exporter.get_finished_logs())
+
+    def span(self, name: str) -> CapturedSpan:
+        """The one span of this name.
+
+        Raises:
+            AssertionError: if there is none or more than one; the message lists the names of all spans.
+        """
+        spans = self.spans
+        found = [span for span in spans if span.name == name]
+        if len(found) != 1:
+            msg = (
+                f'{len(found)} spans are called "{name}"; there are: {", ".join(span.name for span in spans) or "none"}'
+            )
+            raise AssertionError(msg)
+        return found[0]
+
+    def clear(self) -> None:
+        """Forget all spans and records."""
+        self._span_exporter.clear()
+        self._record_exporter.clear()
+
+
+def captured_telemetry() -> CapturedTelemetry:
+    """New in-memory OpenTelemetry providers.
+
+    Raises:
+        ConfigurationError: if the OpenTelemetry SDK is not installed.
+    """
+    return CapturedTelemetry()
+
+
+def _span(span: ReadableSpan, names: Mapping[int, str]) -> CapturedSpan:
+    def name(span_id: int) -> str:
+        return names.get(span_id) or f"{span_id:016x}"
+
+    assert span.context is not None
+    return CapturedSpan(
+        name=span.name,
+        kind=span.kind.name,
+        parent=name(span.parent.span_id) if span.parent else None,
+        attributes=_plain(span.attributes),
+        status=span.status.status_code.name,
+        status_description=span.status.description,
+        links=tuple(name(link.context.span_id) for link in span.links),
+        events=tuple(event.name for event in span.events),
+        trace_id=span.context.trace_id,
+        span_id=span.context.span_id,
+    )
+
+
+def _record(written: ReadableLogRecord) -> CapturedRecord:
+    record = written.log_record
+    return CapturedRecord(record.event_name or "", _plain(record.attributes), record.trace_id or 0, record.span_id or 0)
+
+
+def _plain(attributes: Mapping[str, Any] | None) -> Mapping[str, Any]:
+    """Attributes as a dict; sequences become tuples, whatever the SDK makes of them."""
+    return {key: tuple(v) if isinstance(v, (list, tuple)) else v for key, v in (attributes or {}).items()}
+
+
+class FakeScorer(Scorer):
+    """A scorer that remembers the texts it was given (`seen`); subclasses say what it does.
+
+    Args:
+        name: as for every scorer.
+        cheap: run inline on the caller's thread, if sync.
+        use_async: be an async scorer.
+        reach: make it a local scorer, which redacts a stream through a window.
+    """
+
+    def __init__(
+        self, *, name: str = "fake", cheap: bool = False, use_async: bool = False, reach: int | None = None
+    ) -> None:
+        super().__init__(name=name)
+        self.cheap = cheap  # type: ignore[misc]  # a class attribute in the base, an option here
+        self.reach = reach
+        self.seen: list[str] = []
+        self.score = self._score_async if use_async else self._score
+
+    def outcome(self, text: str) -> Any:
+        """What scoring `text` returns or raises."""
+        raise NotImplementedError
+
+    def _score(self, text: str) -> Any:
+        self.seen.append(text)
+        return self.outcome(text)
+
+    async def _score_async(self, text: str) -> Any:
+        self.seen.append(text)
+        raw = self.outcome(text)
+        return await raw if inspect.isawaitable(raw) else raw
+
+
+class Flags(FakeScorer):
+    """Flags each text that holds `when`, with a span of kind `kind` for each occurrence; `when=""` flags every text."""
+
+    def __init__(self, *, when: str = "", kind: str = "FAKE", name: str = "flags", **options: Any) -> None:
+        super().__init__(name=name, **options)
+        self._when, self._kind = when, kind
+
+    def outcome(self, text: str) -> Score:
+        """Value is the number of occurrences."""
+        if not self._when:
+            return Score(value=1.0, flagged=True)
+        spans: list[TextSpan] = []
+        at = text.find(self._when)
+        while at >= 0:
+            spans.append(TextSpan(at, at + len(self._when), self._kind))
+            at = text.find(self._when, at + len(self._when))
+        return Score(value=float(len(spans)), flagged=bool(spans), spans=tuple(spans))
+
+
+class Returns(FakeScorer):
+    """Returns `value`, whatever that is."""
+
+    def __init__(self, value: Any, *, name: str = "returns", **options: Any) -> None:
+        super().__init__(name=name, **options)
+        self._value = value
+
+    def outcome(self, text: str) -> Any:
+        """The value."""
+        return self._value
+
+
+class Raises(FakeScorer):
+    """Raises `error`, an exception or a function that makes one."""
+
+    def __init__(
+        self, error: BaseException | Callable[[], BaseException], *, name: str = "raises", **options: Any
+    ) -> None:
+        super().__init__(name=name, **options)
+        self._error = error
+
+    def outcome(self, text: str) -> Any:
+        """Nothing, ever."""
+        raise self._error if isinstance(self._error, BaseException) else self._error()
+
+
+class Hangs(FakeScorer):
+    """Hangs for `seconds` or until `release()`, then passes.
+
+    `started`, `ended` and `cancelled` are events; a sync scorer cannot be cancelled.
+    """
+
+    def __init__(self, seconds: float = 3600, *, name: str = "hangs", **options: Any) -> None:
+        super().__init__(name=name, **options)
+        self._seconds = seconds
+        self._use_async = bool(options.get("use_async"))
+        self._released = threading.Event()
+        self.started, self.ended, self.cancelled = threading.Event(), threading.Event(), threading.Event()
+
+    def release(self) -> None:
+        """Let every score, also those to come, return."""
+        self._released.set()
+
+    def outcome(self, text: str) -> Any:
+        """Not flagged, in the end."""
+        self.started.set()
+        if self._use_async:
+            return self._later()
+        self._released.wait(self._seconds)
+        self.ended.set()
+        return False
+
+    async def _later(self) -> bool:
+        deadline = asyncio.get_running_loop().time() + self._seconds
+        try:
+            while not self._released.is_set() and asyncio.get_running_loop().time() < deadline:  # noqa: ASYNC110
+                await asyncio.sleep(0.005)  # an asyncio.Event could not be set from any thread
+        except asyncio.CancelledError:
+            self.cancelled.set()
+            raise
+        self.ended.set()
+        return False
