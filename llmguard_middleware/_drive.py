@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import threading
+from collections.abc import Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextvars import ContextVar, copy_context
 from functools import partial
@@ -20,7 +21,7 @@ from ._rules import Guardrail
 from ._workers import Workers
 from .errors import ScorerTimeoutError
 
-__all__ = ["adrive", "drive", "inside_scorer"]
+__all__ = ["adrive", "drive", "inside_scorer", "run_inline"]
 
 T = TypeVar("T")
 
@@ -62,6 +63,18 @@ async def adrive(plan: Plan[T], workers: Workers) -> T:
             running.cancel()
 
 
+def run_inline(index: int, rule: Guardrail, available: Mapping[str, Any]) -> Completion:
+    """Score with one rule on this thread."""
+    started = perf_counter()
+    token = inside_scorer.set(True)
+    try:
+        return Completion(index, rule.bound(available), None, perf_counter() - started)
+    except Exception as error:  # noqa: BLE001 - a scorer is foreign code; what its failure means is `on_error`'s business
+        return Completion(index, None, error, perf_counter() - started)
+    finally:
+        inside_scorer.reset(token)
+
+
 class _Launched:
     """The rules of one Launch: cheap ones wait for their turn here, the others are under way."""
 
@@ -82,14 +95,7 @@ class _Launched:
         if not self._inline:
             return None
         index, rule = self._inline.pop()
-        started = perf_counter()
-        token = inside_scorer.set(True)
-        try:
-            return Completion(index, rule.bound(self._available), None, perf_counter() - started)
-        except Exception as error:  # noqa: BLE001 - a scorer is foreign code; what its failure means is the rule's `on_error`
-            return Completion(index, None, error, perf_counter() - started)
-        finally:
-            inside_scorer.reset(token)
+        return run_inline(index, rule, self._available)
 
     def _time_left(self) -> float:
         limit = min(threading.TIMEOUT_MAX, *(rule.timeout for _, rule in self._pending.values()))

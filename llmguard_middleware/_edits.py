@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from ._score import TextSpan
 
-__all__ = ["Edit", "apply", "merge", "placeholder", "redact"]
+__all__ = ["Edit", "apply", "merge", "placeholder", "redact", "with_texts"]
 
 
 class Edit(NamedTuple):
@@ -42,6 +42,26 @@ def merge(spans: Iterable[TextSpan]) -> list[TextSpan]:
 def redact(spans: Iterable[TextSpan]) -> tuple[Edit, ...]:
     """The edits that redact these spans, in order and without overlap."""
     return tuple(Edit(span.start, span.end, placeholder(span.kind)) for span in merge(spans))
+
+
+def with_texts(value: Any, edit: Callable[[str], str]) -> Any:
+    """`value` with `edit` made to every text in it, however deep.
+
+    Numbers and None are as they were. An object is taken by its fields (`model_dump()`), or else, since nobody can tell
+    which texts it holds, replaced by the name of its type.
+    """
+    if isinstance(value, str):
+        return edit(value)
+    if value is None or isinstance(value, (bool, int, float)):
+        return value
+    if isinstance(value, Mapping):
+        return {with_texts(key, edit): with_texts(item, edit) for key, item in value.items()}
+    if isinstance(value, (list, tuple, set, frozenset)):
+        items = [with_texts(item, edit) for item in value]
+        return items if isinstance(value, list) else tuple(items)
+    if callable(dump := getattr(value, "model_dump", None)):
+        return with_texts(dump(), edit)
+    return f"<{type(value).__name__}>"
 
 
 def apply(text: str, edits: Sequence[Edit]) -> str:

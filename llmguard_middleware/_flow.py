@@ -17,18 +17,16 @@ from opentelemetry import context as otel
 
 from ._call import Call, Message
 from ._guard import Guard
+from ._guarded_stream import GuardedStream
 from ._judge import Plan
-from ._rules import Guardrail
-from ._score import Score, TextSpan, as_score
-from ._stream import Window
-from ._verdict import Finding, Verdict, worst
+from ._verdict import Verdict
 from .errors import GuardrailViolation
 from .telemetry._emitter import CallSpan
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-__all__ = ["Flow", "GuardedStream", "reentered"]
+__all__ = ["Flow", "reentered"]
 
 # The flows that this code runs inside of, outermost first.
 _inside: ContextVar[tuple[Flow, ...]] = ContextVar("llmguard_flows", default=())
@@ -137,7 +135,7 @@ class Flow:
 
     def stream(self) -> GuardedStream:
         """What guards an answer that arrives in pieces."""
-        return GuardedStream(self)
+        return GuardedStream(self.guard, self.call.available(), self._noted)
 
     def _noted(self, verdict: Verdict) -> str:
         self._verdicts.append(verdict)
@@ -176,86 +174,3 @@ class Flow:
 
     def _tell(self, response_id: str = "") -> None:
         self.span.verdicts(self._verdicts, self.guard.emitter, response_id)
-
-
-class GuardedStream:
-    """The output guardrails over text that arrives in pieces.
-
-    Span edits by local scorers run in a window; if any other rule must act, the whole answer is held until `finish`.
-    """
-
-    def __init__(self, flow: Flow) -> None:
-        self._flow = flow
-        rules = flow.guard.rules("output")
-        self._local = tuple(rule for rule in rules if rule.window is not None)
-        self._late = tuple(rule for rule in rules if rule.window is None)
-        self._buffered = any(rule.acts for rule in self._late)
-        self._raw: list[str] = []
-        self._spans: dict[str, int] = {}
-        reach = max((rule.window or 0 for rule in self._local), default=0)
-        self._window = Window(self._scan, reach, self._open_tail) if self._local and not self._buffered else None
-        self._available = flow.call.available()
-
-    def feed(self, text: str) -> str:
-        """Take the next piece of the answer; return what may leave now."""
-        if not self._local and not self._late:
-            return text
-        self._raw.append(text)
-        if self._buffered:
-            return ""
-        return text if self._window is None else self._window.feed(text)
-
-    def finish(self) -> Plan[str]:
-        """The answer is complete: judge what needs the whole of it; returns the rest that may leave.
-
-        Raises:
-            GuardrailViolation: if a guardrail stops the answer.
-        """
-        text = "".join(self._raw)
-        if self._buffered:
-            verdict = yield from self._flow.guard.plan(text, "output", available=self._available)
-            return self._flow._noted(verdict)  # noqa: SLF001 - a Flow's stream is part of it
-        rest = ""
-        if self._window is not None:
-            rest = self._window.finish()
-            self._flow._noted(self._windowed(text, self._window))  # noqa: SLF001
-        if self._late:
-            verdict = yield from self._flow.guard.plan(text, "output", rules=self._late, available=self._available)
-            self._flow._noted(verdict)  # noqa: SLF001
-        return rest
-
-    def _open_tail(self, text: str) -> int:
-        return max(rule.bound.open_tail(text) for rule in self._local)
-
-    def _scan(self, text: str) -> list[TextSpan]:
-        spans: list[TextSpan] = []
-        for rule in self._local:
-            found = self._score(rule, text)
-            self._spans[rule.name] = self._spans.get(rule.name, 0) + len(found)
-            spans += found
-        return spans
-
-    def _score(self, rule: Guardrail, text: str) -> Sequence[TextSpan]:
-        try:
-            score = as_score(rule.bound({**self._available, "text": text, "output": text}), rule.bound.name)
-        except Exception as error:  # noqa: BLE001 - a scorer is foreign code
-            if rule.on_error == "allow":
-                return ()
-            finding = Finding(rule.name, rule.action, "error", None, error, stops=True)
-            verdict = Verdict("error", "output", text, (finding,), (), self._flow.guard.name, self._flow.guard.digest)
-            self._flow._noted(verdict)  # noqa: SLF001 - raises
-        if not score.flagged:
-            return ()
-        return score.spans or (TextSpan(0, len(text), rule.name.upper()),)
-
-    def _windowed(self, text: str, window: Window) -> Verdict:
-        findings = tuple(
-            Finding(rule.name, rule.action, "redacted", Score(flagged=True))
-            if window.edits and self._spans.get(rule.name)
-            else Finding(rule.name, rule.action, "passed", Score())
-            for rule in self._local
-        )
-        outcome = worst([finding.outcome for finding in findings])
-        return Verdict(
-            outcome, "output", text, findings, tuple(window.edits), self._flow.guard.name, self._flow.guard.digest
-        )

@@ -7,6 +7,7 @@ import hashlib
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from types import MappingProxyType
 from typing import Any, Literal
 
@@ -16,6 +17,7 @@ from opentelemetry.trace import TracerProvider
 
 from ._call import STAGES, Call, Stage
 from ._drive import adrive, drive
+from ._edits import with_texts
 from ._judge import Plan, judge
 from ._monitors import Monitors
 from ._rules import Guardrail, Monitor
@@ -142,18 +144,18 @@ class Guard:
 
         def clean(value: Any, stage: Stage) -> Any:
             rules = self._editing[stage]
-            if not rules or not isinstance(value, str):
-                return value
-            verdict = drive(self.plan(value, stage, rules=rules), self.workers)
-            return "" if verdict.stops else verdict.guarded
+            return with_texts(value, partial(self._redacted, stage=stage, rules=rules)) if rules else value
 
-        return replace(
-            call,
-            inputs={name: clean(value, "input") for name, value in call.inputs.items()},
+        return call.but(
+            inputs=clean(call.inputs, "input"),
             messages=tuple(replace(m, text=clean(m.text, "input")) for m in call.messages),
-            context=tuple(clean(text, "input") for text in call.context),
+            context=clean(call.context, "input"),
             output=clean(call.output, "output"),
         )
+
+    def _redacted(self, text: str, stage: Stage, rules: Sequence[Guardrail]) -> str:
+        verdict = drive(self.plan(text, stage, rules=rules), self.workers)
+        return "" if verdict.stops else verdict.guarded
 
 
 def _check(rules: Sequence[Any], unenforceable: str) -> None:

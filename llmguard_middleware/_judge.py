@@ -17,7 +17,7 @@ from ._score import TextSpan, as_score
 from ._verdict import Finding, Verdict, worst
 from .errors import LLMGuardError, ScorerError
 
-__all__ = ["Completion", "Launch", "Plan", "judge"]
+__all__ = ["Completion", "Launch", "Plan", "judge", "settle"]
 
 T = TypeVar("T")
 
@@ -57,7 +57,7 @@ def judge(
         done = yield step
         step = None
         rule = rules[done.index]
-        finding = findings[done.index] = _settle(rule, done, len(text))
+        finding = findings[done.index] = settle(rule, done, len(text))
         if finding.stops:
             break
         if finding.outcome == "redacted" and finding.score is not None:
@@ -67,7 +67,8 @@ def judge(
     )
 
 
-def _settle(rule: Guardrail, done: Completion, length: int) -> Finding:
+def settle(rule: Guardrail, done: Completion, length: int) -> Finding:
+    """What one rule found, from what its scorer returned for a text of this length or how it failed."""
     score, error = None, done.error
     if error is None:
         try:

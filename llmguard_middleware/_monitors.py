@@ -41,6 +41,7 @@ class Monitors:
         self._prepare = prepare
         self._limit = limit
         self._workers = Workers(2, "llmguard-monitor")
+        self._starter = Workers(1, "llmguard-monitor-start")
         self._open = True
         self._reset()
         _ALL.add(self)
@@ -77,17 +78,21 @@ class Monitors:
             _log.warning('monitor "%s" could not be queued: %s', monitor.name, type(error).__name__)
 
     def _hand_over(self, monitor: Monitor, call: Call, context: Context | None) -> None:
-        variables = Variables()  # an empty context: nothing of the caller's is kept alive or seen by the scorer
+        run, workers = (self._start, self._starter) if monitor.bound.is_async else (self._run, self._workers)
+        workers.post(partial(run, monitor, call, context))
+
+    def _start(self, monitor: Monitor, call: Call, context: Context | None) -> None:
+        # On a thread of its own: waking an event loop costs the caller more than waking a thread, and a thread of the
+        # pool may be held up by a sync scorer.
+        variables = Variables()
         variables.run(inside_scorer.set, True)
-        if monitor.bound.is_async:
-            self._workers.submit_async(variables, partial(self._arun, monitor, call, context))
-        else:
-            self._workers.submit(variables, partial(self._run, monitor, call, context))
+        self._workers.submit_async(variables, partial(self._arun, monitor, call, context))
 
     def _run(self, monitor: Monitor, call: Call, context: Context | None) -> None:
         started = time_ns()
         raw: object = None
         error: BaseException | None = None
+        inside_scorer.set(True)  # for good: these threads run nothing else
         try:
             raw = monitor.bound(self._available(call))
         except BaseException as raised:  # noqa: BLE001 - a scorer is foreign code, and this thread has nobody to tell

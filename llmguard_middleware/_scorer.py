@@ -69,9 +69,15 @@ class FunctionScorer(Scorer):
     """A function made a scorer by `@scorer`: call it as before, or `.score(...)` for a normalised Score."""
 
     def __init__(
-        self, function: Callable[..., Any], *, name: str | None = None, cheap: bool = False, reach: int | None = None
+        self,
+        function: Callable[..., Any],
+        *,
+        name: str | None = None,
+        cheap: bool = False,
+        reach: int | None = None,
+        column_map: Mapping[str, str] | None = None,
     ) -> None:
-        super().__init__(name=name or getattr(function, "__name__", ""))
+        super().__init__(name=name or getattr(function, "__name__", ""), column_map=column_map)
         self.function = function
         self.cheap = cheap  # type: ignore[misc]  # a class attribute in the base, an option here
         self.reach = reach
@@ -107,23 +113,36 @@ def scorer(target: type[C], /) -> type[C]: ...
 def scorer(target: _Function, /) -> FunctionScorer: ...
 @overload
 def scorer(
-    *, name: str | None = None, cheap: bool = False, reach: int | None = None
+    *,
+    name: str | None = None,
+    cheap: bool = False,
+    reach: int | None = None,
+    column_map: Mapping[str, str] | None = None,
 ) -> Callable[[Callable[..., Any]], Any]: ...
-def scorer(target: Any = None, /, *, name: str | None = None, cheap: bool = False, reach: int | None = None) -> Any:
+def scorer(
+    target: Any = None,
+    /,
+    *,
+    name: str | None = None,
+    cheap: bool = False,
+    reach: int | None = None,
+    column_map: Mapping[str, str] | None = None,
+) -> Any:
     """Make a function, or a class with `score(...)`, a scorer.
 
-    Use bare (`@scorer`) or with options (`@scorer(name="tone", cheap=True)`); see `Scorer` for `cheap` and `reach`.
+    Use bare (`@scorer`) or with options (`@scorer(name="tone", cheap=True)`); see `Scorer` for the options.
     A function keeps working as a function; a class is returned as it is, marked.
     """
 
     def make(thing: Any) -> Any:
         if not isinstance(thing, type):
-            return FunctionScorer(thing, name=name, cheap=cheap, reach=reach)
+            return FunctionScorer(thing, name=name, cheap=cheap, reach=reach, column_map=column_map)
         if not callable(getattr(thing, "score", None)):
             msg = f"@scorer class {thing.__name__} has no score(...) method; add one"
             raise ConfigurationError(msg)
         thing.name = name or getattr(thing, "name", "") or thing.__name__  # type: ignore[attr-defined]
         thing.cheap = cheap or getattr(thing, "cheap", False)  # type: ignore[attr-defined]
+        thing.column_map = column_map or getattr(thing, "column_map", {})  # type: ignore[attr-defined]
         thing.reach = reach if reach is not None else getattr(thing, "reach", None)  # type: ignore[attr-defined]
         return thing
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from ._call import Stage
 from ._edits import Edit, apply
 from ._score import Score
+from .errors import LLMGuardError, ScorerError
 
 __all__ = ["Finding", "Outcome", "Verdict", "worst"]
 
@@ -61,6 +62,21 @@ class Verdict:
             ValueError: if no guardrail judged the text.
         """
         return min(self.findings, key=lambda f: (not f.stops, _SEVERITY.index(f.outcome)))
+
+    def portable(self) -> Verdict:
+        """A copy that can be pickled: without what scorers returned and raised, which may be anything."""
+        findings = tuple(
+            replace(finding, score=_bare(finding.score), error=_told(finding.error)) for finding in self.findings
+        )
+        return replace(self, findings=findings)
+
+
+def _bare(score: Score | None) -> Score | None:
+    return None if score is None else replace(score, result=None, metadata={})
+
+
+def _told(error: BaseException | None) -> BaseException | None:
+    return error if error is None or isinstance(error, LLMGuardError) else ScorerError(type(error).__name__)
 
 
 def worst(outcomes: list[Outcome]) -> Outcome:

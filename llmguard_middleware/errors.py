@@ -92,7 +92,7 @@ class GuardrailViolation(LLMGuardError):  # noqa: N818 - the public name, fixed 
         }
 
     def __reduce__(self) -> tuple[type[GuardrailViolation], tuple[Verdict]]:
-        return type(self), (self.verdict,)
+        return type(self), (self.verdict.portable(),)
 
 
 def nearest(word: str, known: Iterable[str]) -> str:

@@ -212,7 +212,7 @@ def test_a_monitor_that_cannot_start_is_counted_as_dropped(caplog: pytest.LogCap
     """observe() never raises, even where no thread can be had; the score counts as dropped."""
 
     class NoThreads:
-        def submit(self, *_: Any) -> None:
+        def post(self, *_: Any) -> None:
             msg = "can't start new thread"
             raise RuntimeError(msg)
 

@@ -66,15 +66,17 @@ class Emitter:
     def start(self, call: Call, parent: Context | None = None) -> CallSpan:
         """Start the span of one call under `parent` (the current context, if None)."""
         subject = call.model or call.name
-        span = self.tracer.start_span(
-            f"{call.operation} {subject}" if subject else call.operation,
-            context=parent,
-            kind=_KINDS.get(call.operation, SpanKind.CLIENT),
-            attributes=_request_attributes(call),
-            start_time=call.started or None,
-            record_exception=False,
-            set_status_on_exception=False,
-        )
+        try:
+            span = self.tracer.start_span(
+                f"{call.operation} {subject}" if subject else call.operation,
+                context=parent,
+                kind=_KINDS.get(call.operation, SpanKind.CLIENT),
+                attributes=_request_attributes(call),
+                start_time=call.started or None,
+            )
+        except Exception as error:  # noqa: BLE001 - as in _silent: the call goes on, without a span
+            _log.warning("telemetry could not be written: %s", type(error).__name__)
+            span = trace.INVALID_SPAN
         return CallSpan(span, trace.set_span_in_context(span, parent))
 
     @_silent

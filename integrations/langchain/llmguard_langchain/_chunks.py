@@ -8,7 +8,7 @@ from typing import Any
 from langchain_core.messages import BaseMessageChunk
 from langchain_core.outputs import ChatGenerationChunk
 
-from llmguard_middleware._flow import GuardedStream
+from llmguard_middleware._guarded_stream import GuardedStream
 
 from . import _convert as convert
 

@@ -1,0 +1,66 @@
+"""GuardPostprocessor: the retrieval guardrails as a node postprocessor, for any query or chat engine."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from llama_index.core.postprocessor.types import BaseNodePostprocessor
+from llama_index.core.schema import NodeWithScore, QueryBundle
+from pydantic import PrivateAttr
+
+from llmguard_middleware import Call, Guard
+from llmguard_middleware._flow import Flow
+
+from ._retrieval import asked, judged, unjudged
+from ._root import noting, root_of
+from ._seal import Seal
+from ._steps import Steps, arun, run
+
+__all__ = ["GuardPostprocessor"]
+
+
+class GuardPostprocessor(BaseNodePostprocessor):
+    """Judges the retrieved documents by the guard's retrieval guardrails.
+
+    A redaction changes a copy of the node, so that index and document store stay as they are.
+
+    Args:
+        guard: its guardrails of the stage "retrieval" apply here; its other rules do not.
+
+    Raises:
+        GuardrailViolation: from the query, if a guardrail blocks a document.
+    """
+
+    _held: Seal = PrivateAttr()
+
+    def __init__(self, guard: Guard, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self._held = Seal((guard,), type(self), type(self))
+
+    @classmethod
+    def class_name(cls) -> str:
+        """The name under which LlamaIndex serialises it."""
+        return "GuardPostprocessor"
+
+    def _postprocess_nodes(
+        self, nodes: list[NodeWithScore], query_bundle: QueryBundle | None = None
+    ) -> list[NodeWithScore]:
+        return run(self._steps(nodes, query_bundle))
+
+    async def _apostprocess_nodes(
+        self, nodes: list[NodeWithScore], query_bundle: QueryBundle | None = None
+    ) -> list[NodeWithScore]:
+        return await arun(self._steps(nodes, query_bundle))
+
+    def _steps(self, nodes: list[NodeWithScore], query: QueryBundle | None) -> Steps[list[NodeWithScore]]:
+        (guard,) = self._held.guards
+        root = root_of(guard)
+        if not unjudged(guard, nodes):
+            if root is not None:
+                root.context = tuple(node.get_content() for node in nodes)
+            return nodes
+        call = Call("retrieval", inputs=asked(query.query_str) if query else {})
+        with noting(root), Flow(guard, call, owner=self, outermost=False) as flow:
+            nodes = yield from judged(flow, nodes)
+            flow.answered(output=None)
+        return nodes

@@ -1,0 +1,96 @@
+"""How an object of a framework's class becomes a guarded one: its class is swapped for a subclass of the same name.
+
+The guard methods are put on that subclass after it was made: LlamaIndex wraps whatever a *subclass body* overrides in
+another instrumentation span, which would double every event. A mixin would not do either: Python refuses to swap the
+class of an object for one whose first base has another layout.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any, TypeVar
+
+from llmguard_middleware import Guard
+
+__all__ = ["Seal", "above", "guards_of", "seal", "seal_of", "unseal"]
+
+T = TypeVar("T")
+_SEAL = "_llmguard_seal"
+
+
+@dataclass(frozen=True, eq=False)
+class Seal:
+    """What a guarded object carries: its guards, the last one outermost, and what `unseal` puts back.
+
+    It is shared by copies, shallow and deep: a copy of something guarded is guarded.
+    """
+
+    guards: tuple[Guard, ...]
+    original: type
+    guarded: type
+    replaced: Mapping[str, tuple[Any, Any]] = field(default_factory=dict)  # attribute: (before, after)
+
+    def __copy__(self) -> Seal:
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Seal:
+        return self
+
+
+def seal_of(thing: Any) -> Seal | None:
+    """The seal of a guarded object, or None."""
+    found = getattr(thing, "__dict__", {}).get(_SEAL)
+    return found if isinstance(found, Seal) else None
+
+
+def guards_of(thing: Any) -> tuple[Guard, ...]:
+    """The guards of an object, the last one outermost."""
+    found = seal_of(thing)
+    return found.guards if found else ()
+
+
+def above(thing: Any) -> Any:
+    """What `super()` would be in a method of the class itself: `thing` with its own, unguarded methods."""
+    found = seal_of(thing)
+    assert found is not None
+    return super(found.guarded, thing)
+
+
+def seal(thing: T, methods: type, guard: Guard, replaced: Mapping[str, Any] | None = None) -> T:
+    """Make `thing` guarded in place: the functions of the class `methods` win, these attributes are replaced."""
+    before = seal_of(thing)
+    original = before.original if before else type(thing)
+    changes = dict(before.replaced) if before else {}
+    for name, value in (replaced or {}).items():
+        first = changes[name][0] if name in changes else vars(thing)[name]
+        changes[name] = (first, value)
+        object.__setattr__(thing, name, value)
+    guarded = _guarded_class(methods, original)
+    object.__setattr__(thing, _SEAL, Seal((*guards_of(thing), guard), original, guarded, changes))
+    object.__setattr__(thing, "__class__", guarded)
+    return thing
+
+
+def unseal(thing: Any) -> None:
+    """Undo `seal`: the class, and every attribute that still holds what `seal` put there."""
+    found = seal_of(thing)
+    if found is None:
+        return
+    object.__setattr__(thing, "__class__", found.original)
+    for name, (before, after) in found.replaced.items():
+        if vars(thing).get(name) is after:
+            object.__setattr__(thing, name, before)
+    vars(thing).pop(_SEAL)
+
+
+@lru_cache(maxsize=256)
+def _guarded_class(methods: type, original: type) -> type:
+    names = {"__module__": original.__module__, "__qualname__": original.__qualname__, "__doc__": original.__doc__}
+    guarded = type(original)(original.__name__, (original,), names)
+    for name, method in vars(methods).items():
+        if inspect.isfunction(method):
+            setattr(guarded, name, method)
+    return guarded

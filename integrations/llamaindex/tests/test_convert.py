@@ -1,0 +1,122 @@
+"""Between LlamaIndex's values and the core's."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from llama_index.core.base.llms.types import ChatMessage, CitableBlock, CompletionResponse, TextBlock
+from llama_index.core.llms.mock import MockLLM
+from llama_index.llms.openai_like import OpenAILike
+
+from llmguard_llamaindex._convert import facts, leaves, model_call, provider, with_leaves
+from llmguard_llamaindex._forms import CHAT
+from llmguard_middleware import Message, Usage
+
+
+def like(**options: Any) -> OpenAILike:
+    """An OpenAI-compatible model."""
+    return OpenAILike(model="smollm2", api_key="none", is_chat_model=True, **options)
+
+
+@pytest.mark.parametrize(
+    ("module", "expected"),
+    [
+        ("llama_index.llms.openai.base", "openai"),
+        ("llama_index.llms.openai_like.base", "openai"),
+        ("llama_index.llms.anthropic.base", "anthropic"),
+        ("llama_index.llms.mistralai.base", "mistral_ai"),
+        ("llama_index.llms.bedrock_converse.base", "aws.bedrock"),
+        ("llama_index.llms.azure_openai.base", "azure.ai.openai"),
+        ("llama_index.llms.ollama", "ollama"),
+        ("mine", "model"),
+    ],
+)
+def test_provider(module: str, expected: str) -> None:
+    """The provider is read off the package that the class, or a base of it, comes from."""
+    base = type("Model", (), {"__module__": module})
+    assert provider(base) == expected
+    assert provider(type("Mine", (base,), {"__module__": "mine"})) == (expected if module != "mine" else "mine")
+
+
+@pytest.mark.parametrize(
+    ("api_base", "address", "port"),
+    [
+        ("http://127.0.0.1:8080/v1", "127.0.0.1", 8080),
+        ("https://api.example.com/v1", "api.example.com", 443),
+        ("http://example.com", "example.com", 80),
+    ],
+)
+def test_server(api_base: str, address: str, port: int) -> None:
+    """The server's address and port come from the API base."""
+    call = model_call(like(api_base=api_base), {}, streamed=False)
+    assert (call.server_address, call.server_port) == (address, port)
+
+
+def test_settings() -> None:
+    """Settings of the call win over those of the model."""
+    call = model_call(
+        like(temperature=0.5, max_tokens=9, additional_kwargs={"top_p": 0.9}),
+        {"temperature": 0.0, "stop": "."},
+        streamed=True,
+    )
+    assert (call.model, call.provider, call.streamed) == ("smollm2", "openai", True)
+    assert call.settings == {"temperature": 0.0, "max_tokens": 9, "top_p": 0.9, "stop": ["."]}
+
+
+def test_nothing_known() -> None:
+    """A model that tells nothing of itself still has a provider."""
+    call = model_call(MockLLM(), {}, streamed=False)
+    assert (call.operation, call.provider, call.model, call.server_address, call.server_port) == (
+        "chat",
+        "mockllm",
+        "",
+        "",
+        None,
+    )
+
+
+def test_facts() -> None:
+    """Usage, id, model and finish reasons are read from objects, from dicts, and from LlamaIndex's own counts."""
+    usage = {"prompt_tokens": 1, "completion_tokens": 2}
+    expected = {"usage": Usage(1, 2), "response_id": "a", "response_model": "m", "finish_reasons": ("stop",)}
+    raw = {"id": "a", "model": "m", "usage": usage, "choices": [{"finish_reason": "stop"}]}
+    as_object = SimpleNamespace(
+        id="a", model="m", usage=SimpleNamespace(**usage), choices=[SimpleNamespace(finish_reason="stop")]
+    )
+
+    assert facts(CompletionResponse(text="", raw=raw)) == expected
+    assert facts(CompletionResponse(text="", raw=as_object)) == expected
+    assert facts(CompletionResponse(text="", raw=SimpleNamespace(), additional_kwargs=usage)) == {"usage": Usage(1, 2)}
+    assert facts(
+        CompletionResponse(text="", raw={"usage": {"input_tokens": 3, "output_tokens": 4}, "stop_reason": "end_turn"})
+    ) == {
+        "usage": Usage(3, 4),
+        "finish_reasons": ("end_turn",),
+    }
+    assert facts(CompletionResponse(text="", raw={"usage": None, "choices": [{"finish_reason": None}]})) == {}
+    assert facts(None) == {}
+
+
+def test_nested_blocks() -> None:
+    """Texts inside citable blocks are found and replaced, in copies, and unchanged messages are the caller's own."""
+    cited = CitableBlock(title="t", source="s", content=[TextBlock(text="b")])
+    messages = [
+        ChatMessage(role="developer", content="z"),
+        ChatMessage(role="user", blocks=[TextBlock(text="a"), cited]),
+    ]
+
+    assert CHAT.asked(messages) == [Message("system", "z"), Message("user", "a"), Message("user", "b")]
+    changed = CHAT.rewritten(messages, ["z", "a", "c"])
+    assert changed[0] is messages[0]
+    assert CHAT.asked(changed)[2].text == "c"
+    assert cited.content == [TextBlock(text="b")]
+    assert CHAT.rewritten(messages, ["z", "a", "b"]) is messages
+
+
+def test_leaves() -> None:
+    """The strings of a parsed value can be read and replaced in order."""
+    value = {"a": ["x", {"b": "y"}], "n": 1, "c": ("z",)}
+    assert leaves(value) == ["x", "y", "z"]
+    assert with_leaves(value, ["1", "2", "3"]) == {"a": ["1", {"b": "2"}], "n": 1, "c": ["3"]}
