@@ -7,7 +7,7 @@ it how the call ended. The span, the verdicts on it, the violation and the monit
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from time import time_ns
 from types import TracebackType
@@ -92,9 +92,11 @@ class Flow:
         try:
             yield
         finally:
-            if attached is not None:
-                otel.detach(attached)
-            _inside.reset(token)
+            # A coroutine that is thrown away unwinds in another context, where there is nothing to put back.
+            with suppress(ValueError):
+                _inside.reset(token)
+                if attached is not None:
+                    otel.detach(attached)
 
     def admit(self, messages: Sequence[Message]) -> Plan[list[str]]:
         """Judge what goes to the model; returns the texts as they may go on, in order.

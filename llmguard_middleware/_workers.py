@@ -125,6 +125,9 @@ def _serve(loop: asyncio.AbstractEventLoop) -> None:
 
 async def _settle(coroutine: Coroutine[Any, Any, Any], future: Future[Any]) -> None:
     # Here and not in a callback of the task: a SystemExit that leaves a task ends the loop, and with it every scorer.
+    if future.cancelled():  # while the task waited for its turn
+        coroutine.close()
+        return
     try:
         result = await coroutine
     except BaseException as error:  # noqa: BLE001 - handed to whoever waits for the future

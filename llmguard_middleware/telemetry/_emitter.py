@@ -77,7 +77,7 @@ class Emitter:
         except Exception as error:  # noqa: BLE001 - as in _silent: the call goes on, without a span
             _log.warning("telemetry could not be written: %s", type(error).__name__)
             span = trace.INVALID_SPAN
-        return CallSpan(span, trace.set_span_in_context(span, parent))
+        return CallSpan(self, span, trace.set_span_in_context(span, parent))
 
     @_silent
     def monitored(
@@ -118,12 +118,16 @@ class Emitter:
 
 
 class CallSpan:
-    """The open span of one call; `context` is the OpenTelemetry context below it."""
+    """The open span of one call; `context` is the OpenTelemetry context below it.
 
-    __slots__ = ("context", "span")
+    Several guards may be around the same call: the span names the one that started it and tells the verdicts of all.
+    """
 
-    def __init__(self, span: Span, context: Context) -> None:
-        self.span, self.context = span, context
+    __slots__ = ("_owner", "_verdicts", "context", "span")
+
+    def __init__(self, owner: Emitter, span: Span, context: Context) -> None:
+        self._owner, self.span, self.context = owner, span, context
+        self._verdicts: tuple[Verdict, ...] = ()
 
     @_silent
     def judged(self, verdict: Verdict, emitter: Emitter) -> None:
@@ -135,8 +139,9 @@ class CallSpan:
     @_silent
     def verdicts(self, verdicts: Sequence[Verdict], emitter: Emitter, response_id: str = "") -> None:
         """Put what the guardrails found on the span, and into evaluation records in its context."""
+        self._verdicts += tuple(verdicts)
         if self.span.is_recording():
-            self.span.set_attributes(_verdict_attributes(verdicts, emitter))
+            self.span.set_attributes(_verdict_attributes(self._verdicts, self._owner))
         passed: list[str] = []
         for verdict in verdicts:
             for finding in verdict.findings:

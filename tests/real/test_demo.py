@@ -24,10 +24,11 @@ def test_the_demo_runs_against_a_real_server_and_backend(recorder, smollm2, otlp
     assert "Ignore all previous" not in sent
     chats = [span for span in otlp_receiver.spans if span.attributes.get("gen_ai.operation.name") == "chat"]
     assert {span.attributes["gen_ai.provider.name"] for span in chats} == {"openai"}
-    assert (
-        sorted(span.attributes["llmguard.verdict"] for span in chats)
-        == ["blocked"] * 2 + ["passed"] * 2 + ["redacted"] * 2
-    )
+    blocked = [
+        span for span in otlp_receiver.spans if span.attributes.get("error.type") == "blocked" and not span.parent_id
+    ]
+    assert len(blocked) == 2, "one for each framework"
+    assert {log.event_name for log in otlp_receiver.logs} == {"gen_ai.evaluation.result"}
 
 
 def test_an_unknown_model_server_path_is_told_in_a_sentence(recorder, smollm2, tmp_path):

@@ -315,3 +315,13 @@ def test_a_providers_own_event_stream_does_not_pass_the_guard_by(fake_chat):
     events = list(guarded.stream_events("Which key?", version="v3"))
     assert "<AWS_ACCESS_KEY>" in repr(events)
     assert KEY not in repr(events)
+
+
+def test_the_shared_span_tells_the_verdicts_of_both_guards(fake_chat, captured):
+    """Where two guards are around a call, the span names the outer one and tells the verdicts of both."""
+    inner = Guard(REDACTS_INPUT, name="inner", **captured.providers)
+    outer = Guard(Guardrail(swears, stage="output"), name="outer", **captured.providers)
+    protect(protect(fake_chat(), inner), outer).invoke("I am 900101-1234567")
+    attributes = captured.span("chat fake-1").attributes
+    told = {name: attributes[f"llmguard.{name}"] for name in ("guard.name", "verdict", "flagged_by", "redactions")}
+    assert told == {"guard.name": "outer", "verdict": "redacted", "flagged_by": ("pii",), "redactions": 1}

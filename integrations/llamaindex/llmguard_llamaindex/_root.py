@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 
 from llmguard_middleware import Guard, GuardrailViolation
@@ -40,7 +40,8 @@ class Root:
             with self.flow.active():
                 yield
         finally:
-            _roots.reset(token)
+            with suppress(ValueError):  # as in Flow.active
+                _roots.reset(token)
 
     def passed(self, piece: str) -> None:
         """A guarded LLM below lets this piece of a streamed answer go."""
