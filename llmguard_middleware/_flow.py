@@ -115,7 +115,7 @@ class Flow:
                 texts.append(message.text)
                 continue
             verdict = yield from self.guard.plan(message.text, "input", rules=rules, available=available)
-            texts.append(self._noted(verdict))
+            texts.append(self.noted(verdict))
         guarded = tuple(Message(m.role, text) for m, text in zip(messages, texts, strict=True))
         self.call = self.call.but(messages=guarded)
         return texts
@@ -132,14 +132,19 @@ class Flow:
         available = self.call.available()
         for text in texts:
             verdict = yield from self.guard.plan(text, "output", available=available)
-            released.append(self._noted(verdict))
+            released.append(self.noted(verdict))
         return released
 
     def stream(self) -> GuardedStream:
         """What guards an answer that arrives in pieces."""
-        return GuardedStream(self.guard, self.call.available(), self._noted)
+        return GuardedStream(self.guard, self.call.available(), self.noted)
 
-    def _noted(self, verdict: Verdict) -> str:
+    def noted(self, verdict: Verdict) -> str:
+        """Take a verdict on a text of this call into its account; returns the text as it may go on.
+
+        Raises:
+            GuardrailViolation: if the verdict stops the call.
+        """
         self._verdicts.append(verdict)
         self.span.judged(verdict, self.guard.emitter)
         if verdict.stops:

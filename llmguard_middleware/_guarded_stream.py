@@ -26,7 +26,7 @@ class GuardedStream:
 
     def __init__(self, guard: Guard, available: Mapping[str, Any], noted: Callable[[Verdict], str]) -> None:
         rules = guard.rules("output")
-        self._guard, self._available, self._noted = guard, available, noted
+        self._guard, self._available, self.noted = guard, available, noted
         self._judged = bool(rules)
         self._local = tuple(rule for rule in rules if rule.window is not None)
         self._buffered = any(rule.acts and rule.window is None for rule in rules)
@@ -56,7 +56,7 @@ class GuardedStream:
         if not self._judged:
             return rest
         verdict = yield from self._guard.plan("".join(self._raw), "output", available=self._available)
-        released = self._noted(verdict)
+        released = self.noted(verdict)
         return released if self._buffered else rest
 
     def _open_tail(self, text: str) -> int:
@@ -68,7 +68,7 @@ class GuardedStream:
         for rule in self._local:
             finding = settle(rule, run_inline(0, rule, available), len(text))
             if finding.stops:
-                self._noted(self._stopped(text, finding))
+                self.noted(self._stopped(text, finding))
             elif finding.outcome == "redacted" and finding.score is not None:
                 spans += finding.score.spans or (TextSpan(0, len(text), rule.name.upper()),)
         return spans

@@ -104,11 +104,11 @@ def _queried(guard: Guard, engine: Any, ask: Callable[[QueryType], Any], query: 
     with flow:
         admitted = yield Judge(guard, flow.admit([Message("user", text) for text in _questions(query)]))
         query = _requeried(query, admitted)
-        flow.call = replace(flow.call, inputs=asked(query_text(query)))
+        flow.call = flow.call.but(inputs=asked(query_text(query)))
         response = yield Ask(root.active, partial(ask, query))
         root.check()
         found = texts_of(getattr(response, "source_nodes", None) or ())
-        flow.call = replace(flow.call, context=found or root.context)
+        flow.call = flow.call.but(context=found or root.context)
         if isinstance(response, StreamingResponse):
             return replace(response, response_gen=opened(_answered(root, iter(response.response_gen))))
         if isinstance(response, AsyncStreamingResponse):

@@ -8,7 +8,6 @@ from __future__ import annotations
 import inspect
 from collections.abc import AsyncGenerator, Generator
 from contextlib import AbstractContextManager
-from dataclasses import replace
 from typing import Any
 
 from llama_index.core.base.base_query_engine import BaseQueryEngine
@@ -152,7 +151,7 @@ class _Spans(BaseSpanHandler[_Open]):
             messages = (CHAT if "chat" in method else COMPLETION).asked(request)
         else:
             messages = [Message("user", call.inputs["query"])] if isinstance(instance, BaseQueryEngine) else []
-        flow.call = replace(flow.call, messages=tuple(messages))
+        flow.call = flow.call.but(messages=tuple(messages))
         for message in messages:
             record(flow, "input", message.text, message.role)
         span.enter()
@@ -227,7 +226,7 @@ class _Spans(BaseSpanHandler[_Open]):
                 output = "" if result is None else (CHAT if hasattr(result, "message") else COMPLETION).answer(result)
             else:
                 output = answer_of(result)
-                flow.call = replace(flow.call, context=texts_of(getattr(result, "source_nodes", None) or ()))
+                flow.call = flow.call.but(context=texts_of(getattr(result, "source_nodes", None) or ()))
             if isinstance(output, str):
                 record(flow, "output", output)
         flow.answered(output=output, **span.known)

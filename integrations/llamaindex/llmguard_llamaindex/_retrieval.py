@@ -50,7 +50,7 @@ def judged(flow: Flow, nodes: Sequence[NodeWithScore]) -> Steps[list[NodeWithSco
         text = told = _text(item)
         if text and guard.rules("retrieval") and not (root and text in root.documents):
             verdict = yield Judge(guard, guard.plan(text, "retrieval", available=flow.call.available()))
-            told = flow._noted(verdict)
+            told = flow.noted(verdict)
         if root is not None:
             root.documents.add(told)
         passed.append(item if told == text else item.model_copy(update={"node": _with_text(item.node, told)}))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import weakref
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing, suppress
-from dataclasses import replace
 from typing import Any
 
 from llama_index.core.base.base_query_engine import BaseQueryEngine
@@ -51,12 +50,12 @@ def record(flow: Flow, stage: Stage, text: str, role: str = "user") -> None:
         return
     plan = flow.guard.plan(text, stage, rules=rules, available=flow.call.available())
     with suppress(GuardrailViolation):  # of a rule that cannot act, but was told on_error="block"
-        flow._noted(drive(plan, flow.guard.workers))
+        flow.noted(drive(plan, flow.guard.workers))
 
 
 def follow(flow: Flow, response: Any) -> None:
     """Keep a query open until its streamed answer ends: only then does LlamaIndex ask the LLM, and with no parent."""
-    flow.call = replace(flow.call, context=texts_of(response.source_nodes))
+    flow.call = flow.call.but(context=texts_of(response.source_nodes))
     if isinstance(response, StreamingResponse):
         response.response_gen = opened(_followed(flow, iter(response.response_gen)))
     else:
