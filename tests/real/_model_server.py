@@ -78,7 +78,7 @@ def _server_arguments(weights: str, port: int) -> list[str]:
         "model_alias": MODEL,
         "host": HOST,
         "port": port,
-        "n_ctx": 2048,
+        "n_ctx": 1024,
         "n_threads": 2,
         # By default a new request cuts short the stream that is running.
         "interrupt_requests": False,
