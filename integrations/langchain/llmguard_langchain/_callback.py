@@ -10,6 +10,7 @@ from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.documents import Document
 from langchain_core.messages import BaseMessage
 from langchain_core.outputs import LLMResult
+from opentelemetry.context import Context
 
 from llmguard_middleware import Call, Guard, Message
 from llmguard_middleware._drive import drive
@@ -24,12 +25,14 @@ _INSTEAD = "put protect(model, guard) around the model"
 
 
 class _Run:
-    """One LangChain run: the flow whose span it is or lies under, and the documents retrieved under its root."""
+    """One LangChain run: its own call, if it has a span; what runs below it lie under; the documents of its root."""
 
-    __slots__ = ("documents", "flow", "own")
+    __slots__ = ("context", "documents", "flow")
 
-    def __init__(self, flow: Flow | None, documents: list[str], *, own: bool) -> None:
-        self.flow, self.documents, self.own = flow, documents, own
+    def __init__(self, flow: Flow | None, above: _Run | None) -> None:
+        self.flow = flow
+        self.context: Context | None = flow.span.context if flow is not None else above.context if above else None
+        self.documents: list[str] = above.documents if above is not None else []
 
 
 class GuardCallback(BaseCallbackHandler):
@@ -71,16 +74,16 @@ class GuardCallback(BaseCallbackHandler):
             return
         above = self._runs.get(parent_run_id) if parent_run_id else None
         if above is not None:
-            self._runs[run_id] = _Run(above.flow, above.documents, own=False)
+            self._runs[run_id] = _Run(None, above)
             return
         name = kwargs.get("name") or (serialized or {}).get("name") or "chain"
         call = Call("invoke_workflow", name=name, inputs=convert.inputs(inputs))
-        self._runs[run_id] = _Run(Flow(self.guard, call, outermost=True), [], own=True)
+        self._runs[run_id] = _Run(Flow(self.guard, call, outermost=True), None)
 
     def on_chain_end(self, outputs: Any, *, run_id: UUID, **kwargs: Any) -> None:
         """End the span of a root chain and give it to the monitors."""
-        run = self._runs.pop(run_id, None)
-        if run is not None and run.own and run.flow is not None:
+        run = self._over(run_id)
+        if run is not None and run.flow is not None:
             # A streamed chain is started with an empty input and told what it was only now.
             late = {"inputs": convert.inputs(kwargs["inputs"])} if kwargs.get("inputs") is not None else {}
             run.flow.answered(output=convert.plain(outputs), context=tuple(run.documents), **late)
@@ -111,13 +114,13 @@ class GuardCallback(BaseCallbackHandler):
         if run_id in self._runs:
             return
         above = self._runs.get(parent_run_id) if parent_run_id else None
-        parent = above.flow.span.context if above is not None and above.flow is not None else None
+        parent = above.context if above is not None else None
         metadata = metadata or {}
         protectors = marks(metadata)
         if key(self.guard) in protectors:
             # The copy does it all; it is told what lies above it, and no second span or score is made.
-            handoff.set(Handoff(self.guard, outermost=above is None, parent=parent))
-            self._runs[run_id] = _Run(None, [], own=False)
+            handoff.set(Handoff(run_id, self.guard, outermost=above is None, parent=parent))
+            self._runs[run_id] = _Run(None, above)
             return
         self.guard.refuse(self._unenforceable, "GuardCallback", _INSTEAD)
         call = convert.model_call(operation, metadata, (serialized or {}).get("kwargs") or {})
@@ -128,9 +131,9 @@ class GuardCallback(BaseCallbackHandler):
             # LangChain tells nobody of a start that failed, so this span would never end.
             flow.failed(error)
             raise
-        self._runs[run_id] = _Run(flow, [], own=True)
+        self._runs[run_id] = _Run(flow, above)
         if protectors:
-            handoff.set(Handoff(self.guard, outermost=above is None, span=flow.span))
+            handoff.set(Handoff(run_id, self.guard, outermost=above is None, span=flow.span))
 
     def on_llm_new_token(self, token: str | list[str | dict[str, Any]], *, run_id: UUID, **kwargs: Any) -> None:
         """Refuse to let a stream begin whose answer a callback could not hold back."""
@@ -142,7 +145,7 @@ class GuardCallback(BaseCallbackHandler):
 
     def _streamed(self, run_id: UUID) -> None:
         run = self._runs.get(run_id)
-        if run is None or not run.own or run.flow is None or run.flow.streaming:
+        if run is None or run.flow is None or run.flow.streaming:
             return
         self.guard.refuse(self._output_rules, "GuardCallback on a streamed answer", _INSTEAD)
         run.flow.streaming = True
@@ -150,8 +153,8 @@ class GuardCallback(BaseCallbackHandler):
 
     def on_llm_end(self, response: LLMResult, *, run_id: UUID, **kwargs: Any) -> None:
         """Judge what came back; raises GuardrailViolation before the caller has it."""
-        run = self._runs.pop(run_id, None)
-        if run is None or not run.own or run.flow is None:
+        run = self._over(run_id)
+        if run is None or run.flow is None:
             return
         generations = convert.first_candidates(response)
         try:
@@ -177,8 +180,8 @@ class GuardCallback(BaseCallbackHandler):
 
     def on_retriever_end(self, documents: Sequence[Document], *, run_id: UUID, **kwargs: Any) -> None:
         """End it and keep the documents."""
-        run = self._runs.pop(run_id, None)
-        if run is not None and run.own and run.flow is not None:
+        run = self._over(run_id)
+        if run is not None and run.flow is not None:
             found = [document.page_content for document in documents]
             run.documents += found
             run.flow.answered(output=found)
@@ -197,8 +200,8 @@ class GuardCallback(BaseCallbackHandler):
 
     def on_tool_end(self, output: Any, *, run_id: UUID, **kwargs: Any) -> None:
         """End it."""
-        run = self._runs.pop(run_id, None)
-        if run is not None and run.own and run.flow is not None:
+        run = self._over(run_id)
+        if run is not None and run.flow is not None:
             run.flow.answered(output=convert.plain(output))
 
     def _part(
@@ -213,15 +216,24 @@ class GuardCallback(BaseCallbackHandler):
         if run_id in self._runs:
             return
         above = self._runs.get(parent_run_id) if parent_run_id else None
-        parent = above.flow.span.context if above is not None and above.flow is not None else None
+        parent = above.context if above is not None else None
         call = Call(operation, name=name or (serialized or {}).get("name") or "", inputs=given)
         flow = Flow(self.guard, call, parent=parent, outermost=above is None)
-        self._runs[run_id] = _Run(flow, above.documents if above is not None else [], own=True)
+        self._runs[run_id] = _Run(flow, above)
+
+    def _over(self, run_id: UUID) -> _Run | None:
+        """Forget a run that is over."""
+        given = handoff.get()
+        if given is not None and given.run_id == run_id:
+            handoff.set(
+                None
+            )  # the model was not asked, LangChain's cache having answered: the next one must not take it
+        return self._runs.pop(run_id, None)
 
     def _error(self, error: BaseException, *, run_id: UUID, **kwargs: Any) -> None:
         """End the span of a run that failed."""
-        run = self._runs.pop(run_id, None)
-        if run is not None and run.own and run.flow is not None:
+        run = self._over(run_id)
+        if run is not None and run.flow is not None:
             run.flow.failed(error)
 
     on_chain_error = on_llm_error = on_retriever_error = on_tool_error = _error

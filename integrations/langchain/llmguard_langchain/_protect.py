@@ -11,6 +11,7 @@ from contextlib import aclosing, closing
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, TypeVar
+from uuid import UUID
 
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
 from langchain_core.language_models import BaseChatModel
@@ -37,6 +38,7 @@ MARK = "llmguard"  # in a protected model's LangSmith parameters, and so in the 
 class Handoff:
     """What a GuardCallback tells the protected model whose start it has just seen."""
 
+    run_id: UUID
     guard: Guard
     outermost: bool
     parent: Context | None = None

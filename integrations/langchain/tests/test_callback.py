@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+from langchain_core.caches import InMemoryCache
 from langchain_core.documents import Document
 from langchain_core.embeddings import DeterministicFakeEmbedding
 from langchain_core.output_parsers import StrOutputParser
@@ -251,3 +252,20 @@ def test_nothing_is_kept_of_runs_that_are_over(fake_chat, ask, captured):
     with pytest.raises(GuardrailViolation):
         ask(chain, ATTACK, {"callbacks": [callback]})
     assert callback._runs == {}
+
+
+def test_an_answer_from_langchains_cache_leaves_nothing_behind(fake_chat, captured):
+    """After an answer from the cache, the next protected call is a trace of its own, scored by its monitors."""
+    guard = Guard(Monitor(swears), **captured.providers)
+    cached = protect(fake_chat(cache=InMemoryCache()), guard)
+    chain = RunnableLambda(str) | cached
+    chain.invoke("Hi", {"callbacks": [GuardCallback(guard)], "run_name": "cached"})
+    chain.invoke("Hi", {"callbacks": [GuardCallback(guard)], "run_name": "cached"})
+    assert guard.flush() == 0
+    captured.clear()
+    protect(fake_chat(), guard).invoke("Hi")
+    assert guard.flush() == 0
+    assert [(span.name, span.parent) for span in captured.spans] == [
+        ("chat fake-1", None),
+        ("llmguard.monitor swears", "chat fake-1"),
+    ]
