@@ -10,7 +10,7 @@ import asyncio
 import inspect
 import threading
 from collections.abc import Mapping
-from concurrent.futures import FIRST_COMPLETED, Future, wait
+from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, wait
 from contextvars import ContextVar, copy_context
 from functools import partial
 from time import perf_counter
@@ -19,11 +19,13 @@ from typing import Any, TypeVar
 from ._judge import Completion, Launch, Plan
 from ._rules import Guardrail
 from ._workers import Workers
-from .errors import ScorerTimeoutError
+from .errors import ScorerError, ScorerTimeoutError
 
 __all__ = ["adrive", "drive", "inside_scorer", "run_inline"]
 
 T = TypeVar("T")
+
+_CANCELLED = (asyncio.CancelledError, CancelledError)
 
 # Set while a scorer runs, so that a model it calls (a judge, say) is not judged and scored by the same guard again.
 inside_scorer: ContextVar[bool] = ContextVar("llmguard_inside_scorer", default=False)
@@ -106,8 +108,11 @@ class _Launched:
         elapsed = perf_counter() - self._started
         if done:
             future = min(done, key=lambda f: self._pending[f][0])
-            index, _ = self._pending.pop(future)
-            error = future.exception()
+            index, rule = self._pending.pop(future)
+            # Nobody cancelled it from here, so the scorer did it itself, which is a way to fail like another.
+            error = None if future.cancelled() else future.exception()
+            if future.cancelled() or isinstance(error, _CANCELLED):
+                error = ScorerError(f'scorer "{rule.bound.name}" was cancelled')
             if error is not None and not isinstance(error, Exception):
                 raise error
             return Completion(index, None if error is not None else future.result(), error, elapsed)

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from ._score import TextSpan
 
-__all__ = ["Edit", "apply", "merge", "placeholder", "redact", "with_texts"]
+__all__ = ["Edit", "apply", "merge", "placeholder", "redact", "texts_in", "with_texts"]
 
 
 class Edit(NamedTuple):
@@ -44,6 +44,18 @@ def redact(spans: Iterable[TextSpan]) -> tuple[Edit, ...]:
     return tuple(Edit(span.start, span.end, placeholder(span.kind)) for span in merge(spans))
 
 
+def texts_in(value: Any) -> list[str]:
+    """Every text in `value`, however deep, as `with_texts` finds them."""
+    found: list[str] = []
+
+    def keep(text: str) -> str:
+        found.append(text)
+        return text
+
+    with_texts(value, keep)
+    return found
+
+
 def with_texts(value: Any, edit: Callable[[str], str]) -> Any:
     """`value` with `edit` made to every text in it, however deep.
 
@@ -55,7 +67,7 @@ def with_texts(value: Any, edit: Callable[[str], str]) -> Any:
     if value is None or isinstance(value, (bool, int, float)):
         return value
     if isinstance(value, Mapping):
-        return {with_texts(key, edit): with_texts(item, edit) for key, item in value.items()}
+        return {key: with_texts(item, edit) for key, item in value.items()}
     if isinstance(value, (list, tuple, set, frozenset)):
         items = [with_texts(item, edit) for item in value]
         return items if isinstance(value, list) else tuple(items)

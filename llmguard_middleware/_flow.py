@@ -26,7 +26,7 @@ from .telemetry._emitter import CallSpan
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-__all__ = ["Flow", "reentered"]
+__all__ = ["Flow", "reentered", "surrounded"]
 
 # The flows that this code runs inside of, outermost first.
 _inside: ContextVar[tuple[Flow, ...]] = ContextVar("llmguard_flows", default=())
@@ -35,6 +35,12 @@ _inside: ContextVar[tuple[Flow, ...]] = ContextVar("llmguard_flows", default=())
 def reentered(owner: object, guard: Guard) -> bool:
     """Whether `guard` is already around `owner` here, its async method having called its sync one, say."""
     return any(flow.owner is owner and flow.guard is guard for flow in _inside.get())
+
+
+def surrounded(owner: object) -> bool:
+    """Whether another guard is around this very call of `owner`: an inner one shares its span."""
+    around = _inside.get()
+    return bool(around) and around[-1].owner is owner
 
 
 class Flow:
@@ -60,7 +66,7 @@ class Flow:
         outermost: bool | None = None,
     ) -> None:
         around: tuple[Flow, ...] = _inside.get()
-        if span is None and around and owner is not None and around[-1].owner is owner:
+        if span is None and owner is not None and surrounded(owner):
             span = around[-1].span
         self.guard = guard
         self.owner: object = owner

@@ -27,7 +27,7 @@ from ._workers import Workers
 from .errors import ConfigurationError, UnenforceableError, nearest
 from .telemetry._emitter import Emitter
 
-__all__ = ["Guard"]
+__all__ = ["Guard", "expect_guard"]
 
 Unenforceable = Literal["raise", "warn"]
 
@@ -60,6 +60,8 @@ class Guard:
         self.name = check_name(name, "guard")
         self.unenforceable = unenforceable
         _check(rules, unenforceable)
+        _provider(tracer_provider, "tracer_provider", "get_tracer")
+        _provider(logger_provider, "logger_provider", "get_logger")
         self.guardrails = tuple(rule for rule in rules if isinstance(rule, Guardrail))
         self.monitors = tuple(rule for rule in rules if isinstance(rule, Monitor))
         self.digest = _digest(rules)
@@ -116,11 +118,11 @@ class Guard:
 
     def check(self, text: str, *, stage: Stage, inputs: Mapping[str, Any] = _NO_CALL) -> Verdict:
         """Judge one text directly, with no framework; `inputs` are what its scorers may ask for besides `text`."""
-        return drive(self.plan(text, _stage(stage), available=inputs), self.workers)
+        return drive(self.plan(_text(text), _stage(stage), available=inputs), self.workers)
 
     async def acheck(self, text: str, *, stage: Stage, inputs: Mapping[str, Any] = _NO_CALL) -> Verdict:
         """`check`, for async callers."""
-        return await adrive(self.plan(text, _stage(stage), available=inputs), self.workers)
+        return await adrive(self.plan(_text(text), _stage(stage), available=inputs), self.workers)
 
     def observe(self, call: Call, context: Context | None = None) -> None:
         """Give an answered call to the monitors; `context` holds the span that was scored. Never waits."""
@@ -174,6 +176,31 @@ def _check(rules: Sequence[Any], unenforceable: str) -> None:
         raise ConfigurationError(msg)
 
 
+def expect_guard(value: Any, where: str) -> None:
+    """Say what an adapter's function takes, if it was given something else for a guard.
+
+    Raises:
+        ConfigurationError: if `value` is no Guard.
+    """
+    if not isinstance(value, Guard):
+        msg = f"{where} takes a Guard and was given {type(value).__name__}; build one of your rules: Guard(rule, ...)"
+        raise ConfigurationError(msg)
+
+
+def _text(text: str) -> str:
+    if not isinstance(text, str):
+        msg = f"check() judges a text and was given {type(text).__name__}"
+        raise ConfigurationError(msg)
+    return text
+
+
+def _provider(provider: Any, what: str, method: str) -> None:
+    if provider is not None and not callable(getattr(provider, method, None)):
+        given = type(provider).__name__
+        msg = f"{what}= takes an OpenTelemetry provider and was given {given}; of configure()'s result pass .{what}"
+        raise ConfigurationError(msg)
+
+
 def _stage(stage: Stage) -> Stage:
     if stage not in STAGES:
         msg = f'unknown stage "{stage}": {nearest(str(stage), STAGES)}'
@@ -184,7 +211,7 @@ def _stage(stage: Stage) -> Stage:
 def _digest(rules: Sequence[Guardrail | Monitor]) -> str:
     """Twelve hex digits that change with the policy: the rules in order, with their options."""
     policy = [
-        (type(rule).__name__, rule.name, rule.bound.name, rule.timeout)
+        (type(rule).__name__, rule.name, rule.bound.name, rule.bound.described, rule.timeout)
         + ((rule.stage, rule.action, rule.on_error) if isinstance(rule, Guardrail) else (rule.sample,))
         for rule in rules
     ]

@@ -22,16 +22,21 @@ class GuardedStream:
         guard: whose output rules apply.
         available: what their scorers may ask for besides the text.
         noted: takes each verdict, raises if it stops the call, and returns the text that may go on.
+
+    Attributes:
+        acts: whether anything may be changed or held at all.
+        holds: whether nothing may leave before the end.
     """
 
     def __init__(self, guard: Guard, available: Mapping[str, Any], noted: Callable[[Verdict], str]) -> None:
         rules = guard.rules("output")
         self._guard, self._available, self.noted = guard, available, noted
         self._judged = bool(rules)
+        self.acts = any(rule.acts for rule in rules)
         self._local = tuple(rule for rule in rules if rule.window is not None)
-        self._buffered = any(rule.acts and rule.window is None for rule in rules)
+        self.holds = any(rule.acts and rule.window is None for rule in rules)
         reach = max((rule.window or 0 for rule in self._local), default=0)
-        self._window = Window(self._scan, reach, self._open_tail) if self._local and not self._buffered else None
+        self._window = Window(self._scan, reach, self._open_tail) if self._local and not self.holds else None
         self._raw: list[str] = []
 
     def feed(self, text: str) -> str:
@@ -39,7 +44,7 @@ class GuardedStream:
         if not self._judged:
             return text
         self._raw.append(text)
-        if self._buffered:
+        if self.holds:
             return ""
         return text if self._window is None else self._window.feed(text)
 
@@ -57,7 +62,7 @@ class GuardedStream:
             return rest
         verdict = yield from self._guard.plan("".join(self._raw), "output", available=self._available)
         released = self.noted(verdict)
-        return released if self._buffered else rest
+        return released if self.holds else rest
 
     def _open_tail(self, text: str) -> int:
         return max(rule.bound.open_tail(text) for rule in self._local)

@@ -18,6 +18,7 @@ from opentelemetry.context import Context
 
 from ._call import Call
 from ._drive import inside_scorer
+from ._edits import texts_in
 from ._rules import Monitor
 from ._score import as_score
 from ._workers import Workers
@@ -119,7 +120,7 @@ class Monitors:
 
     def _available(self, call: Call) -> dict[str, object]:
         names = self._prepare(call).available()
-        return {"text": names.get("output"), **names}
+        return {"text": "\n".join(texts_in(names.get("output"))), **names}
 
     def _done(
         self,

@@ -64,7 +64,7 @@ class Guardrail(_Rule):
         super().__post_init__()
         _known(self.stage, STAGES, "stage", self.name)
         _known(self.action, ACTIONS, "action", self.name)
-        on_error = self.on_error or ("block" if self.acts else "allow")
+        on_error = self.on_error or ("allow" if self.action == "log" else "block")
         _known(on_error, get_args(OnError), "on_error", self.name)
         object.__setattr__(self, "on_error", on_error)
         if self.stage != "output" and self.bound.requires("output"):
@@ -78,8 +78,8 @@ class Guardrail(_Rule):
 
     @property
     def acts(self) -> bool:
-        """Whether this guardrail may stop or change a call."""
-        return self.action != "log"
+        """Whether this guardrail may stop or change a call; one that only logs may by failing, if it is told to."""
+        return self.action != "log" or self.on_error == "block"
 
     @property
     def edits(self) -> bool:

@@ -6,7 +6,7 @@ import inspect
 import re
 from collections.abc import Awaitable, Callable, Mapping
 from functools import update_wrapper
-from types import CodeType
+from types import CodeType, FunctionType
 from typing import Any, ClassVar, Protocol, TypeVar, overload
 
 from ._score import Score, as_score
@@ -44,6 +44,7 @@ class Scorer:
     normalised by `as_score`.
 
     Class attributes:
+        options: what tells this scorer from another of the same name; a guard's digest changes with it.
         cheap: linear in the text, no I/O, so safe to run inline on the caller's thread without a time-out.
         reach: for a local scorer, the number of characters beyond a character that can decide whether it belongs
             to a match, in either direction; None for a scorer that must see the whole text.
@@ -53,6 +54,7 @@ class Scorer:
     """
 
     name: str = ""
+    options: str = ""
     cheap: ClassVar[bool] = False
     reach: int | None = None
     column_map: Mapping[str, str]
@@ -152,14 +154,27 @@ def scorer(
 class BoundScorer:
     """A scorer with its parameters resolved once, so that a call costs a few dictionary look-ups."""
 
-    __slots__ = ("cheap", "everything", "is_async", "name", "open_tail", "parameters", "reach", "scorer", "target")
+    __slots__ = (
+        "cheap",
+        "described",
+        "everything",
+        "is_async",
+        "name",
+        "open_tail",
+        "parameters",
+        "reach",
+        "scorer",
+        "target",
+    )
 
     def __init__(self, scorer: Any, target: Callable[..., Any], name: str) -> None:
         self.scorer = scorer
         self.target = target
         self.name = name
+        kind = type(scorer) if not isinstance(target, FunctionType) else target
+        self.described = (kind.__module__, kind.__qualname__, str(getattr(scorer, "options", "")))
         self.cheap = bool(getattr(scorer, "cheap", False))
-        self.reach: int | None = getattr(scorer, "reach", None)
+        self.reach = _reach(getattr(scorer, "reach", None), name)
         self.open_tail: Callable[[str], int] = getattr(scorer, "open_tail", None) or self._all_in_reach
         self.is_async = inspect.iscoroutinefunction(target) or inspect.iscoroutinefunction(
             getattr(target, "__call__", None)  # noqa: B004 - an object may be called as an async function is
@@ -167,6 +182,9 @@ class BoundScorer:
         signature = _signature(target, name)
         column_map: Mapping[str, str] = getattr(scorer, "column_map", None) or {}
         named = {p.name: p for p in signature.parameters.values() if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)}
+        if not isinstance(column_map, Mapping):
+            msg = f'column_map of scorer "{name}" is no mapping; write {{"parameter": "name in the call"}}'
+            raise ConfigurationError(msg)
         unknown = [parameter for parameter in column_map if parameter not in named]
         if unknown:
             known = ", ".join(named)
@@ -215,6 +233,13 @@ def _signature(target: Callable[..., Any], name: str) -> inspect.Signature:
         raise ConfigurationError(msg) from None
 
 
+def _reach(reach: Any, name: str) -> int | None:
+    if reach is None or (isinstance(reach, int) and reach >= 0):
+        return reach
+    msg = f'reach of scorer "{name}" is {reach!r}; give a number of characters, or None if it needs the whole text'
+    raise ConfigurationError(msg)
+
+
 def bind(candidate: Any, rule: str = "") -> BoundScorer:
     """Resolve a scorer: a function, an object with `score(...)`, or what `@scorer` made.
 
@@ -225,6 +250,9 @@ def bind(candidate: Any, rule: str = "") -> BoundScorer:
     """
     if isinstance(candidate, type):
         msg = f"{candidate.__name__} is a class; pass an instance: {candidate.__name__}()"
+        raise ConfigurationError(msg)
+    if isinstance(candidate, FunctionType) and candidate.__module__.startswith("llmguard_middleware.scorers"):
+        msg = f"{candidate.__name__} makes a scorer; call it: {candidate.__name__}()"
         raise ConfigurationError(msg)
     if isinstance(candidate, FunctionScorer):
         target: Any = candidate.function

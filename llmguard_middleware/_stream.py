@@ -34,9 +34,7 @@ class Window:
         self._open_tail = open_tail
         self._raw = ""  # released text still needed as left context, then held text
         self._held_from = 0  # where in _raw the held text starts
-        self._offset = 0  # where in the whole answer _raw starts
         self._unscanned = 0
-        self.edits: list[Edit] = []  # made so far, on the offsets of the whole answer
 
     def feed(self, text: str) -> str:
         """Take the next piece; return what may leave now, redacted."""
@@ -60,11 +58,9 @@ class Window:
         cut = next((edit.start for edit in edits if edit.start < cut < edit.end), cut)
         made = [edit for edit in edits if edit.end <= cut]
         released = apply(self._raw[start:cut], [_moved(edit, -start) for edit in made])
-        self.edits += [_moved(edit, self._offset) for edit in made]
         keep = max(0, cut - self._reach)
         self._raw = self._raw[keep:]
         self._held_from = cut - keep
-        self._offset += keep
         return released
 
 

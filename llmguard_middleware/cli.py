@@ -60,6 +60,9 @@ def _demo(options: argparse.Namespace) -> None:
     if options.base_url and not options.model:
         msg = "--base-url needs --model NAME, the model to ask that server for"
         raise ConfigurationError(msg)
+    if options.model and not options.base_url:
+        msg = "--model needs --base-url URL, the server to ask for that model"
+        raise ConfigurationError(msg)
     missing = [module for module in ("rich", "opentelemetry.sdk") if importlib.util.find_spec(module) is None]
     if missing:
         msg = f"llmguard demo needs {missing[0]}: pip install 'llmguard-middleware[demo]'"
@@ -96,7 +99,7 @@ def _load_guard(where: str) -> Guard:
         spec.loader.exec_module(module)
     except LLMGuardError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         msg = f"--guard: {file} cannot be run: {type(error).__name__}: {error}"
         raise ConfigurationError(msg) from error
     guard = getattr(module, name, None)

@@ -7,6 +7,7 @@ candidates may overlap (a look-ahead finds one at every start) and the spans are
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -62,6 +63,7 @@ class PatternScorer(Scorer, Generic[K]):
     def __init__(self, name: str, kinds: Sequence[K], open_tail: str) -> None:
         super().__init__(name=name)
         self._kinds = tuple(kinds)
+        self.options = ",".join(kind.name for kind in self._kinds)
         self.reach = max(kind.reach for kind in self._kinds)
         self._open_tail = re.compile(f"(?:{open_tail})\\Z")
 
@@ -81,7 +83,7 @@ class PatternScorer(Scorer, Generic[K]):
         return len(text) - match.start() if match else 0
 
 
-def select(kinds: Iterable[K], wanted: Sequence[str], scorer: str) -> list[K]:
+def select(kinds: Iterable[K], wanted: Sequence[object], scorer: str) -> list[K]:
     """The kinds called `wanted`; all of them if none is named.
 
     Raises:
@@ -89,7 +91,7 @@ def select(kinds: Iterable[K], wanted: Sequence[str], scorer: str) -> list[K]:
     """
     known = {kind.name: kind for kind in kinds}
     for name in wanted:
-        if name not in known:
-            msg = f'{scorer}() knows no kind "{name}": {nearest(str(name), known)}'
+        if not isinstance(name, str) or name not in known:
+            msg = f"{scorer}() knows no kind {json.dumps(name, default=str)}: {nearest(str(name), known)}"
             raise ConfigurationError(msg)
-    return [known[name] for name in wanted] or list(known.values())
+    return [known[str(name)] for name in wanted] or list(known.values())

@@ -80,6 +80,9 @@ def configure(
         raise ConfigurationError(msg)
     if endpoint is not None:
         _check_url(endpoint)
+    if file is not None and not isinstance(file, (str, os.PathLike)):
+        msg = f"file= takes the path of a folder and was given {file!r}"
+        raise ConfigurationError(msg)
     by_environment = any(key.startswith("OTEL_EXPORTER_OTLP_") and key.endswith("ENDPOINT") for key in os.environ)
     if endpoint is None and file is None and not by_environment:
         file = DEFAULT_FOLDER
@@ -113,7 +116,7 @@ def _refuse_existing() -> None:
 
 
 def _check_url(endpoint: str) -> None:
-    url = urlsplit(endpoint)
+    url = urlsplit(str(endpoint))
     try:
         well_formed = url.scheme in ("http", "https") and bool(url.hostname) and (url.port is None or url.port > 0)
     except ValueError:

@@ -7,6 +7,7 @@ because its text may quote the prompt.
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable, Sequence
 from functools import wraps
 from time import time_ns
@@ -37,6 +38,8 @@ _SETTINGS = {
     "max_tokens": names.REQUEST_MAX_TOKENS,
     "stop": names.REQUEST_STOP,
 }
+# A label is the name of a class. What looks like a sentence, an address or a number may be content, and stays here.
+_LABEL = re.compile(r"(?!.*\d{5})[^\W\d][\w.,:/-]{0,99}\Z")
 _SLOW = 0.1  # seconds: a guardrail that takes longer gets a span of its own even if it passes
 
 
@@ -270,7 +273,7 @@ def _score_attributes(name: str, score: Score | None, error: BaseException | Non
     attributes: dict[str, Any] = {names.EVALUATION_NAME: name}
     if score is not None and score.value is not None:
         attributes[names.EVALUATION_VALUE] = score.value
-    if score is not None and score.label:
+    if score is not None and _LABEL.match(score.label):
         attributes[names.EVALUATION_LABEL] = score.label
     elif error is not None or (score is not None and score.unscored):
         attributes[names.EVALUATION_LABEL] = "unscored"

@@ -13,11 +13,13 @@ from langchain_core.outputs import LLMResult
 from opentelemetry.context import Context
 
 from llmguard_middleware import Call, Guard, Message
-from llmguard_middleware._drive import drive
+from llmguard_middleware._drive import drive, inside_scorer
 from llmguard_middleware._flow import Flow
+from llmguard_middleware._guard import expect_guard
 
 from . import _convert as convert
-from ._protect import Handoff, handoff, key, marks, refuse_stages
+from ._handoff import Handoff, marked, report
+from ._protect import refuse_stages
 
 __all__ = ["GuardCallback"]
 
@@ -27,10 +29,11 @@ _INSTEAD = "put protect(model, guard) around the model"
 class _Run:
     """One LangChain run: its own call, if it has a span; what runs below it lie under; the documents of its root."""
 
-    __slots__ = ("context", "documents", "flow")
+    __slots__ = ("context", "documents", "flow", "handoff")
 
-    def __init__(self, flow: Flow | None, above: _Run | None) -> None:
+    def __init__(self, flow: Flow | None, above: _Run | None, handoff: Handoff | None = None) -> None:
         self.flow = flow
+        self.handoff = handoff
         self.context: Context | None = flow.span.context if flow is not None else above.context if above else None
         self.documents: list[str] = above.documents if above is not None else []
 
@@ -50,6 +53,7 @@ class GuardCallback(BaseCallbackHandler):
     run_inline = True
 
     def __init__(self, guard: Guard) -> None:
+        expect_guard(guard, "GuardCallback(guard)")
         refuse_stages(guard, "GuardCallback")
         self.guard = guard
         self._runs: dict[UUID, _Run] = {}
@@ -82,7 +86,7 @@ class GuardCallback(BaseCallbackHandler):
 
     def on_chain_end(self, outputs: Any, *, run_id: UUID, **kwargs: Any) -> None:
         """End the span of a root chain and give it to the monitors."""
-        run = self._over(run_id)
+        run = self._runs.pop(run_id, None)
         if run is not None and run.flow is not None:
             # A streamed chain is started with an empty input and told what it was only now.
             late = {"inputs": convert.inputs(kwargs["inputs"])} if kwargs.get("inputs") is not None else {}
@@ -116,11 +120,13 @@ class GuardCallback(BaseCallbackHandler):
         above = self._runs.get(parent_run_id) if parent_run_id else None
         parent = above.context if above is not None else None
         metadata = metadata or {}
-        protectors = marks(metadata)
-        if key(self.guard) in protectors:
+        if marked(self.guard, metadata):
             # The copy does it all; it is told what lies above it, and no second span or score is made.
-            handoff.set(Handoff(run_id, self.guard, outermost=above is None, parent=parent))
-            self._runs[run_id] = _Run(None, above)
+            handoff = Handoff(self.guard, outermost=above is None, parent=parent)
+            report(metadata, run_id, handoff)
+            self._runs[run_id] = _Run(None, above, handoff)
+            return
+        if inside_scorer.get():
             return
         self.guard.refuse(self._unenforceable, "GuardCallback", _INSTEAD)
         call = convert.model_call(operation, metadata, (serialized or {}).get("kwargs") or {})
@@ -131,9 +137,13 @@ class GuardCallback(BaseCallbackHandler):
             # LangChain tells nobody of a start that failed, so this span would never end.
             flow.failed(error)
             raise
-        self._runs[run_id] = _Run(flow, above)
-        if protectors:
-            handoff.set(Handoff(run_id, self.guard, outermost=above is None, span=flow.span))
+        handoff = Handoff(self.guard, outermost=above is None, span=flow.span)
+        self._runs[run_id] = _Run(flow, above, handoff if report(metadata, run_id, handoff) else None)
+
+    def handed_over(self, run_id: UUID) -> Handoff | None:
+        """What this callback tells the protected model of a run that it saw start."""
+        run = self._runs.get(run_id)
+        return None if run is None else run.handoff
 
     def on_llm_new_token(self, token: str | list[str | dict[str, Any]], *, run_id: UUID, **kwargs: Any) -> None:
         """Refuse to let a stream begin whose answer a callback could not hold back."""
@@ -153,7 +163,7 @@ class GuardCallback(BaseCallbackHandler):
 
     def on_llm_end(self, response: LLMResult, *, run_id: UUID, **kwargs: Any) -> None:
         """Judge what came back; raises GuardrailViolation before the caller has it."""
-        run = self._over(run_id)
+        run = self._runs.pop(run_id, None)
         if run is None or run.flow is None:
             return
         generations = convert.first_candidates(response)
@@ -180,7 +190,7 @@ class GuardCallback(BaseCallbackHandler):
 
     def on_retriever_end(self, documents: Sequence[Document], *, run_id: UUID, **kwargs: Any) -> None:
         """End it and keep the documents."""
-        run = self._over(run_id)
+        run = self._runs.pop(run_id, None)
         if run is not None and run.flow is not None:
             found = [document.page_content for document in documents]
             run.documents += found
@@ -200,7 +210,7 @@ class GuardCallback(BaseCallbackHandler):
 
     def on_tool_end(self, output: Any, *, run_id: UUID, **kwargs: Any) -> None:
         """End it."""
-        run = self._over(run_id)
+        run = self._runs.pop(run_id, None)
         if run is not None and run.flow is not None:
             run.flow.answered(output=convert.plain(output))
 
@@ -221,19 +231,13 @@ class GuardCallback(BaseCallbackHandler):
         flow = Flow(self.guard, call, parent=parent, outermost=above is None)
         self._runs[run_id] = _Run(flow, above)
 
-    def _over(self, run_id: UUID) -> _Run | None:
-        """Forget a run that is over."""
-        given = handoff.get()
-        if given is not None and given.run_id == run_id:
-            handoff.set(
-                None
-            )  # the model was not asked, LangChain's cache having answered: the next one must not take it
-        return self._runs.pop(run_id, None)
-
     def _error(self, error: BaseException, *, run_id: UUID, **kwargs: Any) -> None:
         """End the span of a run that failed."""
-        run = self._over(run_id)
+        run = self._runs.pop(run_id, None)
         if run is not None and run.flow is not None:
-            run.flow.failed(error)
+            if isinstance(error, GeneratorExit):
+                run.flow.abandoned()
+            else:
+                run.flow.failed(error)
 
     on_chain_error = on_llm_error = on_retriever_error = on_tool_error = _error

@@ -27,25 +27,29 @@ class ChunkGate:
 
     def feed(self, chunk: ChatGenerationChunk) -> Iterator[ChatGenerationChunk]:
         """What may leave once this chunk is here."""
-        text = "".join(convert.texts(chunk.message))
+        text = convert.text_of(chunk.message)
         released = self._stream.feed(text) if text else ""
-        guarded = _with_text(chunk, released) if text else chunk
+        self._released.append(released)
+        guarded = _with_text(chunk, released) if self._stream.acts else chunk
         self._remember(guarded)
-        if self._ending or _ends(chunk):
-            # The held text comes before the end is announced, so the end waits for it.
-            self._ending.append(guarded)
+        if self._stream.acts and (self._ending or _ends(chunk) or self._stream.holds):
+            # Held text comes before the end is announced, so the end waits for it. If nothing may leave before the
+            # verdict, that goes for tool calls too.
+            if released:
+                yield ChatGenerationChunk(message=_blank(guarded.message, released))
+            self._ending.append(_with_text(guarded, ""))
         elif released or not text or _carries_more(chunk):
-            self._released.append(released)
             yield guarded
 
     def finish(self, rest: str) -> Iterator[ChatGenerationChunk]:
         """The held text and the chunks that announce the end."""
         self._released.append(rest)
-        if rest and self._ending:
-            self._ending[0] = _with_text(self._ending[0], rest + "".join(convert.texts(self._ending[0].message)))
-        elif rest:
-            yield ChatGenerationChunk(message=_blank(self._whole, rest))
-        yield from self._ending
+        if rest:
+            if self._ending:
+                self._ending[0] = _with_text(self._ending[0], rest)
+            else:
+                yield ChatGenerationChunk(message=_blank(self._whole, rest))
+        yield from (chunk for i, chunk in enumerate(self._ending) if i == 0 or _carries_more(chunk) or _ends(chunk))
 
     def answer(self) -> dict[str, Any]:
         """What `Flow.answered` takes."""
@@ -86,12 +90,23 @@ def _carries_more(chunk: ChatGenerationChunk) -> bool:
 
 
 def _with_text(chunk: ChatGenerationChunk, text: str) -> ChatGenerationChunk:
-    """The chunk with all its text replaced: the first text part takes it, the others are emptied."""
-    parts = iter([text])
-    message = convert.with_texts(chunk.message, lambda: next(parts, ""))
-    return ChatGenerationChunk(message=message, generation_info=chunk.generation_info)
+    """The chunk with other text, and without what repeats the old one."""
+    message = convert.without_tokens(convert.with_text(chunk.message, text))
+    if text and convert.text_of(message) != text:  # a chunk without any text block cannot take it
+        message = message.model_copy(update={"content": text})
+    info = chunk.generation_info
+    return ChatGenerationChunk(
+        message=message, generation_info=info and {key: value for key, value in info.items() if key != "logprobs"}
+    )
 
 
 def _blank(like: BaseMessageChunk | None, text: str) -> BaseMessageChunk:
+    """A chunk of the same message with nothing but text."""
     assert like is not None  # text was held, so there was a chunk
-    return like.model_copy(update={"content": text, "response_metadata": {}, "usage_metadata": None})
+    nothing: dict[str, Any] = {
+        "response_metadata": {},
+        "additional_kwargs": {},
+        "usage_metadata": None,
+        "chunk_position": None,
+    }
+    return like.model_copy(update={"content": text, "tool_call_chunks": [], **nothing})

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from langchain_core.documents import Document
-from langchain_core.messages import AIMessage, BaseMessage
+from langchain_core.messages import AIMessage, BaseMessage, ChatMessage
 from langchain_core.outputs import ChatResult, Generation, LLMResult
 from langchain_core.prompt_values import PromptValue
 
@@ -15,15 +15,18 @@ from llmguard_middleware import Call, Message, Usage
 
 __all__ = [
     "answer",
-    "asked",
-    "generated",
+    "first_candidates",
     "inputs",
     "model_call",
+    "parts",
     "plain",
     "read",
-    "regenerated",
-    "texts",
-    "with_texts",
+    "role",
+    "text_of",
+    "with_messages",
+    "with_parts",
+    "with_text",
+    "without_tokens",
 ]
 
 M = TypeVar("M", bound=BaseMessage)
@@ -52,59 +55,75 @@ _PROVIDERS = {
 _BASE_URLS = ("openai_api_base", "base_url", "azure_endpoint", "endpoint_url", "endpoint")
 
 
-def texts(message: BaseMessage) -> Iterator[str]:
-    """The text parts of a message, in order: its string, or its text blocks."""
+def parts(message: BaseMessage) -> list[str]:
+    """The text parts of a message, in order: its string, or the texts of its blocks."""
     if isinstance(message.content, str):
-        yield message.content
-        return
-    for block in message.content:
-        if isinstance(block, str):
-            yield block
-        elif block.get("type") == "text" and isinstance(block.get("text"), str):
-            yield block["text"]
+        return [message.content]
+    texts = (block if isinstance(block, str) else block.get("text") for block in message.content)
+    return [text for text in texts if isinstance(text, str)]
 
 
-def with_texts(message: M, take: Callable[[], str]) -> M:
-    """A copy of the message with its text parts, in order, from `take`; the message itself if none changes."""
+def text_of(message: BaseMessage) -> str:
+    """The text of a message, whatever its parts."""
+    return "".join(parts(message))
+
+
+def with_parts(message: M, texts: Sequence[str]) -> M:
+    """A copy of the message with other text parts; the message itself if they are the same."""
+    if list(texts) == parts(message):
+        return message
     if isinstance(message.content, str):
-        text = take()
-        return message if text == message.content else message.model_copy(update={"content": text})
+        return message.model_copy(update={"content": "".join(texts)})
+    take = iter(texts)
     content: list[Any] = []
     for block in message.content:
         if isinstance(block, str):
-            content.append(take())
-        elif block.get("type") == "text" and isinstance(block.get("text"), str):
-            content.append({**block, "text": take()})
+            content.append(next(take))
+        elif isinstance(block.get("text"), str):
+            content.append({**block, "text": next(take)})
         else:
             content.append(block)
-    return message if content == message.content else message.model_copy(update={"content": content})
+    return message.model_copy(update={"content": content})
+
+
+def with_text(message: M, text: str) -> M:
+    """A copy of the message with another text, all of it in the first part; the message itself if it has this text."""
+    old = parts(message)
+    return message if "".join(old) == text else with_parts(message, [text, *[""] * (len(old) - 1)])
+
+
+def role(message: BaseMessage) -> str:
+    """The conventions' role. One that nobody knows counts as the user's: guardrails look most closely there."""
+    if isinstance(message, ChatMessage):
+        return _ROLES.get(message.role, message.role if message.role in _ROLES.values() else "user")
+    kind = message.type.removesuffix("MessageChunk").lower()
+    return _ROLES.get(kind, "user")
 
 
 def read(messages: Sequence[BaseMessage]) -> list[Message]:
-    """One core message for each text part."""
-    return [Message(_ROLES.get(message.type, message.type), text) for message in messages for text in texts(message)]
+    """One core message for each message."""
+    return [Message(role(message), text_of(message)) for message in messages]
 
 
-def asked(messages: Sequence[BaseMessage], guarded: Sequence[str]) -> list[BaseMessage]:
-    """The messages with `guarded` in the place of the texts that `read` gave; never the caller's objects changed."""
-    take = iter(guarded).__next__
-    return [with_texts(message, take) for message in messages]
-
-
-def generated(result: ChatResult) -> list[str]:
-    """The text parts of every candidate answer."""
-    return [text for generation in result.generations for text in texts(generation.message)]
-
-
-def regenerated(result: ChatResult, released: Sequence[str]) -> ChatResult:
-    """The result with `released` in the place of the texts that `generated` gave."""
-    take = iter(released).__next__
+def with_messages(result: ChatResult, messages: Sequence[BaseMessage]) -> ChatResult:
+    """The result with these messages for its candidates'."""
     generations = [
         # A ChatGeneration derives its `text` from its message when it is validated, so it is made anew.
-        type(generation)(message=with_texts(generation.message, take), generation_info=generation.generation_info)
-        for generation in result.generations
+        type(generation)(message=message, generation_info=_without_logprobs(generation.generation_info))
+        for generation, message in zip(result.generations, messages, strict=True)
     ]
     return result.model_copy(update={"generations": generations})
+
+
+def without_tokens(message: M) -> M:
+    """The message without `logprobs`, which repeat the answer token by token, as the model gave it."""
+    if "logprobs" not in message.response_metadata:
+        return message
+    return message.model_copy(update={"response_metadata": _without_logprobs(message.response_metadata)})
+
+
+def _without_logprobs(info: dict[str, Any] | None) -> Any:
+    return info and {key: value for key, value in info.items() if key != "logprobs"}
 
 
 def model_call(operation: str, ls_params: Mapping[str, Any], source: Mapping[str, Any]) -> Call:
@@ -137,7 +156,7 @@ def answer(generations: Sequence[Generation], llm_output: Mapping[str, Any] | No
     metadata = {**(llm_output or {}), **(generations[0].generation_info or {}), **first.response_metadata}
     finish = [(g.generation_info or {}).get("finish_reason") or metadata.get("finish_reason") for g in generations]
     return {
-        "output": "".join(texts(first)),
+        "output": text_of(first),
         "usage": _usage(first),
         "response_id": _own_id(metadata.get("id") or first.id or ""),
         "response_model": str(metadata.get("model_name") or metadata.get("model") or ""),
@@ -173,7 +192,7 @@ def inputs(given: Any) -> dict[str, Any]:
 def plain(value: Any) -> Any:
     """The text of a message, a prompt or documents; anything else as it is."""
     if isinstance(value, BaseMessage):
-        return "".join(texts(value))
+        return text_of(value)
     if isinstance(value, PromptValue):
         return value.to_string()
     if isinstance(value, Document):

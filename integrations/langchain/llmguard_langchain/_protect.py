@@ -7,45 +7,27 @@ decides by method identity whether a model can stream, and its defaults call the
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import aclosing, closing
-from contextvars import ContextVar
-from dataclasses import dataclass
+from contextlib import aclosing, closing, nullcontext
 from typing import Any, TypeVar
-from uuid import UUID
 
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import BaseMessage
 from langchain_core.outputs import ChatGenerationChunk, ChatResult
-from opentelemetry.context import Context
 
 from llmguard_middleware import ConfigurationError, Guard
-from llmguard_middleware._drive import adrive, drive
+from llmguard_middleware._drive import adrive, drive, inside_scorer
 from llmguard_middleware._flow import Flow, reentered
-from llmguard_middleware.telemetry._emitter import CallSpan
+from llmguard_middleware._guard import expect_guard
 
 from . import _convert as convert
 from ._chunks import ChunkGate
+from ._handoff import handed, mark, marked
+from ._judged import admitted, released
 
-__all__ = ["MARK", "Handoff", "handoff", "marks", "protect", "refuse_stages"]
+__all__ = ["protect", "refuse_stages"]
 
 T = TypeVar("T", bound=BaseChatModel)
-
-MARK = "llmguard"  # in a protected model's LangSmith parameters, and so in the metadata that callbacks see
-
-
-@dataclass(frozen=True)
-class Handoff:
-    """What a GuardCallback tells the protected model whose start it has just seen."""
-
-    run_id: UUID
-    guard: Guard
-    outermost: bool
-    parent: Context | None = None
-    span: CallSpan | None = None
-
-
-handoff: ContextVar[Handoff | None] = ContextVar("llmguard_langchain_handoff", default=None)
 
 
 def protect(model: T, guard: Guard) -> T:
@@ -61,7 +43,8 @@ def protect(model: T, guard: Guard) -> T:
         given = type(model).__name__
         msg = f"protect() takes a LangChain chat model and was given {given}; protect the model inside it instead"
         raise ConfigurationError(msg)
-    if key(guard) in marks(model._get_ls_params()):
+    expect_guard(guard, "protect(model, guard)")
+    if marked(guard, model._get_ls_params()):
         return model
     refuse_stages(guard, "protect(model)")
     copy = model.model_copy()
@@ -75,26 +58,26 @@ def refuse_stages(guard: Guard, where: str) -> None:
     guard.refuse(beyond, where, "this version judges what goes into and comes out of models, use stage input or output")
 
 
-def key(guard: Guard) -> str:
-    """How a mark names a guard: by identity, since two guards may share a name."""
-    return f"{guard.name}:{id(guard):x}"
-
-
-def marks(ls_params: Any) -> list[str]:
-    """The guards that a model's parameters (or a run's metadata) are marked with, outermost first."""
-    return str(ls_params.get(MARK) or "").split()
-
-
-def _open(model: BaseChatModel, guard: Guard, stop: list[str] | None, kwargs: dict[str, Any]) -> Flow:
-    above = handoff.get()
-    ls_params = model._get_ls_params(stop=stop, **kwargs)
+def _open(model: BaseChatModel, ls_params: Any, guard: Guard, run_manager: Any) -> Flow:
     call = convert.model_call("chat", ls_params, model.__dict__)
-    if above is None:
-        return Flow(guard, call, owner=model)
-    handoff.set(None)  # for this call only
-    if above.guard is guard:
-        return Flow(guard, call, owner=model, parent=above.parent, outermost=above.outermost)
-    return Flow(guard, call, owner=model, parent=above.parent, span=above.span)
+    told = handed(model, run_manager)
+    return Flow(
+        guard,
+        call,
+        owner=model,
+        parent=next((handoff.parent for handoff in told if handoff.parent is not None), None),
+        span=next((handoff.span for handoff in told if handoff.span is not None), None),
+        outermost=next((handoff.outermost for handoff in told if handoff.guard is guard), None),
+    )
+
+
+def _closed(source: Any) -> Any:
+    """A context manager that closes a stream if it can be closed; providers may return any iterator."""
+    return closing(source) if hasattr(source, "close") else nullcontext(source)
+
+
+def _aclosed(source: Any) -> Any:
+    return aclosing(source) if hasattr(source, "aclose") else nullcontext(source)
 
 
 def _guarded(base: type[Any], guard: Guard) -> type[Any]:  # noqa: C901, PLR0915 - LangChain's four methods, side by side
@@ -108,7 +91,14 @@ def _guarded(base: type[Any], guard: Guard) -> type[Any]:  # noqa: C901, PLR0915
 
     def _get_ls_params(self: Any, stop: list[str] | None = None, **kwargs: Any) -> Any:
         params = base._get_ls_params(self, stop=stop, **kwargs)
-        return {**params, MARK: " ".join([key(guard), *marks(params)])}
+        return {**params, **mark(guard, params)}
+
+    def passes(self: Any) -> bool:
+        """A call from inside this model, or from one of the guard's scorers, is not judged again."""
+        return inside_scorer.get() or reentered(self, guard)
+
+    def opened(self: Any, run_manager: Any, stop: list[str] | None, kwargs: dict[str, Any]) -> Flow:
+        return _open(self, base._get_ls_params(self, stop=stop, **kwargs), guard, run_manager)
 
     def _generate(
         self: Any,
@@ -118,14 +108,14 @@ def _guarded(base: type[Any], guard: Guard) -> type[Any]:  # noqa: C901, PLR0915
         **kwargs: Any,
     ) -> ChatResult:
         result: ChatResult
-        if reentered(self, guard):
+        if passes(self):
             result = base._generate(self, messages, stop=stop, run_manager=run_manager, **kwargs)
             return result
-        with _open(self, guard, stop, kwargs) as flow:
-            admitted = convert.asked(messages, drive(flow.admit(convert.read(messages)), workers))
+        with opened(self, run_manager, stop, kwargs) as flow:
+            asked = drive(admitted(flow, messages), workers)
             with flow.active():
-                result = base._generate(self, admitted, stop=stop, run_manager=unheard(run_manager), **kwargs)
-            result = convert.regenerated(result, drive(flow.release(convert.generated(result)), workers))
+                result = base._generate(self, asked, stop=stop, run_manager=unheard(run_manager), **kwargs)
+            result = drive(released(flow, result), workers)
             flow.answered(**convert.answer(result.generations, result.llm_output))
             return result
 
@@ -137,14 +127,14 @@ def _guarded(base: type[Any], guard: Guard) -> type[Any]:  # noqa: C901, PLR0915
         **kwargs: Any,
     ) -> ChatResult:
         result: ChatResult
-        if reentered(self, guard):
+        if passes(self):
             result = await base._agenerate(self, messages, stop=stop, run_manager=run_manager, **kwargs)
             return result
-        with _open(self, guard, stop, kwargs) as flow:
-            admitted = convert.asked(messages, await adrive(flow.admit(convert.read(messages)), workers))
+        with opened(self, run_manager, stop, kwargs) as flow:
+            asked = await adrive(admitted(flow, messages), workers)
             with flow.active():
-                result = await base._agenerate(self, admitted, stop=stop, run_manager=unheard(run_manager), **kwargs)
-            result = convert.regenerated(result, await adrive(flow.release(convert.generated(result)), workers))
+                result = await base._agenerate(self, asked, stop=stop, run_manager=unheard(run_manager), **kwargs)
+            result = await adrive(released(flow, result), workers)
             flow.answered(**convert.answer(result.generations, result.llm_output))
             return result
 
@@ -155,22 +145,22 @@ def _guarded(base: type[Any], guard: Guard) -> type[Any]:  # noqa: C901, PLR0915
         run_manager: CallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> Iterator[ChatGenerationChunk]:
-        if reentered(self, guard):
+        if passes(self):
             yield from base._stream(self, messages, stop=stop, run_manager=run_manager, **kwargs)
             return
-        with _open(self, guard, stop, kwargs) as flow:
-            admitted = convert.asked(messages, drive(flow.admit(convert.read(messages)), workers))
+        with opened(self, run_manager, stop, kwargs) as flow:
+            asked = drive(admitted(flow, messages), workers)
             stream = flow.stream()
             gate = ChunkGate(stream)
-            with closing(base._stream(self, admitted, stop=stop, **kwargs)) as source:
+            with _closed(iter(base._stream(self, asked, stop=stop, **kwargs))) as source:
                 while True:
                     with flow.active():
                         chunk = next(source, None)
                     ready = gate.finish(drive(stream.finish(), workers)) if chunk is None else gate.feed(chunk)
-                    for released in ready:
+                    for free in ready:
                         if run_manager:
-                            run_manager.on_llm_new_token(released.text, chunk=released)
-                        yield released
+                            run_manager.on_llm_new_token(free.text, chunk=free)
+                        yield free
                     if chunk is None:
                         break
             flow.answered(**gate.answer())
@@ -182,23 +172,23 @@ def _guarded(base: type[Any], guard: Guard) -> type[Any]:  # noqa: C901, PLR0915
         run_manager: AsyncCallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> AsyncIterator[ChatGenerationChunk]:
-        if reentered(self, guard):
+        if passes(self):
             async for chunk in base._astream(self, messages, stop=stop, run_manager=run_manager, **kwargs):
                 yield chunk
             return
-        with _open(self, guard, stop, kwargs) as flow:
-            admitted = convert.asked(messages, await adrive(flow.admit(convert.read(messages)), workers))
+        with opened(self, run_manager, stop, kwargs) as flow:
+            asked = await adrive(admitted(flow, messages), workers)
             stream = flow.stream()
             gate = ChunkGate(stream)
-            async with aclosing(base._astream(self, admitted, stop=stop, **kwargs)) as source:
+            async with _aclosed(aiter(base._astream(self, asked, stop=stop, **kwargs))) as source:
                 while True:
                     with flow.active():
                         chunk = await anext(source, None)
                     ready = gate.finish(await adrive(stream.finish(), workers)) if chunk is None else gate.feed(chunk)
-                    for released in ready:
+                    for free in ready:
                         if run_manager:
-                            await run_manager.on_llm_new_token(released.text, chunk=released)
-                        yield released
+                            await run_manager.on_llm_new_token(free.text, chunk=free)
+                        yield free
                     if chunk is None:
                         break
             flow.answered(**gate.answer())

@@ -15,6 +15,7 @@ from llama_index.core.schema import QueryType
 
 from llmguard_middleware import Call, ConfigurationError, Guard, Message
 from llmguard_middleware._flow import Flow, reentered
+from llmguard_middleware._guard import expect_guard
 
 from ._convert import leaves, with_leaves
 from ._parts import Parts
@@ -49,6 +50,7 @@ def attach(engine: E, guard: Guard) -> E:
         given = type(engine).__name__
         msg = f"attach() takes a query engine, not {given}; build other engines with llm=protect(llm, guard)"
         raise ConfigurationError(msg)
+    expect_guard(guard, "attach(engine, guard)")
     if guard in guards_of(engine):
         return engine
     refuse_stages(guard, "attach(engine, guard)")

@@ -32,6 +32,7 @@ from pydantic import Field, PrivateAttr
 
 from llmguard_middleware import Guard, Message
 from llmguard_middleware._flow import Flow, reentered
+from llmguard_middleware._guard import expect_guard
 
 from ._convert import facts
 from ._forms import CHAT, COMPLETION
@@ -58,6 +59,7 @@ def instrument(guard: Guard) -> None:
     Raises:
         UnenforceableError: if the guard has an acting guardrail: LlamaIndex's handlers cannot stop or change a call.
     """
+    expect_guard(guard, "instrument(guard)")
     guard.refuse(guard.guardrails, "instrument(guard)", _INSTEAD)
     root = get_dispatcher()
     if not any(handler.guard is guard for handler in root.span_handlers if isinstance(handler, _Spans)):

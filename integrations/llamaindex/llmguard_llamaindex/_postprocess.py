@@ -10,6 +10,7 @@ from pydantic import PrivateAttr
 
 from llmguard_middleware import Call, Guard
 from llmguard_middleware._flow import Flow
+from llmguard_middleware._guard import expect_guard
 
 from ._retrieval import asked, judged, unjudged
 from ._root import noting, root_of
@@ -34,6 +35,7 @@ class GuardPostprocessor(BaseNodePostprocessor):
     _held: Seal = PrivateAttr()
 
     def __init__(self, guard: Guard, **kwargs: Any) -> None:
+        expect_guard(guard, "GuardPostprocessor(guard)")
         super().__init__(**kwargs)
         self._held = Seal((guard,), type(self), type(self))
 

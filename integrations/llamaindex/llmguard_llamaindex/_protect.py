@@ -15,6 +15,7 @@ from llama_index.core.llms.structured_llm import StructuredLLM
 from llmguard_middleware import ConfigurationError, Guard
 from llmguard_middleware._drive import inside_scorer
 from llmguard_middleware._flow import Flow, reentered
+from llmguard_middleware._guard import expect_guard
 
 from ._convert import facts, model_call
 from ._forms import CHAT, COMPLETION, Form
@@ -46,6 +47,7 @@ def protect(llm: L, guard: Guard) -> L:
             f"protect() takes a LlamaIndex LLM, not {type(llm).__name__}; for a query engine use attach(engine, guard)"
         )
         raise ConfigurationError(msg)
+    expect_guard(guard, "protect(llm, guard)")
     refuse_stages(guard, "protect(llm, guard)")
     guard.refuse(
         guard.rules("retrieval"), "protect(llm, guard)", "use attach(engine, guard) or GuardPostprocessor(guard)"

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, TypeVar
 
-from llmguard_middleware import Guard
+from llmguard_middleware import ConfigurationError, Guard
 
 __all__ = ["Seal", "above", "guards_of", "seal", "seal_of", "unseal"]
 
@@ -55,7 +55,9 @@ def guards_of(thing: Any) -> tuple[Guard, ...]:
 def above(thing: Any) -> Any:
     """What `super()` would be in a method of the class itself: `thing` with its own, unguarded methods."""
     found = seal_of(thing)
-    assert found is not None
+    if found is None:  # made from the class or the fields of a guarded object: it has the methods and no guard
+        msg = f"this {type(thing).__name__} was rebuilt from a guarded one and has lost its guard; guard it again"
+        raise ConfigurationError(msg)
     return super(found.guarded, thing)
 
 

@@ -1,0 +1,91 @@
+"""What GuardCallbacks tell the protected model whose start they have just seen: what lies above, whose span it is.
+
+LangChain gives a model's `_generate` its run, and so its callbacks. It gives `_stream` neither, so there the start and
+the model meet on a ticket: made when LangChain asks the model for its parameters, told to the callbacks in the run's
+metadata, and kept in a ContextVar. Every call makes a ticket of its own, so that none can pick up another's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextvars import ContextVar
+from dataclasses import dataclass
+from itertools import count
+from typing import Any
+from uuid import UUID
+from weakref import WeakValueDictionary
+
+from opentelemetry.context import Context
+
+from llmguard_middleware import Guard
+from llmguard_middleware._flow import surrounded
+from llmguard_middleware.telemetry._emitter import CallSpan
+
+__all__ = ["Handoff", "handed", "mark", "marked", "report"]
+
+_MARK = "llmguard"
+
+
+@dataclass(frozen=True)
+class Handoff:
+    """From one callback: its guard; whether nothing of it lies above; the context above, or the span to join."""
+
+    guard: Guard
+    outermost: bool
+    parent: Context | None = None
+    span: CallSpan | None = None
+
+
+class _Ticket:
+    def __init__(self) -> None:
+        self.starts: dict[UUID, list[Handoff]] = {}  # of one call: several, if it has several prompts
+
+
+_numbers = count(1)
+_tickets: WeakValueDictionary[str, _Ticket] = WeakValueDictionary()
+_ticket: ContextVar[_Ticket | None] = ContextVar("llmguard_langchain_ticket", default=None)
+# What the outer of two guards on one model was told, for the inner one.
+_served: ContextVar[Sequence[Handoff]] = ContextVar("llmguard_langchain_served", default=())
+
+
+def mark(guard: Guard, ls_params: Mapping[str, Any]) -> dict[str, str]:
+    """What a protected model adds to its parameters: its guards, outermost first, and the number of a new ticket."""
+    words = str(ls_params.get(_MARK) or "").split()
+    if not words:
+        ticket, number = _Ticket(), f"#{next(_numbers)}"
+        _tickets[number] = ticket
+        _ticket.set(ticket)
+        words = [number]
+    return {_MARK: " ".join([_key(guard), *words])}
+
+
+def marked(guard: Guard, metadata: Mapping[str, Any]) -> bool:
+    """Whether the model with these parameters (or this run's metadata) is protected by the guard."""
+    return _key(guard) in str(metadata.get(_MARK) or "").split()
+
+
+def report(metadata: Mapping[str, Any], run_id: UUID, handoff: Handoff) -> bool:
+    """A callback tells of a start; False if the model is protected by no guard at all."""
+    words = str(metadata.get(_MARK) or "").split()
+    if words and (ticket := _tickets.get(words[-1])) is not None:
+        ticket.starts.setdefault(run_id, []).append(handoff)
+    return bool(words)
+
+
+def handed(model: object, run_manager: Any) -> Sequence[Handoff]:
+    """What the callbacks told of this call of `model`; its `run_manager`, where LangChain gives one."""
+    if surrounded(model):
+        return _served.get()
+    found: Sequence[Handoff] = ()
+    if run_manager is not None:
+        runs = (getattr(handler, "handed_over", None) for handler in run_manager.handlers)
+        found = [handoff for told in runs if told is not None and (handoff := told(run_manager.run_id)) is not None]
+    elif (ticket := _ticket.get()) is not None and ticket.starts:
+        found = ticket.starts.pop(next(iter(ticket.starts)))
+    _served.set(found)
+    return found
+
+
+def _key(guard: Guard) -> str:
+    # By identity, since two guards may share a name.
+    return f"{guard.name}:{id(guard):x}"
