@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import httpx
 import pytest
 from llama_index.core import Document, MockEmbedding, VectorStoreIndex
 from llama_index.llms.openai_like import OpenAILike
@@ -17,17 +18,24 @@ REDACTED = "제 번호는 <KR_RRN>, 메일은 <EMAIL_ADDRESS>입니다. Say hell
 
 
 @pytest.fixture
-def llm(smollm2):
-    """A real client of the real server."""
-    return OpenAILike(
-        model=smollm2.model,
-        api_base=smollm2.base_url,
-        api_key="none",
-        is_chat_model=True,
-        max_tokens=24,
-        temperature=0,
-        max_retries=0,
-    )
+async def llm(smollm2):
+    """A real client of the real server, with HTTP clients that end with the test.
+
+    The client's own would be closed by the garbage collector, in whatever event loop happens to run then.
+    """
+    async with httpx.AsyncClient() as later:
+        with httpx.Client() as now:
+            yield OpenAILike(
+                model=smollm2.model,
+                api_base=smollm2.base_url,
+                api_key="none",
+                is_chat_model=True,
+                max_tokens=24,
+                temperature=0,
+                max_retries=0,
+                http_client=now,
+                async_http_client=later,
+            )
 
 
 @pytest.fixture
