@@ -106,3 +106,18 @@ def test_no_match_is_longer_than_the_open_tail_may_be(text: str) -> None:
     scorer = pii()
     assert scorer.reach is not None
     assert 0 <= scorer.open_tail(text) <= min(len(text), scorer.reach)
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("call +1 650-253-0000 now", ["+1 650-253-0000"]),
+        ("전화는 +44 20 7946 0958입니다", ["+44 20 7946 0958"]),
+        ("+82 2-3211-6000, +82 10-1234-5678", ["+82 2-3211-6000", "+82 10-1234-5678"]),
+        ("+1 650-253-0000 42", ["+1 650-253-0000"]),
+        ("a sum of +12 345 678", []),
+    ],
+)
+def test_numbers_of_all_countries_are_found_with_the_extra(text: str, found: list[str]) -> None:
+    """With phonenumbers installed, valid numbers written with + are found; other sums with + are not."""
+    assert [text[span.start : span.end] for span in pii("PHONE_NUMBER").score(text).spans] == found

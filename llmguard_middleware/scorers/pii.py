@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from contextlib import suppress
+from importlib.util import find_spec
 
 from ._patterns import Kind, PatternScorer, matches, select
 
@@ -49,23 +51,48 @@ def _birth_date(candidate: str) -> int | None:
     return len(candidate) if 1 <= month <= 12 and 1 <= day <= 31 else None
 
 
+_HAS_PHONENUMBERS = find_spec("phonenumbers") is not None
+_KOREAN_MOBILE = matches(r"(?<!\d)(?:\+82[ \-.]?1|01)[016789][ \-.]?\d{3,4}[ \-.]?\d{4}(?!\d)")
+
+
+def _valid_number(candidate: str) -> int | None:
+    """The longest stretch from the start that is a number in use somewhere, by Google's libphonenumber."""
+    import phonenumbers  # noqa: PLC0415 - an extra, loaded when there is something to look at
+
+    for end in range(len(candidate), 7, -1):
+        if candidate[end - 1].isdecimal() and not candidate[end : end + 1].isdecimal():
+            with suppress(phonenumbers.NumberParseException):
+                if phonenumbers.is_valid_number(phonenumbers.parse(candidate[:end])):
+                    return end
+    return None
+
+
+_INTERNATIONAL = matches(r"(?<![\d+])\+[1-9][\d \-.()]{5,20}\d(?!\d)", trigger="+", length=_valid_number)
+
+
+def _phones(text: str) -> Iterator[tuple[int, int]]:
+    yield from _KOREAN_MOBILE(text)
+    if _HAS_PHONENUMBERS:
+        yield from _INTERNATIONAL(text)
+
+
 # Names are Presidio's entity names. A reach is the longest match plus what its look-arounds see.
 _KINDS = (
     Kind("EMAIL_ADDRESS", _emails, 64 + 1 + 4 * 64 + 24),
     Kind("KR_RRN", matches(r"(?<!\d)\d{6}[ \-–]?[1-8]\d{6}(?!\d)", length=_birth_date), 16),
     Kind("CREDIT_CARD", matches(r"(?<!\d)[2-6]\d{3}(?:[ \-]?\d){9,15}(?!\d)", length=_card), 40),
-    Kind("PHONE_NUMBER", matches(r"(?<!\d)(?:\+82[ \-.]?1|01)[016789][ \-.]?\d{3,4}[ \-.]?\d{4}(?!\d)"), 20),
+    Kind("PHONE_NUMBER", _phones, 25),
     Kind("US_SSN", matches(r"(?<!\d)(?!000|666|9)\d{3}-(?!00)\d{2}-(?!0000)\d{4}(?!\d)", trigger="-"), 13),
 )
 
-_OPEN_TAIL = r"[A-Za-z0-9._%+\-@]+|[+\d][\d \-–.]*"
+_OPEN_TAIL = r"[A-Za-z0-9._%+\-@]+|[+\d][\d \-–.()]*"
 
 
 def pii(*kinds: str) -> PatternScorer[Kind]:
     """Find personal data, by pattern and checksum.
 
     The kinds have Presidio's names: EMAIL_ADDRESS, CREDIT_CARD, US_SSN, KR_RRN (Korean resident numbers) and
-    PHONE_NUMBER (Korean mobile numbers).
+    PHONE_NUMBER (Korean mobile numbers and, with the extra `[pii]`, valid numbers of all countries written with `+`).
 
     Args:
         kinds: look for these only; all if none is named.
