@@ -18,6 +18,8 @@ from typing import Any
 
 __all__ = ["Workers"]
 
+_CLEAN_UP = 1.0  # seconds
+
 
 class _Pool(Executor):
     """At most `size` daemon threads that run what is submitted, in order; they end with the pool."""
@@ -119,6 +121,11 @@ class Workers:
 def _serve(loop: asyncio.AbstractEventLoop) -> None:
     try:
         loop.run_forever()
+        # Its guard is gone: scorers still under way are told so, and get a moment to clean up after themselves.
+        if left := asyncio.all_tasks(loop):
+            for task in left:
+                task.cancel()
+            loop.run_until_complete(asyncio.wait(left, timeout=_CLEAN_UP))
     finally:
         loop.close()
 

@@ -79,10 +79,10 @@ async def test_a_scorer_that_hangs(mode: str, use_async: bool, on_error: Any, st
     assert isinstance(verdict.cause.error, ScorerTimeoutError)
     assert str(verdict.cause.error) == 'scorer "hangs" took longer than 0.05 s'
     assert verdict.findings[1].outcome == "passed"
-    slow.release()
     if use_async:
         await asyncio.to_thread(slow.cancelled.wait, 10)
         assert slow.cancelled.is_set()
+    slow.release()
 
 
 @both
@@ -429,3 +429,14 @@ assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 print(outcome())
 """)
     assert (done.stdout, done.stderr, done.returncode) == ("blocked\n", "", 0)
+
+
+def test_scorers_under_way_are_cancelled_when_their_guard_is_gone() -> None:
+    """An async scorer whose guard nobody holds any more is cancelled, and its event loop ends."""
+    slow = Hangs(use_async=True)
+    workers = Workers(1, "test-gone")
+    workers.submit_async(copy_context(), lambda: slow.score("x"))
+    assert slow.started.wait(10)
+    del workers
+    gc.collect()
+    assert slow.cancelled.wait(10)
