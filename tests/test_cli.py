@@ -6,11 +6,23 @@ import json
 import re
 import subprocess
 import sys
+from contextlib import suppress
+from importlib.metadata import entry_points
 from pathlib import Path
 
 import pytest
 
-from llmguard_middleware._demo._material import E_MAIL, RESIDENT_NUMBER, SECRET
+from llmguard_middleware import GuardrailViolation
+from llmguard_middleware._demo._material import (
+    DOCUMENTS,
+    E_MAIL,
+    QUESTIONS,
+    RESIDENT_NUMBER,
+    SECRET,
+    InProcessModel,
+    default_guard,
+)
+from llmguard_middleware._demo._scenario import Scenario
 from llmguard_middleware.telemetry._files import read_records, read_spans
 
 FRAMEWORKS = ("langchain", "llamaindex")
@@ -161,3 +173,22 @@ def test_a_mistake_is_one_sentence_and_a_non_zero_exit(tmp_path, arguments, code
 def test_the_command_tells_its_version(tmp_path):
     """--version prints the distribution's version."""
     assert llmguard("--version", cwd=tmp_path).stdout.startswith("0.")
+
+
+@pytest.mark.parametrize("framework", FRAMEWORKS)
+def test_the_demos_model_receives_no_personal_data_in_any_prompt(framework):
+    """Nothing that the in-process model is sent is private, in whole prompts, and the attack is not sent at all."""
+    model = InProcessModel()
+    scenario = Scenario(default_guard(), DOCUMENTS, model.reply)
+    (entry,) = (e for e in entry_points(group="llmguard_middleware.demo") if e.name == framework)
+    app = entry.load()(scenario)
+    answers = []
+    for question in QUESTIONS:
+        with suppress(GuardrailViolation):
+            answers.append("".join(app.stream(question.text)) if question.streamed else app.ask(question.text))
+    assert len(model.received) == len(answers) == 2
+    everything = repr(model.received) + repr(answers)
+    for private in (RESIDENT_NUMBER, E_MAIL, SECRET, "Ignore all previous"):
+        assert private not in everything
+    assert "<KR_RRN>" in model.received[0]
+    assert "<AWS_ACCESS_KEY>" in answers[1]
