@@ -42,7 +42,7 @@ def drive(plan: Plan[T], workers: Workers) -> T:
             assert running is not None
             step = plan.send(running.next_inline() or running.wait())
     except StopIteration as stop:
-        return stop.value  # type: ignore[no-any-return]
+        return stop.value  # type: ignore[no-any-return]  # StopIteration.value is Any
     finally:
         if running is not None:
             running.cancel()
@@ -59,7 +59,7 @@ async def adrive(plan: Plan[T], workers: Workers) -> T:
             assert running is not None
             step = plan.send(running.next_inline() or await running.wait())
     except StopIteration as stop:
-        return stop.value  # type: ignore[no-any-return]
+        return stop.value  # type: ignore[no-any-return]  # StopIteration.value is Any
     finally:
         if running is not None:
             running.cancel()

@@ -83,9 +83,12 @@ class Guard:
 
     def without(self, rules: Sequence[Guardrail]) -> Guard:
         """This guard without some of its guardrails: same name, digest, telemetry and monitors."""
+
+        def kept(by_stage: Mapping[Stage, Sequence[Guardrail]]) -> dict[Stage, tuple[Guardrail, ...]]:
+            return {stage: tuple(rule for rule in those if rule not in rules) for stage, those in by_stage.items()}
+
         rest = copy.copy(self)
-        rest._by_stage = {stage: tuple(r for r in kept if r not in rules) for stage, kept in self._by_stage.items()}  # noqa: SLF001
-        rest._editing = {stage: tuple(r for r in kept if r not in rules) for stage, kept in self._editing.items()}  # noqa: SLF001
+        rest._by_stage, rest._editing = kept(self._by_stage), kept(self._editing)  # noqa: SLF001 - a copy of this one
         return rest
 
     def refuse(self, rules: Iterable[Guardrail], where: str, instead: str) -> None:

@@ -142,10 +142,11 @@ def scorer(
         if not callable(getattr(thing, "score", None)):
             msg = f"@scorer class {thing.__name__} has no score(...) method; add one"
             raise ConfigurationError(msg)
-        thing.name = name or getattr(thing, "name", "") or thing.__name__  # type: ignore[attr-defined]
-        thing.cheap = cheap or getattr(thing, "cheap", False)  # type: ignore[attr-defined]
-        thing.column_map = column_map or getattr(thing, "column_map", {})  # type: ignore[attr-defined]
-        thing.reach = reach if reach is not None else getattr(thing, "reach", None)  # type: ignore[attr-defined]
+        marked: Any = thing
+        marked.name = name or getattr(thing, "name", "") or thing.__name__
+        marked.cheap = cheap or getattr(thing, "cheap", False)
+        marked.column_map = column_map or getattr(thing, "column_map", {})
+        marked.reach = reach if reach is not None else getattr(thing, "reach", None)
         return thing
 
     return make if target is None else make(target)

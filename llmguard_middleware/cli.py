@@ -24,12 +24,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         _demo(options)
     except LLMGuardError as error:
-        print(f"llmguard: {error}", file=sys.stderr)  # noqa: T201
+        print(f"llmguard: {error}", file=sys.stderr)
         return 2
     finally:
         logging.getLogger("llmguard").removeHandler(failures)
     for sentence in failures.sentences:
-        print(f"llmguard: {sentence}", file=sys.stderr)  # noqa: T201
+        print(f"llmguard: {sentence}", file=sys.stderr)
     return 1 if failures.sentences else 0
 
 

@@ -85,12 +85,12 @@ class CapturedTelemetry:
 
     def __init__(self) -> None:
         try:
-            from opentelemetry.sdk._logs import LoggerProvider, export  # noqa: PLC0415 - the SDK is an extra
-            from opentelemetry.sdk.resources import Resource  # noqa: PLC0415
-            from opentelemetry.sdk.trace import TracerProvider  # noqa: PLC0415
-            from opentelemetry.sdk.trace.export import SimpleSpanProcessor  # noqa: PLC0415
-            from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter  # noqa: PLC0415
-            from opentelemetry.sdk.trace.sampling import ALWAYS_ON  # noqa: PLC0415
+            from opentelemetry.sdk._logs import LoggerProvider, export
+            from opentelemetry.sdk.resources import Resource
+            from opentelemetry.sdk.trace import TracerProvider
+            from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+            from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+            from opentelemetry.sdk.trace.sampling import ALWAYS_ON
         except ImportError:
             msg = (
                 'captured_telemetry() needs the OpenTelemetry SDK: install the extra "otlp", '
@@ -307,7 +307,7 @@ class Hangs(FakeScorer):
     async def _later(self) -> bool:
         deadline = asyncio.get_running_loop().time() + self._seconds
         try:
-            while not self._released.is_set() and asyncio.get_running_loop().time() < deadline:  # noqa: ASYNC110
+            while not self._released.is_set() and asyncio.get_running_loop().time() < deadline:  # noqa: ASYNC110 - released by a thread, which an asyncio.Event does not survive
                 await asyncio.sleep(0.005)  # an asyncio.Event could not be set from any thread
         except asyncio.CancelledError:
             self.cancelled.set()

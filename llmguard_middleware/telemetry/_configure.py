@@ -87,9 +87,9 @@ def configure(
     if endpoint is None and file is None and not by_environment:
         file = DEFAULT_FOLDER
 
-    from opentelemetry.sdk._logs import LoggerProvider  # noqa: PLC0415 - an extra, and slow to import
-    from opentelemetry.sdk.resources import Resource  # noqa: PLC0415
-    from opentelemetry.sdk.trace import TracerProvider  # noqa: PLC0415
+    from opentelemetry.sdk._logs import LoggerProvider
+    from opentelemetry.sdk.resources import Resource
+    from opentelemetry.sdk.trace import TracerProvider
 
     files = _files(Path(file)) if file is not None else ()
     resource = Resource.create({"service.name": service_name} if service_name else None)
@@ -149,18 +149,18 @@ def _files(folder: Path) -> tuple[Path, Path]:
 
 
 def _write(telemetry: Telemetry, spans: Path, logs: Path) -> None:
-    from opentelemetry.exporter.otlp.json.file import FileSpanExporter  # noqa: PLC0415
-    from opentelemetry.exporter.otlp.json.file._log_exporter import FileLogExporter  # noqa: PLC0415
-    from opentelemetry.sdk._logs.export import SimpleLogRecordProcessor  # noqa: PLC0415
-    from opentelemetry.sdk.trace.export import SimpleSpanProcessor  # noqa: PLC0415
+    from opentelemetry.exporter.otlp.json.file import FileSpanExporter
+    from opentelemetry.exporter.otlp.json.file._log_exporter import FileLogExporter
+    from opentelemetry.sdk._logs.export import SimpleLogRecordProcessor
+    from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 
     telemetry.tracer_provider.add_span_processor(SimpleSpanProcessor(FileSpanExporter(spans)))
     telemetry.logger_provider.add_log_record_processor(SimpleLogRecordProcessor(FileLogExporter(logs)))
 
 
 def _send(telemetry: Telemetry, endpoint: str | None, protocol: str) -> None:
-    from opentelemetry.sdk._logs.export import BatchLogRecordProcessor  # noqa: PLC0415
-    from opentelemetry.sdk.trace.export import BatchSpanProcessor  # noqa: PLC0415
+    from opentelemetry.sdk._logs.export import BatchLogRecordProcessor
+    from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
     spans, logs = _exporters(endpoint, protocol)
     telemetry.tracer_provider.add_span_processor(BatchSpanProcessor(spans))
@@ -169,13 +169,13 @@ def _send(telemetry: Telemetry, endpoint: str | None, protocol: str) -> None:
 
 def _exporters(endpoint: str | None, protocol: str) -> tuple[Any, Any]:
     if protocol == "grpc":
-        from opentelemetry.exporter.otlp.proto.grpc import _log_exporter as grpc_logs  # noqa: PLC0415
-        from opentelemetry.exporter.otlp.proto.grpc import trace_exporter as grpc_spans  # noqa: PLC0415
+        from opentelemetry.exporter.otlp.proto.grpc import _log_exporter as grpc_logs
+        from opentelemetry.exporter.otlp.proto.grpc import trace_exporter as grpc_spans
 
         # Without TLS unless the URL says https: that is what the scheme means to the exporter too.
         return grpc_spans.OTLPSpanExporter(endpoint=endpoint), grpc_logs.OTLPLogExporter(endpoint=endpoint)
-    from opentelemetry.exporter.otlp.proto.http import _log_exporter as http_logs  # noqa: PLC0415
-    from opentelemetry.exporter.otlp.proto.http import trace_exporter as http_spans  # noqa: PLC0415
+    from opentelemetry.exporter.otlp.proto.http import _log_exporter as http_logs
+    from opentelemetry.exporter.otlp.proto.http import trace_exporter as http_spans
 
     base = endpoint.rstrip("/") if endpoint else None
     return (

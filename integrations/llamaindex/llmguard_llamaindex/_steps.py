@@ -126,7 +126,7 @@ def run(steps: Steps[T]) -> T:
     while (step := turns.advance()) is not None:
         assert not isinstance(step, Emit)
         turns.perform(step)
-    return turns.result  # type: ignore[no-any-return]
+    return turns.result  # type: ignore[no-any-return]  # a generator's return
 
 
 async def arun(steps: Steps[T]) -> T:
@@ -135,7 +135,7 @@ async def arun(steps: Steps[T]) -> T:
     while (step := turns.advance()) is not None:
         assert not isinstance(step, Emit)
         await turns.aperform(step)
-    return turns.result  # type: ignore[no-any-return]
+    return turns.result  # type: ignore[no-any-return]  # a generator's return
 
 
 def _stream(steps: Steps[Any]) -> Generator[Any, None, None]:
