@@ -76,7 +76,6 @@ class Flow:
         identity = self.span.span.get_span_context()
         self.call = call.but(started=call.started or time_ns(), trace_id=identity.trace_id, span_id=identity.span_id)
         self._verdicts: list[Verdict] = []
-        self.streaming = False  # for adapters that learn it only from the first piece
         self._ended = False
 
     def __enter__(self) -> Self:

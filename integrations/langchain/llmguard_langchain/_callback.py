@@ -29,11 +29,12 @@ _INSTEAD = "put protect(model, guard) around the model"
 class _Run:
     """One LangChain run: its own call, if it has a span; what runs below it lie under; the documents of its root."""
 
-    __slots__ = ("context", "documents", "flow", "handoff")
+    __slots__ = ("context", "documents", "flow", "handoff", "streamed")
 
     def __init__(self, flow: Flow | None, above: _Run | None, handoff: Handoff | None = None) -> None:
         self.flow = flow
         self.handoff = handoff
+        self.streamed = False  # known from the first piece only
         self.context: Context | None = flow.span.context if flow is not None else above.context if above else None
         self.documents: list[str] = above.documents if above is not None else []
 
@@ -155,10 +156,10 @@ class GuardCallback(BaseCallbackHandler):
 
     def _streamed(self, run_id: UUID) -> None:
         run = self._runs.get(run_id)
-        if run is None or run.flow is None or run.flow.streaming:
+        if run is None or run.flow is None or run.streamed:
             return
         self.guard.refuse(self._output_rules, "GuardCallback on a streamed answer", _INSTEAD)
-        run.flow.streaming = True
+        run.streamed = True
         run.flow.guard = self._recording
 
     def on_llm_end(self, response: LLMResult, *, run_id: UUID, **kwargs: Any) -> None:
@@ -172,7 +173,7 @@ class GuardCallback(BaseCallbackHandler):
         except BaseException as error:
             run.flow.failed(error)
             raise
-        run.flow.answered(**convert.answer(generations, response.llm_output), streamed=run.flow.streaming)
+        run.flow.answered(**convert.answer(generations, response.llm_output), streamed=run.streamed)
 
     # Retrievers and tools: a span each, and the documents for scorers that ask for `context`.
 

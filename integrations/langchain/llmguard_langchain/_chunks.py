@@ -45,11 +45,8 @@ class ChunkGate:
         """The held text and the chunks that announce the end."""
         self._released.append(rest)
         if rest:
-            if self._ending:
-                self._ending[0] = _with_text(self._ending[0], rest)
-            else:
-                yield ChatGenerationChunk(message=_blank(self._whole, rest))
-        yield from (chunk for i, chunk in enumerate(self._ending) if i == 0 or _carries_more(chunk) or _ends(chunk))
+            yield ChatGenerationChunk(message=_blank(self._whole, rest))
+        yield from (chunk for chunk in self._ending if _carries_more(chunk) or _ends(chunk))
 
     def answer(self) -> dict[str, Any]:
         """What `Flow.answered` takes."""
@@ -92,12 +89,7 @@ def _carries_more(chunk: ChatGenerationChunk) -> bool:
 def _with_text(chunk: ChatGenerationChunk, text: str) -> ChatGenerationChunk:
     """The chunk with other text, and without what repeats the old one."""
     message = convert.without_tokens(convert.with_text(chunk.message, text))
-    if text and convert.text_of(message) != text:  # a chunk without any text block cannot take it
-        message = message.model_copy(update={"content": text})
-    info = chunk.generation_info
-    return ChatGenerationChunk(
-        message=message, generation_info=info and {key: value for key, value in info.items() if key != "logprobs"}
-    )
+    return ChatGenerationChunk(message=message, generation_info=convert.without_logprobs(chunk.generation_info))
 
 
 def _blank(like: BaseMessageChunk | None, text: str) -> BaseMessageChunk:

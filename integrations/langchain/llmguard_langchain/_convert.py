@@ -26,6 +26,7 @@ __all__ = [
     "with_messages",
     "with_parts",
     "with_text",
+    "without_logprobs",
     "without_tokens",
 ]
 
@@ -109,7 +110,7 @@ def with_messages(result: ChatResult, messages: Sequence[BaseMessage]) -> ChatRe
     """The result with these messages for its candidates'."""
     generations = [
         # A ChatGeneration derives its `text` from its message when it is validated, so it is made anew.
-        type(generation)(message=message, generation_info=_without_logprobs(generation.generation_info))
+        type(generation)(message=message, generation_info=without_logprobs(generation.generation_info))
         for generation, message in zip(result.generations, messages, strict=True)
     ]
     return result.model_copy(update={"generations": generations})
@@ -119,10 +120,11 @@ def without_tokens(message: M) -> M:
     """The message without `logprobs`, which repeat the answer token by token, as the model gave it."""
     if "logprobs" not in message.response_metadata:
         return message
-    return message.model_copy(update={"response_metadata": _without_logprobs(message.response_metadata)})
+    return message.model_copy(update={"response_metadata": without_logprobs(message.response_metadata)})
 
 
-def _without_logprobs(info: dict[str, Any] | None) -> Any:
+def without_logprobs(info: dict[str, Any] | None) -> Any:
+    """A provider's facts about an answer, without its `logprobs`."""
     return info and {key: value for key, value in info.items() if key != "logprobs"}
 
 

@@ -132,6 +132,16 @@ def test_text_in_and_after_the_chunk_that_ends_keeps_its_order(fake_chat):
     assert seen == [f"Start. {long}key <OPENAI_API_KEY> end"]
 
 
+def test_held_text_does_not_displace_what_the_last_chunk_carries(fake_chat):
+    """Where text is held when the end comes, the last chunk keeps its other blocks."""
+    image = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}, "index": 1}
+    last = AIMessageChunk(content=[image], response_metadata={"finish_reason": "stop"})
+    model = streaming(fake_chat, AIMessageChunk(content=f"key {SECRET}"), last)
+    chunks = list(protect(model, Guard(REDACTS_OUTPUT)).stream("Hi"))
+    assert "".join(chunk.text for chunk in chunks) == "key <OPENAI_API_KEY>"
+    assert any(chunk.content == [image] for chunk in chunks)
+
+
 def test_a_tool_call_does_not_leave_before_the_verdict(fake_chat):
     """Where an answer may still be blocked, its tool calls are held with its text."""
     call = {"name": "pay", "args": "{}", "id": "1", "index": 0, "type": "tool_call_chunk"}
