@@ -1,8 +1,11 @@
 """Guardrails and monitors around LLM applications, traced in plain OpenTelemetry."""
 
+from ._actions import Action, Block, Hash, Log, Mask, Pseudonymize, Reask, Redact, Replace
+from ._breaker import Breaker
+from ._cache import VerdictCache
 from ._call import Call, Message, Stage, Usage
 from ._guard import Guard
-from ._rules import Action, Guardrail, Monitor
+from ._rules import Guardrail, Monitor
 from ._score import Score, TextSpan
 from ._scorer import Scorer, scorer
 from ._verdict import Finding, Outcome, Verdict
@@ -13,30 +16,42 @@ from .errors import (
     ScorerError,
     ScorerInputError,
     ScorerTimeoutError,
+    ScorerUnavailableError,
     UnenforceableError,
 )
 
 __all__ = [
     "Action",
+    "Block",
+    "Breaker",
     "Call",
     "ConfigurationError",
     "Finding",
     "Guard",
     "Guardrail",
     "GuardrailViolation",
+    "Hash",
     "LLMGuardError",
+    "Log",
+    "Mask",
     "Message",
     "Monitor",
     "Outcome",
+    "Pseudonymize",
+    "Reask",
+    "Redact",
+    "Replace",
     "Score",
     "Scorer",
     "ScorerError",
     "ScorerInputError",
     "ScorerTimeoutError",
+    "ScorerUnavailableError",
     "Stage",
     "TextSpan",
     "UnenforceableError",
     "Usage",
     "Verdict",
+    "VerdictCache",
     "scorer",
 ]

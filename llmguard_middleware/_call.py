@@ -17,7 +17,7 @@ class Message:
     """One message of a conversation: `role` is system, user, assistant or tool; `text` its text parts, joined."""
 
     role: str
-    text: str
+    text: str = field(repr=False)  # or a log line that shows a message would show what a user said
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,8 @@ class Call:
     """One call: what was asked and, once `answered`, what came back.
 
     `operation` is a value of `gen_ai.operation.name` (chat, invoke_workflow, retrieval, ...). `inputs` are the
-    caller's values by name. `started` and `ended` are nanoseconds since the epoch; `trace_id` and `span_id` are
+    caller's values by name. `conversation` tells which calls belong together (a thread or session id).
+    `started` and `ended` are nanoseconds since the epoch; `trace_id` and `span_id` are
     the OpenTelemetry integers, 0 where nothing is traced.
     """
 
@@ -44,12 +45,13 @@ class Call:
     server_address: str = ""
     server_port: int | None = None
     messages: tuple[Message, ...] = ()
-    inputs: Mapping[str, Any] = field(default_factory=dict)
-    context: tuple[str, ...] = ()
+    inputs: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    context: tuple[str, ...] = field(default=(), repr=False)
+    conversation: str = ""
     settings: Mapping[str, Any] = field(default_factory=dict)
     streamed: bool = False
     answered: bool = False
-    output: Any = None
+    output: Any = field(default=None, repr=False)
     usage: Usage | None = None
     response_id: str = ""
     response_model: str = ""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Generator, Mapping
 from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, wait
 from contextvars import ContextVar, copy_context
 from functools import partial
@@ -17,6 +17,7 @@ from time import perf_counter
 from typing import Any, TypeVar
 
 from ._judge import Completion, Launch, Plan
+from ._pieces import PIECE, in_pieces
 from ._rules import Guardrail
 from ._workers import Workers
 from .errors import ScorerError, ScorerTimeoutError
@@ -34,16 +35,28 @@ inside_scorer: ContextVar[bool] = ContextVar("llmguard_inside_scorer", default=F
 def drive(plan: Plan[T], workers: Workers) -> T:
     """Run a plan to its end on this thread and return what it returns."""
     running: _Scoring | None = None
+    detached = False
     try:
         step = next(plan)
         while True:
-            if step is not None:
+            if isinstance(step, Launch):
                 running = _Scoring(step, workers)
+                detached = step.detached
+            elif step is not None:
+                assert isinstance(step, _Scoring)
+                running = step
             assert running is not None
-            step = plan.send(running.next_inline() or running.wait())
+            if detached:
+                detached, reply, running = False, running, None
+                step = plan.send(reply)
+                continue
+            while (done := running.next_inline()) is _MORE:
+                pass
+            step = plan.send(done or running.wait())
     except StopIteration as stop:
         return stop.value  # type: ignore[no-any-return]  # StopIteration.value is Any
     finally:
+        plan.close()
         if running is not None:
             running.cancel()
 
@@ -51,16 +64,30 @@ def drive(plan: Plan[T], workers: Workers) -> T:
 async def adrive(plan: Plan[T], workers: Workers) -> T:
     """Run a plan to its end on this event loop and return what it returns."""
     running: _AsyncScoring | None = None
+    detached = False
     try:
         step = next(plan)
         while True:
-            if step is not None:
+            if isinstance(step, Launch):
                 running = _AsyncScoring(step, workers)
+                detached = step.detached
+            elif step is not None:
+                assert isinstance(step, _AsyncScoring)
+                running = step
             assert running is not None
-            step = plan.send(running.next_inline() or await running.wait())
+            if detached:
+                detached, reply, running = False, running, None
+                step = plan.send(reply)
+                continue
+            done = running.next_inline()
+            while done is _MORE or running.overdue():
+                await asyncio.sleep(0)
+                done = running.next_inline() if done is _MORE else done
+            step = plan.send(done or await running.wait())
     except StopIteration as stop:
         return stop.value  # type: ignore[no-any-return]  # StopIteration.value is Any
     finally:
+        plan.close()
         if running is not None:
             running.cancel()
 
@@ -77,30 +104,80 @@ def run_inline(index: int, rule: Guardrail, available: Mapping[str, Any]) -> Com
         inside_scorer.reset(token)
 
 
+_MORE: Any = object()
+_TURN = 0.004  # seconds that inline scorers may take on an event loop before others get a turn
+
+
 class _Launched:
-    """The rules of one Launch: cheap ones wait for their turn here, the others are under way."""
+    """The rules of one Launch: inline ones wait for their turn here, the others are under way."""
 
     def __init__(self, launch: Launch, workers: Workers) -> None:
         self._available = launch.available
-        self._inline = [
-            (i, rule) for i, rule in enumerate(launch.rules) if rule.bound.cheap and not rule.bound.is_async
-        ]
+        self._text: str = launch.available["text"]
+        short = len(self._text) <= PIECE
+        self._inline: list[tuple[int, Guardrail]] = []
+        self._pieces: tuple[int, Guardrail, Generator[None, None, Any], float] | None = None
+        self._started = self._turn = perf_counter()
+        self._deadline = launch.deadline
+        self._pending: dict[Any, tuple[int, Guardrail]] = {}
+        for index, rule in launch.rules:
+            if rule.inline and (short or rule.bound.reach is not None):
+                self._inline.append((index, rule))
+            else:
+                self._pending[self._start(rule, workers)] = (index, rule)
         self._inline.reverse()  # popped from the end, so the earliest rule comes first
-        self._started = perf_counter()
-        slow = [(i, rule) for i, rule in enumerate(launch.rules) if not rule.bound.cheap or rule.bound.is_async]
-        self._pending: dict[Any, tuple[int, Guardrail]] = {self._start(rule, workers): (i, rule) for i, rule in slow}
 
     def _start(self, rule: Guardrail, workers: Workers) -> Any:
         raise NotImplementedError
 
-    def next_inline(self) -> Completion | None:
+    def next_inline(self) -> Any:
+        """The next completion of an inline rule, `_MORE` if it takes longer, or None if there is none."""
+        if self._pieces is not None:
+            return self._next_piece()
         if not self._inline:
             return None
         index, rule = self._inline.pop()
-        return run_inline(index, rule, self._available)
+        if len(self._text) <= PIECE:
+            return run_inline(index, rule, self._available)
+        reach = rule.bound.reach
+        assert reach is not None
+        scoring = in_pieces(self._scoring(rule), self._text, reach, rule.bound.scorer, rule.bound.name)
+        self._pieces = index, rule, scoring, perf_counter()
+        return self._next_piece()
+
+    def _scoring(self, rule: Guardrail) -> Callable[[str], Any]:
+        again = {name: None for name in ("text", "output") if name in self._available}
+        return lambda piece: rule.bound({**self._available, **dict.fromkeys(again, piece)})
+
+    def _next_piece(self) -> Any:
+        assert self._pieces is not None
+        index, _, scoring, started = self._pieces
+        token = inside_scorer.set(True)
+        try:
+            next(scoring)
+        except StopIteration as stop:
+            self._pieces = None
+            return Completion(index, stop.value, None, perf_counter() - started)
+        except Exception as error:  # noqa: BLE001 - as in run_inline
+            self._pieces = None
+            return Completion(index, None, error, perf_counter() - started)
+        finally:
+            inside_scorer.reset(token)
+        return _MORE
+
+    def overdue(self) -> bool:
+        """Whether inline scorers have had the event loop for long enough; the next turn starts now."""
+        now = perf_counter()
+        late = now - self._turn > _TURN
+        if late:
+            self._turn = now
+        return late
+
+    def _limit(self, rule: Guardrail) -> float:
+        return rule.timeout if self._deadline is None else min(rule.timeout, self._deadline - self._started)
 
     def _time_left(self) -> float:
-        limit = min(threading.TIMEOUT_MAX, *(rule.timeout for _, rule in self._pending.values()))
+        limit = min(threading.TIMEOUT_MAX, *(self._limit(rule) for _, rule in self._pending.values()))
         return max(0.0, limit - (perf_counter() - self._started))
 
     def _settle(self, done: set[Any]) -> Completion:
@@ -117,15 +194,19 @@ class _Launched:
                 raise error
             return Completion(index, None if error is not None else future.result(), error, elapsed)
         future = min(
-            (f for f, (_, rule) in self._pending.items() if rule.timeout <= elapsed), key=lambda f: self._pending[f][0]
+            (f for f, (_, rule) in self._pending.items() if self._limit(rule) <= elapsed),
+            key=lambda f: self._pending[f][0],
         )
         index, rule = self._pending.pop(future)
         future.cancel()
-        return Completion(
-            index, None, ScorerTimeoutError(f'scorer "{rule.bound.name}" took longer than {rule.timeout:g} s'), elapsed
-        )
+        if self._limit(rule) < rule.timeout:
+            why = f'scorer "{rule.bound.name}" was not done when the deadline of the call came'
+        else:
+            why = f'scorer "{rule.bound.name}" took longer than {rule.timeout:g} s'
+        return Completion(index, None, ScorerTimeoutError(why), elapsed)
 
     def cancel(self) -> None:
+        """Stop what can be stopped."""
         for future in self._pending:
             future.cancel()
 

@@ -1,14 +1,33 @@
-"""Edits of a text: what redaction puts where, composed on the offsets of the original."""
+"""Edits of a text: what takes the place of what, composed on the offsets of the original."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import cache
 from typing import Any, NamedTuple
 
+from ._actions import Operator, Redact, placeholder
 from ._score import TextSpan
 
-__all__ = ["Edit", "apply", "merge", "placeholder", "redact", "texts_in", "with_texts"]
+__all__ = [
+    "MAX_HOLD",
+    "Edit",
+    "Found",
+    "apply",
+    "compose",
+    "edit_of",
+    "merge",
+    "merge_spans",
+    "swap",
+    "texts_in",
+    "with_texts",
+]
+
+# Characters. Spans that overlap in a chain longer than this are redacted whatever their action: a stream cannot hold
+# its text for ever to mask or hash it, and the whole text must become what the stream became.
+MAX_HOLD = 4096
+
+_REDACT = Redact()
 
 
 class Edit(NamedTuple):
@@ -17,31 +36,50 @@ class Edit(NamedTuple):
     start: int
     end: int
     replacement: str
+    reversible: bool = False
 
 
-@cache
-def placeholder(kind: str) -> str:
-    """What stands in the place of a redacted span of this kind: presidio-anonymizer's `<KIND>`."""
-    from presidio_anonymizer.operators import Replace  # noqa: PLC0415 - 65 ms that only guards that redact should pay
+class Found(NamedTuple):
+    """A span that a guardrail flagged, and what is to be done to it."""
 
-    return str(Replace().operate("", {"entity_type": kind}))
+    start: int
+    end: int
+    kind: str
+    action: Operator = _REDACT
 
 
-def merge(spans: Iterable[TextSpan]) -> list[TextSpan]:
-    """Overlapping spans become one, of the kind that starts first (the longest of those); touching ones stay apart."""
-    merged: list[TextSpan] = []
-    for span in sorted(spans, key=lambda s: (s.start, -s.end, s.kind)):
-        if merged and span.start < merged[-1].end:
+def compose(found: Iterable[Found], text: str, pseudonyms: Any = None) -> tuple[Edit, ...]:
+    """The edits of these spans of `text`, in order and without overlap."""
+    return tuple(edit_of(one, text, pseudonyms) for one in merge(found))
+
+
+def edit_of(one: Found, text: str, pseudonyms: Any) -> Edit:
+    """The edit of one merged span."""
+    start, end, kind, action = one
+    if end - start > MAX_HOLD:
+        return Edit(start, end, placeholder(kind))
+    return Edit(start, end, action.replacement(kind, text[start:end], pseudonyms), action.reversible)
+
+
+def merge(found: Iterable[Found]) -> list[Found]:
+    """Overlapping spans become one; touching ones stay apart.
+
+    It is of the kind that starts first (of those, the longest), and the strictest action of all acts on it.
+    """
+    merged: list[Found] = []
+    for one in sorted(found, key=lambda f: (f.start, -f.end, f.kind, f.action.rank)):
+        if merged and one.start < merged[-1].end:
             last = merged[-1]
-            merged[-1] = last._replace(end=max(last.end, span.end))
-        elif span.end > span.start:
-            merged.append(span)
+            strictest = last.action if last.action.rank <= one.action.rank else one.action
+            merged[-1] = last._replace(end=max(last.end, one.end), action=strictest)
+        elif one.end > one.start:
+            merged.append(one)
     return merged
 
 
-def redact(spans: Iterable[TextSpan]) -> tuple[Edit, ...]:
-    """The edits that redact these spans, in order and without overlap."""
-    return tuple(Edit(span.start, span.end, placeholder(span.kind)) for span in merge(spans))
+def merge_spans(spans: Iterable[TextSpan]) -> list[TextSpan]:
+    """`merge` for spans that nobody has decided on yet."""
+    return [TextSpan(one.start, one.end, one.kind) for one in merge(Found(*span) for span in spans)]
 
 
 def texts_in(value: Any) -> list[str]:
@@ -74,6 +112,14 @@ def with_texts(value: Any, edit: Callable[[str], str]) -> Any:
     if callable(dump := getattr(value, "model_dump", None)):
         return with_texts(dump(), edit)
     return f"<{type(value).__name__}>"
+
+
+def swap(text: str, by: Mapping[str, str]) -> str:
+    """`text` with each word of `by` replaced, in one pass: what is put in is not looked at again."""
+    if not by:
+        return text
+    either = "|".join(re.escape(word) for word in sorted(by, key=len, reverse=True))  # or the short cut the long
+    return re.sub(either, lambda match: by[match[0]], text)
 
 
 def apply(text: str, edits: Sequence[Edit]) -> str:

@@ -6,27 +6,34 @@ it how the call ended. The span, the verdicts on it, the violation and the monit
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
+from dataclasses import replace
 from time import time_ns
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry import context as otel
 
-from ._call import Call, Message
+from . import _scope
+from ._actions import Reask
+from ._call import Call, Message, Stage
+from ._edits import with_texts
 from ._guard import Guard
 from ._guarded_stream import GuardedStream
-from ._judge import Plan
+from ._judge import Case, Plan, Running, begun, raced
+from ._policy import Policy
+from ._root import Root
+from ._rules import Guardrail
 from ._verdict import Verdict
-from .errors import GuardrailViolation
+from .errors import GuardrailViolation, LLMGuardError
 from .telemetry._emitter import CallSpan
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-__all__ = ["Flow", "reentered", "surrounded"]
+__all__ = ["AskAgain", "Flow", "reentered", "surrounded"]
 
 # The flows that this code runs inside of, outermost first.
 _inside: ContextVar[tuple[Flow, ...]] = ContextVar("llmguard_flows", default=())
@@ -43,6 +50,14 @@ def surrounded(owner: object) -> bool:
     return bool(around) and around[-1].owner is owner
 
 
+class AskAgain(LLMGuardError):  # noqa: N818 - an event, not a mistake
+    """An answer was turned down and the model may be asked again; `feedback` is what it is to be told."""
+
+    def __init__(self, feedback: str) -> None:
+        super().__init__("the answer was turned down; ask the model again")
+        self.feedback = feedback
+
+
 class Flow:
     """One call under one guard. Use as a context manager: leaving it by an exception ends the call as failed.
 
@@ -53,6 +68,7 @@ class Flow:
         parent: the OpenTelemetry context above; the current one if None.
         span: an open span to join instead of starting one.
         outermost: whether nothing of this guard is above, so that the monitors score this call; found out if None.
+        root: what this call shares with others under the same outermost call; found out if None.
     """
 
     def __init__(
@@ -64,18 +80,27 @@ class Flow:
         parent: otel.Context | None = None,
         span: CallSpan | None = None,
         outermost: bool | None = None,
+        root: Root | None = None,
     ) -> None:
         around: tuple[Flow, ...] = _inside.get()
         if span is None and owner is not None and surrounded(owner):
             span = around[-1].span
-        self.guard = guard
+        above: Flow | None = next((flow for flow in reversed(around) if flow.guard.identity is guard.identity), None)
+        if (said := _scope.attributes()) is not None:
+            call = call.but(attributes={**call.attributes, **said})
+        self.guard: Guard = guard
+        self.policy: Policy = guard.policy_for(call) if above is None else above.policy
         self.owner: object = owner
-        self.outermost = not any(flow.guard is guard for flow in around) if outermost is None else outermost
+        self.outermost = above is None if outermost is None else outermost
+        self._ends_root = root is None and above is None
+        self.root: Root = root or (above.root if above is not None else guard.root(call.conversation))
         self._joined = span is not None
         self.span: CallSpan = span or guard.emitter.start(call, parent)
         identity = self.span.span.get_span_context()
         self.call = call.but(started=call.started or time_ns(), trace_id=identity.trace_id, span_id=identity.span_id)
         self._verdicts: list[Verdict] = []
+        self._races: list[tuple[Case, Running | None]] = []
+        self._asked_again = 0
         self._ended = False
 
     def __enter__(self) -> Self:
@@ -103,46 +128,121 @@ class Flow:
                 if attached is not None:
                     otel.detach(attached)
 
+    def rules(self, stage: Stage, *, role: str = "user") -> tuple[Guardrail, ...]:
+        """The guardrails for a text of this role in this call."""
+        return self.policy.rules(stage, role=role, call=self.call)
+
+    def judge(self, text: str, stage: Stage, *, role: str = "user") -> Plan[str]:
+        """Judge one text of this call; returns the text as it may go on.
+
+        Raises:
+            GuardrailViolation: if a guardrail stops the call, or stopped one below it.
+        """
+        self.root.check()
+        rules = self.rules(stage, role=role)
+        if not rules or not text:
+            return text
+        return self.noted((yield from self._verdict(text, stage, rules, self.call.available())))
+
     def admit(self, messages: Sequence[Message]) -> Plan[list[str]]:
         """Judge what goes to the model; returns the texts as they may go on, in order.
 
         Raises:
-            GuardrailViolation: if a guardrail stops the call.
+            GuardrailViolation: if a guardrail stops the call, or stopped one below the same outermost call.
         """
-        if not self.guard.rules("input"):
+        self.root.check()
+        if not self.guard.policy.at("input"):
             self.call = self.call.but(messages=tuple(messages))
             return [message.text for message in messages]
         available = self.call.but(messages=tuple(messages)).available()
         texts: list[str] = []
         for message in messages:
-            rules = self.guard.rules("input", role=message.role)
+            rules: Sequence[Guardrail] = self.rules("input", role=message.role)
+            if rules and message.text:
+                rules = yield from self._race(message.text, rules, available)
             if not rules or not message.text:
                 texts.append(message.text)
                 continue
-            verdict = yield from self.guard.plan(message.text, "input", rules=rules, available=available)
-            texts.append(self.noted(verdict))
+            texts.append(self.noted((yield from self._verdict(message.text, "input", rules, available))))
         guarded = tuple(Message(m.role, text) for m, text in zip(messages, texts, strict=True))
         self.call = self.call.but(messages=guarded)
         return texts
 
-    def release(self, texts: Sequence[str]) -> Plan[list[str]]:
+    def _race(self, text: str, rules: Sequence[Guardrail], available: Mapping[str, Any]) -> Plan[Sequence[Guardrail]]:
+        """Start the rules that race with the model; returns the others."""
+        if not self.policy.races("input") or _scope.bypassed(self.guard.identity) is not None:
+            return rules
+        racing = [rule for rule in rules if rule.race]
+        if racing:
+            case = Case(racing, text, "input", available, self.guard.name, self.policy.digest, self.root)
+            self._races.append((case, (yield from begun(case, _scope.deadline()))))
+        return [rule for rule in rules if not rule.race]
+
+    def _settle_races(self) -> Plan[None]:
+        while self._races:
+            case, running = self._races.pop(0)
+            self.noted((yield from raced(case, running)))
+
+    def _verdict(
+        self, text: str, stage: Stage, rules: Sequence[Guardrail], available: Mapping[str, Any]
+    ) -> Plan[Verdict]:
+        return (
+            yield from self.guard.plan(
+                text, stage, rules=rules, available=available, memory=self.root, policy=self.policy
+            )
+        )
+
+    def release(self, texts: Sequence[str], *, reask: bool = False) -> Plan[list[str]]:
         """Judge what comes back from the model; returns the texts as they may go on, in order.
 
+        Args:
+            texts: the candidates.
+            reask: whether the caller can ask the model again: then it may get `AskAgain`.
+
         Raises:
-            GuardrailViolation: if a guardrail stops the answer.
+            GuardrailViolation: if a guardrail stops the answer, or stopped a call below.
+            AskAgain: if the model is to be told what was wrong, and asked again.
         """
-        if not self.guard.rules("output"):
-            return list(texts)
+        self.root.check()
+        yield from self._settle_races()
+        rules = self.rules("output")
+        if not rules:
+            return [self.root.pseudonyms.restore(text) for text in texts]
         released: list[str] = []
         available = self.call.available()
         for text in texts:
-            verdict = yield from self.guard.plan(text, "output", available=available)
-            released.append(self.noted(verdict))
+            verdict = yield from self._verdict(text, "output", rules, available)
+            if reask and (feedback := self._feedback(verdict, rules)) is not None:
+                raise AskAgain(feedback)
+            released.append(self.root.pseudonyms.restore(self.noted(verdict)))
         return released
+
+    def _feedback(self, verdict: Verdict, rules: Sequence[Guardrail]) -> str | None:
+        """What the model is told, if only rules that may ask again stop this answer; None if it is not asked."""
+        stopping = {finding.rule: finding for finding in verdict.findings if finding.stops}
+        asking = [rule for rule in rules if rule.name in stopping]
+        remedies = [rule.remedy for rule in asking if isinstance(rule.remedy, Reask)]
+        failed = any(finding.error is not None for finding in stopping.values())
+        if not asking or failed or len(remedies) < len(asking):
+            return None
+        if self._asked_again >= max(remedy.attempts for remedy in remedies):
+            return None
+        self._asked_again += 1
+        self._verdicts.append(verdict)
+        self.span.judged(verdict, self.guard.emitter)
+        why = [stopping[rule.name].score for rule in asking]
+        told = [score.explanation for score in why if score is not None and score.explanation]
+        return " ".join([*dict.fromkeys(remedy.feedback for remedy in remedies), *told])
 
     def stream(self) -> GuardedStream:
         """What guards an answer that arrives in pieces."""
-        return GuardedStream(self.guard, self.call.available(), self.noted)
+        rules = self.rules("output")
+        races = self._settle_races if self._races else None
+        return GuardedStream(rules, self.call.available(), self._whole, self.noted, self.root, races)
+
+    def _whole(self, text: str) -> Plan[str]:
+        (released,) = yield from self.release([text])
+        return released
 
     def noted(self, verdict: Verdict) -> str:
         """Take a verdict on a text of this call into its account; returns the text as it may go on.
@@ -150,15 +250,27 @@ class Flow:
         Raises:
             GuardrailViolation: if the verdict stops the call.
         """
+        if not verdict.guard:
+            verdict = replace(verdict, guard=self.guard.name, digest=self.policy.digest)
         self._verdicts.append(verdict)
         self.span.judged(verdict, self.guard.emitter)
         if verdict.stops:
-            raise GuardrailViolation(verdict)
+            self.root.violation = GuardrailViolation(verdict)
+            raise self.root.violation
         return verdict.guarded
 
     def answered(self, **answer: Any) -> None:
-        """The call is over and was answered; `answer` are fields of `Call`: output, usage, response_id, ..."""
+        """The call is over and was answered; `answer` are fields of `Call`: output, usage, response_id, ...
+
+        Raises:
+            GuardrailViolation: if this is the outermost call and one below it was stopped.
+        """
+        if self._ends_root and self.root.violation is not None:
+            self.failed(self.root.violation)
+            raise self.root.violation
         if self._end():
+            if self.root.pseudonyms and "output" in answer:
+                answer["output"] = with_texts(answer["output"], self.root.pseudonyms.hide)
             self.call = self.call.but(answered=True, ended=time_ns(), **answer)
             self._tell(self.call.response_id)
             if not self._joined:
@@ -181,6 +293,11 @@ class Flow:
                 self.span.abandoned()
 
     def _end(self) -> bool:
+        for case, running in self._races:
+            case.close()
+            if running is not None:
+                running.cancel()
+        self._races.clear()
         first, self._ended = not self._ended, True
         return first
 

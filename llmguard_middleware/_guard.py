@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import copy
-import hashlib
+import logging
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from types import MappingProxyType
@@ -15,14 +16,18 @@ from opentelemetry._logs import LoggerProvider
 from opentelemetry.context import Context
 from opentelemetry.trace import TracerProvider
 
+from . import _scope
 from ._call import STAGES, Call, Stage
+from ._checks import expect_known, expect_text
 from ._drive import adrive, drive
 from ._edits import with_texts
-from ._judge import Plan, judge
+from ._judge import Case, Plan, judge
 from ._monitors import Monitors
+from ._policy import Policy
+from ._root import Conversations, Root
 from ._rules import Guardrail, Monitor
 from ._scorer import check_name
-from ._verdict import Verdict
+from ._verdict import Finding, Verdict
 from ._workers import Workers
 from .errors import ConfigurationError, UnenforceableError, nearest
 from .telemetry._emitter import Emitter
@@ -31,6 +36,7 @@ __all__ = ["Guard", "expect_guard"]
 
 Unenforceable = Literal["raise", "warn"]
 
+_audit = logging.getLogger("llmguard.audit")
 _NO_CALL: Mapping[str, Any] = MappingProxyType({})
 
 
@@ -44,6 +50,7 @@ class Guard:
         logger_provider: the OpenTelemetry provider of evaluation records; the global one if None.
         unenforceable: what an adapter does when a guardrail cannot be enforced where it was attached: `raise` an
             `UnenforceableError`, or `warn` and go on without it.
+        refusal: refusal mode: what a stopped call answers with, in place of raising `GuardrailViolation`.
 
     Raises:
         ConfigurationError: for something that is no rule, a name used twice or an unusable name.
@@ -56,20 +63,19 @@ class Guard:
         tracer_provider: TracerProvider | None = None,
         logger_provider: LoggerProvider | None = None,
         unenforceable: Unenforceable = "raise",
+        refusal: str | None = None,
     ) -> None:
         self.name = check_name(name, "guard")
+        expect_known(unenforceable, ("raise", "warn"), "unenforceable", "Guard")
         self.unenforceable = unenforceable
-        _check(rules, unenforceable)
+        if refusal is not None:
+            expect_text(refusal, "refusal of Guard")
+        self.refusal = refusal
         _provider(tracer_provider, "tracer_provider", "get_tracer")
         _provider(logger_provider, "logger_provider", "get_logger")
-        self.guardrails = tuple(rule for rule in rules if isinstance(rule, Guardrail))
-        self.monitors = tuple(rule for rule in rules if isinstance(rule, Monitor))
-        self.digest = _digest(rules)
-        self._by_stage: dict[Stage, tuple[Guardrail, ...]] = {
-            stage: tuple(rule for rule in self.guardrails if rule.stage == stage) for stage in STAGES
-        }
-        self._editing = {stage: tuple(rule for rule in rules if rule.edits) for stage, rules in self._by_stage.items()}
+        self.identity = object()  # what copies of this guard share
         self.workers = Workers(8, "llmguard-guardrail")
+        self._policies = _Policies(Policy(rules))
         self.emitter = Emitter(self.name, self.digest, tracer_provider, logger_provider)
         self._monitoring = Monitors(self.monitors, self.emitter, self._without_personal_data)
 
@@ -77,18 +83,54 @@ class Guard:
         rules = ", ".join([*(rule.name for rule in self.guardrails), *(monitor.name for monitor in self.monitors)])
         return f"Guard({rules}, name={self.name!r})"
 
+    @property
+    def policy(self) -> Policy:
+        """The rules in force; a call keeps those that it began with."""
+        return self._policies.default
+
+    @property
+    def guardrails(self) -> tuple[Guardrail, ...]:
+        """The active guardrails, in order."""
+        return self.policy.guardrails
+
+    @property
+    def monitors(self) -> tuple[Monitor, ...]:
+        """The monitors, in order."""
+        return self.policy.monitors
+
+    @property
+    def digest(self) -> str:
+        """Twelve hex digits that change with the rules."""
+        return self.policy.digest
+
+    def policy_for(self, call: Call | None) -> Policy:
+        """The rules for this call: those of the first variant that is for it, else the common ones."""
+        return self._policies.choose(call)
+
+    def swap(self, policy: Policy, variants: Sequence[tuple[Callable[[Call], bool], Policy]] = ()) -> None:
+        """Put other rules in force, all at once; calls under way keep theirs.
+
+        Args:
+            policy: the rules.
+            variants: other rules for some calls (a tenant's, say): the first whose filter takes the call.
+        """
+        for check in list(self._policies.checks):
+            check(policy)
+            for _, variant in variants:
+                check(variant)
+        self._policies.default, self._policies.variants = policy, tuple(variants)
+        self._policies.conversations = Conversations(policy.digest)
+        self.emitter.digest = policy.digest
+        self._monitoring.swap(policy.monitors)
+
     def rules(self, stage: Stage, *, role: str = "user") -> tuple[Guardrail, ...]:
         """The guardrails for a text of this role: redaction covers every message, blocking what users and tools say."""
-        return self._by_stage[stage] if stage != "input" or role in ("user", "tool") else self._editing[stage]
+        return self.policy.rules(stage, role=role)
 
     def without(self, rules: Sequence[Guardrail]) -> Guard:
         """This guard without some of its guardrails: same name, digest, telemetry and monitors."""
-
-        def kept(by_stage: Mapping[Stage, Sequence[Guardrail]]) -> dict[Stage, tuple[Guardrail, ...]]:
-            return {stage: tuple(rule for rule in those if rule not in rules) for stage, those in by_stage.items()}
-
         rest = copy.copy(self)
-        rest._by_stage, rest._editing = kept(self._by_stage), kept(self._editing)  # noqa: SLF001 - a copy of this one
+        rest._policies = self._policies.without(rules)  # noqa: SLF001 - a copy of this one
         return rest
 
     def refuse(self, rules: Iterable[Guardrail], where: str, instead: str) -> None:
@@ -115,17 +157,121 @@ class Guard:
         *,
         rules: Sequence[Guardrail] | None = None,
         available: Mapping[str, Any] = _NO_CALL,
+        memory: Root | None = None,
+        policy: Policy | None = None,
     ) -> Plan[Verdict]:
-        """The decision about one text, to be run by `drive` or `adrive`."""
-        return judge(self._by_stage[stage] if rules is None else rules, text, stage, available, self.name, self.digest)
+        """The decision about one text, to be run by `drive` or `adrive`; `memory` is what its outermost call knows."""
+        policy = policy or self.policy
+        rules = policy.rules(stage) if rules is None else rules
+        if not rules:
+            return Verdict("passed", stage, text, (), (), self.name, policy.digest)
+        if _scope.bypassed(self.identity) is not None:
+            findings = tuple(Finding(rule.name, rule.remedy.name, "skipped") for rule in rules)
+            return Verdict("skipped", stage, text, findings, (), self.name, policy.digest)
+        case = Case(rules, text, stage, available, self.name, policy.digest, memory)
+        verdict = yield from judge(case, _scope.deadline())
+        if memory is not None:
+            memory.keep(stage, text, verdict.findings)
+        return verdict
 
-    def check(self, text: str, *, stage: Stage, inputs: Mapping[str, Any] = _NO_CALL) -> Verdict:
-        """Judge one text directly, with no framework; `inputs` are what its scorers may ask for besides `text`."""
-        return drive(self.plan(_text(text), _stage(stage), available=inputs), self.workers)
+    def check(
+        self,
+        text: str,
+        *,
+        stage: Stage,
+        inputs: Mapping[str, Any] = _NO_CALL,
+        attributes: Mapping[str, Any] = _NO_CALL,
+        deadline: float | None = None,
+    ) -> Verdict:
+        """Judge one text directly, with no framework; nothing is raised for what it finds.
 
-    async def acheck(self, text: str, *, stage: Stage, inputs: Mapping[str, Any] = _NO_CALL) -> Verdict:
+        Args:
+            text: what is judged.
+            stage: by the guardrails of which stage.
+            inputs: what their scorers may ask for besides `text`.
+            attributes: of the call that this text belongs to, for rules that are for some calls only.
+            deadline: seconds after which scorers still at work count as failed.
+        """
+        if (nothing := self._unjudged(text, stage)) is not None:
+            return nothing
+        if deadline is None:
+            return drive(self._direct(text, stage, inputs, attributes), self.workers)
+        with _scope.deadline_in(deadline):
+            return drive(self._direct(text, stage, inputs, attributes), self.workers)
+
+    async def acheck(
+        self,
+        text: str,
+        *,
+        stage: Stage,
+        inputs: Mapping[str, Any] = _NO_CALL,
+        attributes: Mapping[str, Any] = _NO_CALL,
+        deadline: float | None = None,
+    ) -> Verdict:
         """`check`, for async callers."""
-        return await adrive(self.plan(_text(text), _stage(stage), available=inputs), self.workers)
+        if (nothing := self._unjudged(text, stage)) is not None:
+            return nothing
+        with _scope.deadline_in(deadline):
+            return await adrive(self._direct(text, stage, inputs, attributes), self.workers)
+
+    def _unjudged(self, text: str, stage: Stage) -> Verdict | None:
+        """The verdict where no rule can apply, which should cost next to nothing."""
+        policies = self._policies
+        if policies.variants or type(text) is not str or policies.default.at(_stage(stage)):
+            return None
+        return Verdict("passed", stage, text, (), (), self.name, policies.default.digest)
+
+    def _direct(
+        self, text: str, stage: Stage, inputs: Mapping[str, Any], attributes: Mapping[str, Any]
+    ) -> Plan[Verdict]:
+        expect_text(text, "what check() judges")
+        policies = self._policies
+        if not policies.selective:
+            rules = policies.default.rules(_stage(stage))
+            return (yield from self.plan(text, stage, rules=rules, available=inputs))
+        call = Call("check", attributes={**(_scope.attributes() or {}), **attributes}, inputs=inputs)
+        policy = policies.choose(call)
+        rules = policy.rules(_stage(stage), call=call)
+        return (yield from self.plan(text, stage, rules=rules, available=inputs, policy=policy))
+
+    @contextmanager
+    def attributes(self, **attributes: Any) -> Iterator[None]:
+        """Attributes of the calls made inside, for rules and tenants that are chosen by them; dots as `__`."""
+        with _scope.with_attributes({name.replace("__", "."): value for name, value in attributes.items()}):
+            yield
+
+    @contextmanager
+    def deadline(self, seconds: float) -> Iterator[None]:
+        """Guardrails run inside must be done in so many seconds; those that are not count as failed."""
+        with _scope.deadline_in(seconds):
+            yield
+
+    @contextmanager
+    def bypass(self, *, reason: str) -> Iterator[None]:
+        """Switch this guard's guardrails off for the calls made inside.
+
+        Audited: the reason is logged (`llmguard.audit`), recorded, and on every span; each verdict says "skipped".
+
+        Raises:
+            ConfigurationError: if no reason is given.
+        """
+        expect_text(reason, "reason of bypass()")
+        if not reason.strip():
+            msg = 'bypass() needs a reason for the audit, for example bypass(reason="support ticket 1234")'
+            raise ConfigurationError(msg)
+        _audit.warning('guard "%s" (%s) is bypassed: %s', self.name, self.digest, reason)
+        self.emitter.bypassed(reason)
+        with _scope.bypassing(self.identity, reason):
+            yield
+
+    def root(self, conversation: str = "") -> Root:
+        """What a new outermost call shares with those below it."""
+        return Root(conversation, self._policies.conversations)
+
+    def warmup(self) -> None:
+        """Run the set-up of every scorer now, in place of at its first score."""
+        for rule in (*self.guardrails, *self.monitors):
+            rule.bound.warm()
 
     def observe(self, call: Call, context: Context | None = None) -> None:
         """Give an answered call to the monitors; `context` holds the span that was scored. Never waits."""
@@ -145,16 +291,16 @@ class Guard:
         return self._monitoring.shutdown(timeout)
 
     def _without_personal_data(self, call: Call) -> Call:
-        """The call as a monitor may see it: what the redacting guardrails of either end remove is removed here too."""
+        """The call as a monitor may see it: what the editing guardrails of either end remove is removed here too."""
 
-        def clean(value: Any, stage: Stage) -> Any:
-            rules = self._editing[stage]
-            return with_texts(value, partial(self._redacted, stage=stage, rules=rules)) if rules else value
+        def clean(value: Any, *stages: Stage) -> Any:
+            rules = [rule for stage in stages for rule in self.policy.at(stage) if rule.remedy.edits == "spans"]
+            return with_texts(value, partial(self._redacted, stage=stages[0], rules=rules)) if rules else value
 
         return call.but(
             inputs=clean(call.inputs, "input"),
             messages=tuple(replace(m, text=clean(m.text, "input")) for m in call.messages),
-            context=clean(call.context, "input"),
+            context=clean(call.context, "input", "retrieval"),
             output=clean(call.output, "output"),
         )
 
@@ -163,20 +309,33 @@ class Guard:
         return "" if verdict.stops else verdict.guarded
 
 
-def _check(rules: Sequence[Any], unenforceable: str) -> None:
-    seen: set[str] = set()
-    for rule in rules:
-        if not isinstance(rule, (Guardrail, Monitor)):
-            given = type(rule).__name__
-            msg = f'{given} is not a rule: wrap a scorer as Guardrail(scorer, stage="input") or Monitor(scorer)'
-            raise ConfigurationError(msg)
-        if rule.name in seen:
-            msg = f'two rules are called "{rule.name}"; give one of them another name, for example name="{rule.name}-2"'
-            raise ConfigurationError(msg)
-        seen.add(rule.name)
-    if unenforceable not in ("raise", "warn"):
-        msg = f'unknown unenforceable="{unenforceable}": {nearest(str(unenforceable), ("raise", "warn"))}'
-        raise ConfigurationError(msg)
+class _Policies:
+    """The policies of one guard: the common one, those for some calls, and what must hold for all."""
+
+    def __init__(self, default: Policy) -> None:
+        self.default = default
+        self.variants: tuple[tuple[Callable[[Call], bool], Policy], ...] = ()
+        self.conversations = Conversations(default.digest)
+        self.checks: list[Callable[[Policy], None]] = []
+
+    @property
+    def selective(self) -> bool:
+        """Whether it depends on the call which rules apply."""
+        return bool(self.variants) or self.default.filtered
+
+    def choose(self, call: Call | None) -> Policy:
+        """The policy for this call."""
+        if call is not None:
+            for takes, policy in self.variants:
+                if takes(call):
+                    return policy
+        return self.default
+
+    def without(self, rules: Sequence[Guardrail]) -> _Policies:
+        rest = copy.copy(self)
+        rest.default = self.default.without(rules)
+        rest.variants = tuple((takes, policy.without(rules)) for takes, policy in self.variants)
+        return rest
 
 
 def expect_guard(value: Any, where: str) -> None:
@@ -188,13 +347,6 @@ def expect_guard(value: Any, where: str) -> None:
     if not isinstance(value, Guard):
         msg = f"{where} takes a Guard and was given {type(value).__name__}; build one of your rules: Guard(rule, ...)"
         raise ConfigurationError(msg)
-
-
-def _text(text: str) -> str:
-    if not isinstance(text, str):
-        msg = f"check() judges a text and was given {type(text).__name__}"
-        raise ConfigurationError(msg)
-    return text
 
 
 def _provider(provider: Any, what: str, method: str) -> None:
@@ -209,13 +361,3 @@ def _stage(stage: Stage) -> Stage:
         msg = f'unknown stage "{stage}": {nearest(str(stage), STAGES)}'
         raise ConfigurationError(msg)
     return stage
-
-
-def _digest(rules: Sequence[Guardrail | Monitor]) -> str:
-    """Twelve hex digits that change with the policy: the rules in order, with their options."""
-    policy = [
-        (type(rule).__name__, rule.name, rule.bound.name, rule.bound.described, rule.timeout)
-        + ((rule.stage, rule.action, rule.on_error) if isinstance(rule, Guardrail) else (rule.sample,))
-        for rule in rules
-    ]
-    return hashlib.sha256(repr(policy).encode()).hexdigest()[:12]

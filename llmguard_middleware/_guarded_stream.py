@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ._drive import run_inline
-from ._guard import Guard
+from ._edits import Edit, Found, edit_of
 from ._judge import Plan, settle
-from ._score import TextSpan
+from ._pseudonyms import Restorer
+from ._root import Root
+from ._rules import Guardrail
 from ._stream import Window
-from ._verdict import Finding, Verdict
+from ._verdict import Verdict
 
 __all__ = ["GuardedStream"]
 
@@ -19,34 +21,74 @@ class GuardedStream:
     """Span edits by local scorers run in a window; if any other rule must act, the whole answer is held to its end.
 
     Args:
-        guard: whose output rules apply.
+        rules: the output rules of this call.
         available: what their scorers may ask for besides the text.
-        noted: takes each verdict, raises if it stops the call, and returns the text that may go on.
+        judged: the plan that judges the whole answer, takes note of the verdict, raises if it stops the call, and
+            returns the text that may go on.
+        stopped: takes the verdict on a part of the answer that stops the call, and raises.
+        root: the outermost call, whose pseudonyms are put back in what leaves.
+        races: the plan that waits for guardrails which race with the model, and raises if they stop the call; None if
+            there are none.
 
     Attributes:
         acts: whether anything may be changed or held at all.
         holds: whether nothing may leave before the end.
     """
 
-    def __init__(self, guard: Guard, available: Mapping[str, Any], noted: Callable[[Verdict], str]) -> None:
-        rules = guard.rules("output")
-        self._guard, self._available, self.noted = guard, available, noted
-        self._judged = bool(rules)
-        self.acts = any(rule.acts for rule in rules)
+    def __init__(
+        self,
+        rules: Sequence[Guardrail],
+        available: Mapping[str, Any],
+        judged: Callable[[str], Plan[str]],
+        stopped: Callable[[Verdict], str],
+        root: Root,
+        races: Callable[[], Plan[None]] | None = None,
+    ) -> None:
+        self._available, self._judged, self._stopped = available, judged, stopped
+        self._root = root
+        self._restorer = Restorer(root.pseudonyms)
+        self._rules = rules
         self._local = tuple(rule for rule in rules if rule.window is not None)
-        self.holds = any(rule.acts and rule.window is None for rule in rules)
-        reach = max((rule.window or 0 for rule in self._local), default=0)
-        self._window = Window(self._scan, reach, self._open_tail) if self._local and not self.holds else None
+        self.holds = any(rule.holds for rule in rules)
+        self.acts = races is not None or bool(root.pseudonyms) or any(rule.acts for rule in rules)
+        self._races = races
+        self._backlog: list[str] = []
+        self._window: Window | None = None
+        if self._local and not self.holds:
+            reach = max(rule.window or 0 for rule in self._local)
+            self._window = Window(self._scan, self._open_tail, self._left, reach, self._edit)
         self._raw: list[str] = []
+
+    @property
+    def racing(self) -> bool:
+        """Whether nothing may leave before `settle`."""
+        return self._races is not None
+
+    def settle(self) -> Plan[str]:
+        """Wait for the guardrails that race with the model; returns what may leave now.
+
+        Raises:
+            GuardrailViolation: if one of them stops the call.
+        """
+        races, self._races = self._races, None
+        if races is not None:
+            yield from races()
+        backlog = "".join(self._backlog)
+        self._backlog.clear()
+        return self.feed(backlog)
 
     def feed(self, text: str) -> str:
         """Take the next piece of the answer; return what may leave now."""
-        if not self._judged:
-            return text
-        self._raw.append(text)
-        if self.holds:
+        if self._races is not None:
+            self._backlog.append(text)
             return ""
-        return text if self._window is None else self._window.feed(text)
+        if self._rules:
+            self._raw.append(text)
+            if self.holds:
+                return ""
+            if self._window is not None:
+                text = self._window.feed(text)
+        return self._restorer.feed(text)
 
     def finish(self) -> Plan[str]:
         """The answer is complete: returns the rest that may leave.
@@ -57,26 +99,39 @@ class GuardedStream:
         Raises:
             GuardrailViolation: if a guardrail stops the answer.
         """
+        late = (yield from self.settle()) if self._races is not None else ""
         rest = "" if self._window is None else self._window.finish()
-        if not self._judged:
-            return rest
-        verdict = yield from self._guard.plan("".join(self._raw), "output", available=self._available)
-        released = self.noted(verdict)
-        return released if self.holds else rest
+        if self._rules:
+            released = yield from self._judged("".join(self._raw))
+            if self.holds:
+                return released
+        return late + self._restorer.feed(rest) + self._restorer.finish()
 
     def _open_tail(self, text: str) -> int:
         return max(rule.bound.open_tail(text) for rule in self._local)
 
-    def _scan(self, text: str) -> list[TextSpan]:
-        spans: list[TextSpan] = []
+    def _left(self, text: str) -> int:
+        """Of released text, what a look-behind sees, and what is open at its end for one rule and not for another."""
+        return max(_context(rule.bound, text) for rule in self._local)
+
+    def _edit(self, one: Found, text: str) -> Edit:
+        return edit_of(one, text, self._root.outgoing)
+
+    def _scan(self, text: str) -> list[Found]:
+        found: list[Found] = []
         available = {**self._available, "text": text, "output": text}
         for rule in self._local:
-            finding = settle(rule, run_inline(0, rule, available), len(text))
+            finding = settle(rule, run_inline(0, rule, available), text)
             if finding.stops:
-                self.noted(self._stopped(text, finding))
+                self._stopped(Verdict(finding.outcome, "output", text, (finding,)))
             elif finding.outcome == "redacted" and finding.score is not None:
-                spans += finding.score.spans or (TextSpan(0, len(text), rule.name.upper()),)
-        return spans
+                found += [Found(span.start, span.end, span.kind, rule.remedy) for span in finding.score.spans]  # type: ignore[arg-type]  # a window edits spans
+        return found
 
-    def _stopped(self, text: str, finding: Finding) -> Verdict:
-        return Verdict(finding.outcome, "output", text, (finding,), guard=self._guard.name, digest=self._guard.digest)
+
+def _context(bound: Any, text: str) -> int:
+    behind = getattr(bound.scorer, "behind", None)
+    if behind is None:
+        return int(2 * bound.reach)
+    tail = bound.open_tail(text)
+    return int(2 * bound.reach if tail >= bound.reach else tail + behind)

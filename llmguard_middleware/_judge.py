@@ -1,38 +1,46 @@
-"""The decision: pure, without I/O, clocks or threads.
+"""The decision: pure, without I/O or threads.
 
-`judge` is a generator (as httpx's auth flow is): it yields what has to be scored, is sent what came of it, and
-returns a Verdict. `_drive` runs it for sync and for async callers, so that there is one engine and no second copy.
+A plan is a generator (as httpx's auth flow is): it yields what has to be scored, is sent what came of it, and returns
+a Verdict. `_drive` runs it for sync and for async callers, so that there is one engine and no second copy.
 """
 
 from __future__ import annotations
 
 from collections.abc import Generator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, TypeVar
+from dataclasses import dataclass, replace
+from typing import Any, Protocol, TypeVar
 
+from ._actions import Replace
 from ._call import Stage
-from ._edits import redact
+from ._edits import Edit, Found, compose
+from ._pseudonyms import Pseudonyms
 from ._rules import Guardrail
-from ._score import TextSpan, as_score
+from ._score import as_score
 from ._verdict import Finding, Verdict, worst
-from .errors import LLMGuardError, ScorerError
+from .errors import LLMGuardError, ScorerError, ScorerInputError, ScorerUnavailableError
 
-__all__ = ["Completion", "Launch", "Plan", "judge", "settle"]
+__all__ = ["Case", "Completion", "Launch", "Memory", "Plan", "Running", "begun", "judge", "raced", "settle"]
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
 class Launch:
-    """Ask the driver to score with all these rules at once; `available` is what their scorers may ask for."""
+    """Ask the driver to score with all these (index, rule) at once; `available` is what their scorers may ask for.
 
-    rules: Sequence[Guardrail]
+    `deadline` is a time of `time.perf_counter`, in seconds. A `detached` launch is answered at once with what is
+    Running, to be yielded again when its completions are wanted.
+    """
+
+    rules: Sequence[tuple[int, Guardrail]]
     available: Mapping[str, Any]
+    deadline: float | None = None
+    detached: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Completion:
-    """One rule of the last Launch is done: what its scorer returned, or how it failed."""
+    """The scorer of one rule is done: what it returned, or how it failed."""
 
     index: int
     raw: Any = None
@@ -40,53 +48,247 @@ class Completion:
     seconds: float = 0.0
 
 
-# A plan yields Launch (start scoring, send the first completion) or None (send the next completion), and returns T.
-Plan = Generator["Launch | None", Completion, T]
+class Running(Protocol):
+    """A detached launch under way."""
+
+    def cancel(self) -> None:
+        """Stop what can be stopped; nobody wants the rest."""
 
 
-def judge(
-    rules: Sequence[Guardrail], text: str, stage: Stage, available: Mapping[str, Any], guard: str, digest: str
-) -> Plan[Verdict]:
-    """Judge one text by all `rules` at once; the first finding that stops the call ends the rest."""
-    if not rules:
-        return Verdict("passed", stage, text, guard=guard, digest=digest)
-    findings = [Finding(rule.name, rule.action, "skipped") for rule in rules]
-    step: Launch | None = Launch(rules, {**available, "text": text, **({"output": text} if stage == "output" else {})})
-    spans: list[TextSpan] = []
-    for _ in rules:
-        done = yield step
-        step = None
-        rule = rules[done.index]
-        finding = findings[done.index] = settle(rule, done, len(text))
-        if finding.stops:
-            break
-        if finding.outcome == "redacted" and finding.score is not None:
-            spans += finding.score.spans or (TextSpan(0, len(text), rule.name.upper()),)
-    return Verdict(
-        worst([finding.outcome for finding in findings]), stage, text, tuple(findings), redact(spans), guard, digest
-    )
+# A plan yields Launch (start scoring, send the first completion), a Running (send the first completion) or None (send
+# the next one), and returns T.
+Plan = Generator["Launch | Running | None", Any, T]
 
 
-def settle(rule: Guardrail, done: Completion, length: int) -> Finding:
-    """What one rule found, from what its scorer returned for a text of this length or how it failed."""
+class Memory(Protocol):
+    """What one outermost call knows of the texts below it."""
+
+    pseudonyms: Pseudonyms
+    outgoing: Pseudonyms
+
+    def findings(self, stage: Stage, text: str) -> dict[str, Finding]:
+        """By rule, what was found in this text before; what is found now is to be put in."""
+
+
+class Case:
+    """One text before the rules of its stage: what is to be scored, what was found, and in the end the verdict."""
+
+    __slots__ = (
+        "_available", "_digest", "_edited", "_findings", "_guard", "_keys", "_known", "_memory", "_open", "_stage",
+        "rules", "text",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        rules: Sequence[Guardrail],
+        text: str,
+        stage: Stage,
+        available: Mapping[str, Any],
+        guard: str,
+        digest: str,
+        memory: Memory | None = None,
+    ) -> None:
+        self.rules, self.text = rules, text
+        self._stage: Stage = stage
+        self._available = available
+        self._guard, self._digest = guard, digest
+        self._memory = memory
+        self._known = memory.findings(stage, text) if memory is not None else None
+        self._findings: list[Finding | None] = [None] * len(rules)
+        self._keys: dict[int, bytes] = {}
+        self._open: set[int] = set()  # launched and not settled
+        self._edited = False
+
+    @property
+    def waiting(self) -> bool:
+        """Whether rules are still being scored."""
+        return bool(self._open)
+
+    def launch(self, deadline: float | None = None) -> Launch | None:
+        """What has to be scored, once all is settled that is known already; None if nothing has to be."""
+        text = self.text
+        available = {**self._available, "text": text}
+        if self._stage == "output":
+            available["output"] = text
+        todo: list[tuple[int, Guardrail]] = []
+        for index, rule in enumerate(self.rules):
+            if self._known and (known := self._known.get(rule.name)) is not None:
+                if self._settled(index, rule, replace(known, remembered=True)):
+                    return None
+            elif rule.scores is not None and (score := self._cached(index, rule, available)) is not None:
+                if self._settled(index, rule, settle(rule, Completion(index, score), text)):
+                    return None
+            else:
+                todo.append((index, rule))
+        admitted: list[tuple[int, Guardrail]] = []
+        for index, rule in todo:
+            if rule.circuit is None or rule.circuit.admits():
+                admitted.append((index, rule))
+                self._open.add(index)
+            else:
+                why = f'scorer "{rule.bound.name}" keeps failing and is left alone for a while'
+                refused = Completion(index, error=ScorerUnavailableError(why))
+                if self._settled(index, rule, settle(rule, refused, text)):
+                    return None
+        return Launch(admitted, available, deadline) if admitted else None
+
+    def _cached(self, index: int, rule: Guardrail, available: Mapping[str, Any]) -> Any:
+        assert rule.scores is not None
+        key = rule.scores.key(available)
+        if key is None:
+            return None
+        self._keys[index] = key
+        return rule.scores.get(key)
+
+    def take(self, done: Completion) -> bool:
+        """Settle one rule; whether the call must stop, so that the rest need not be waited for."""
+        index = done.index
+        rule = self.rules[index]
+        self._open.discard(index)
+        if rule.circuit is not None:
+            if done.error is None or isinstance(done.error, ScorerInputError):
+                rule.circuit.succeeded()
+            else:
+                rule.circuit.failed()
+        finding = settle(rule, done, self.text)
+        if rule.scores is not None and index in self._keys and finding.error is None and finding.score is not None:
+            rule.scores.put(self._keys[index], as_score(done.raw, rule.bound.name))
+        return self._settled(index, rule, finding)
+
+    def _settled(self, index: int, rule: Guardrail, finding: Finding) -> bool:
+        self._findings[index] = finding
+        if self._known is not None:
+            self._known[rule.name] = finding
+        self._edited = self._edited or finding.outcome in ("redacted", "replaced")
+        return finding.stops
+
+    def close(self) -> None:
+        """Tell the circuits of what nobody waits for any more."""
+        for index in self._open:
+            if (circuit := self.rules[index].circuit) is not None:
+                circuit.withdrawn()
+        self._open.clear()
+
+    def verdict(self) -> Verdict:
+        """What came of it."""
+        findings = tuple(
+            Finding(rule.name, rule.remedy.name, "skipped") if finding is None else finding
+            for rule, finding in zip(self.rules, self._findings)  # noqa: B905 - of one length
+        )
+        return Verdict(
+            worst([finding.outcome for finding in findings]),
+            self._stage,
+            self.text,
+            findings,
+            self._edits(),
+            self._guard,
+            self._digest,
+        )
+
+    def _edits(self) -> tuple[Edit, ...]:
+        if not self._edited:
+            return ()
+        length = len(self.text)
+        found: list[Found] = []
+        for rule, finding in zip(self.rules, self._findings):  # noqa: B905 - of one length
+            if finding is not None and finding.outcome in ("redacted", "replaced"):
+                whole = _whole(rule, finding)
+                if whole is not None:  # of several, the earliest rule's
+                    return (Edit(0, length, whole),)
+                found += _found(rule, finding, length)
+        if self._memory is None:
+            pseudonyms = Pseudonyms()
+        else:  # what the caller gets placeholders for must not come back as what the model got them for
+            pseudonyms = self._memory.outgoing if self._stage == "output" else self._memory.pseudonyms
+        return compose(found, self.text, pseudonyms)
+
+
+def judge(case: Case, deadline: float | None = None) -> Plan[Verdict]:
+    """Judge one text by all its rules at once; the first finding that stops the call ends the rest."""
+    step: Launch | Running | None = case.launch(deadline)
+    return (yield from _finished(case, step))
+
+
+def begun(case: Case, deadline: float | None = None) -> Plan[Running | None]:
+    """Start judging and do not wait: what runs is to be given to `raced`."""
+    launch = case.launch(deadline)
+    return None if launch is None else (yield replace(launch, detached=True))
+
+
+def raced(case: Case, running: Running | None) -> Plan[Verdict]:
+    """The verdict on what `begun` started."""
+    return (yield from _finished(case, running))
+
+
+def _finished(case: Case, step: Launch | Running | None) -> Plan[Verdict]:
+    try:
+        while case.waiting:
+            done = yield step
+            step = None
+            if case.take(done):
+                break
+    finally:
+        case.close()
+    return case.verdict()
+
+
+def settle(rule: Guardrail, done: Completion, text: str) -> Finding:
+    """What one rule found in this text, from what its scorer returned or how it failed."""
     score, error = None, done.error
     if error is None:
         try:
             score = as_score(done.raw, rule.bound.name)
-        except LLMGuardError as raised:
-            error = raised
-        else:
             if score.unscored:
                 error = ScorerError(f'scorer "{rule.bound.name}" could not score')
-            elif any(span.end > length for span in score.spans):
-                error = ScorerError(f'scorer "{rule.bound.name}" returned a span that ends after the text')
+            else:
+                score = _decided(rule, score, text)
+        except LLMGuardError as raised:
+            error = raised
+        except Exception as raised:  # noqa: BLE001 - a rule's predicate is foreign code
+            error = raised
     if error is not None:
-        return Finding(
-            rule.name, rule.action, "error", score, error, stops=rule.on_error == "block", seconds=done.seconds
-        )
+        return Finding(rule.name, rule.remedy.name, "error", score, error, rule.on_error == "block", done.seconds)
     assert score is not None
     if not score.flagged:
-        return Finding(rule.name, rule.action, "passed", score, seconds=done.seconds)
-    if rule.action == "block":
-        return Finding(rule.name, rule.action, "blocked", score, stops=True, seconds=done.seconds)
-    return Finding(rule.name, rule.action, "redacted" if rule.edits else "flagged", score, seconds=done.seconds)
+        return Finding(rule.name, rule.remedy.name, "passed", score, None, False, done.seconds)
+    remedy = rule.remedy
+    if remedy.stops:
+        return Finding(rule.name, rule.remedy.name, "blocked", score, None, True, done.seconds)
+    outcome = {"": "flagged", "spans": "redacted", "whole": "replaced"}[remedy.edits]
+    return Finding(rule.name, rule.remedy.name, outcome, score, None, False, done.seconds)  # type: ignore[arg-type]
+
+
+def _decided(rule: Guardrail, score: Any, text: str) -> Any:
+    """The score with what the rule says about flags and exceptions.
+
+    Raises:
+        ScorerError: if its spans do not fit the text, or are missing.
+    """
+    if score.spans and any(span.end > len(text) for span in score.spans):
+        msg = f'scorer "{rule.bound.name}" returned a span that ends after the text'
+        raise ScorerError(msg)
+    if rule.condition:
+        score = replace(score, flagged=rule.condition.flags(score, rule.bound.name))
+    if rule.allowed:
+        score = rule.allowed.without(score, text)
+    if score.flagged and not score.spans and rule.edits and rule.window is not None:
+        msg = f'scorer "{rule.bound.name}" is local and flagged a text without saying where; return spans'
+        raise ScorerError(msg)
+    return score
+
+
+def _whole(rule: Guardrail, finding: Finding) -> str | None:
+    """What takes the place of the whole text, if it is not for its spans to be edited."""
+    if isinstance(rule.remedy, Replace):
+        return rule.remedy.text
+    assert finding.score is not None
+    return None if finding.score.spans else getattr(finding.score, "modified", None)
+
+
+def _found(rule: Guardrail, finding: Finding, length: int) -> list[Found]:
+    """The spans to edit: those of the score, or the whole text if it has none."""
+    assert finding.score is not None
+    action: Any = rule.remedy
+    if not finding.score.spans:
+        return [Found(0, length, rule.name.upper(), action)]
+    return [Found(span.start, span.end, span.kind, action) for span in finding.score.spans]

@@ -53,6 +53,10 @@ class Monitors:
         self._at_exit = False
         self.dropped = 0
 
+    def swap(self, monitors: Sequence[Monitor]) -> None:
+        """From now on, these."""
+        self._monitors = tuple(monitors)
+
     def observe(self, call: Call, context: Context | None) -> None:
         """Queue an answered call for every monitor that samples it. Never waits, never raises."""
         if not self._monitors or not self._open or inside_scorer.get():

@@ -2,22 +2,32 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
-from ._call import STAGES, Stage
-from ._edits import placeholder
+from ._actions import Action, as_action
+from ._breaker import Breaker, Circuit
+from ._cache import ScoreCache, VerdictCache
+from ._call import STAGES, Call, Stage
+from ._checks import expect_known, expect_seconds, is_number
+from ._conditions import AllowList, Condition
+from ._edits import MAX_HOLD
+from ._score import Score
 from ._scorer import BoundScorer, bind, check_name
-from .errors import ConfigurationError, nearest
+from ._where import Where, compile_where, describe_where
+from .errors import ConfigurationError
 
-__all__ = ["ACTIONS", "Action", "Guardrail", "Monitor", "OnError"]
+__all__ = ["Guardrail", "Monitor", "OnError"]
 
-Action = Literal["block", "redact", "log"]
-ACTIONS: tuple[Action, ...] = get_args(Action)
 OnError = Literal["block", "allow"]
+Streaming = Literal["hold", "window"]
 
 DEFAULT_TIMEOUT = 10.0
 DEFAULT_MONITOR_TIMEOUT = 60.0
+_BREAKER = Breaker()
+_log = logging.getLogger("llmguard.guardrails")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,13 +39,15 @@ class _Rule:
     timeout: float = DEFAULT_TIMEOUT
     bound: BoundScorer = field(init=False, repr=False, compare=False)
 
+    def described(self) -> tuple[Any, ...]:
+        """What tells this rule from another, the same in every process: what a guard's digest is made of."""
+        return type(self).__name__, self.name, self.bound.name, self.bound.described, self.timeout
+
     def __post_init__(self) -> None:
         bound = bind(self.scorer, self.name)
         object.__setattr__(self, "bound", bound)
         object.__setattr__(self, "name", check_name(self.name or bound.name, "rule"))
-        if not (_is_number(self.timeout) and self.timeout > 0):
-            msg = f'timeout of rule "{self.name}" is {self.timeout!r}; give seconds greater than 0'
-            raise ConfigurationError(msg)
+        expect_seconds(self.timeout, f'timeout of rule "{self.name}"')
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,36 +57,100 @@ class Guardrail(_Rule):
     Args:
         scorer: a function, an object with `score(...)`, or what `@scorer` made.
         stage: which text it judges: input, output, retrieval, tool_call, tool_result or embedding.
-        action: what happens when the score is flagged. `block` raises `GuardrailViolation`, `redact` puts
-            `<KIND>` in the place of each span (of the whole text, if the score has none), `log` records only.
+        action: what happens when the score is flagged: a word (block, redact, mask, pseudonymize, replace, reask, log)
+            or an `Action` with options, such as `Mask(keep_last=4)` or `Hash(key=...)`.
+        above: flag values greater than this, instead of what the scorer says.
+        below: flag values less than this, likewise; with `above`, either flags.
+        when: flag scores for which this function returns True, likewise.
         on_error: what happens when the scorer fails or is out of time: `block` (the default for rules that act)
             or `allow` (the default for `log`).
         name: how verdicts and telemetry call it; the scorer's name if not given.
         timeout: seconds; a `cheap` scorer runs inline and has none.
+        roles: whose messages it judges at the input stage; by default all of them if it edits, else user and tool.
+        where: for which calls: a mapping such as `{"model": "gpt-*", "tenant.id": ["acme", "beta"]}` of shell patterns
+            or values by `operation`, `name`, `provider`, `model` or attribute, or a function of a `Call`.
+        allow: texts, and compiled patterns of texts, that are never flagged (the firm's own address, say).
+        race: at the input stage, judge while the model already works and hold the answer until the verdict is there
+            (block and log only).
+        stream: `window` lets an answer leave while it is judged, which means that a prefix is out when a blocking rule
+            flags; `hold` (the default) holds it until the verdict, except where a local scorer edits spans.
+        cache: keep scores, by a hash of what was scored.
+        breaker: when to leave a failing scorer alone; None never does. A `cheap` scorer has none.
+        active: False switches the rule off and keeps it in its place.
+        description: for people who read the policy.
 
     Raises:
         ConfigurationError: for an unknown stage or action, an unusable name, or a scorer that cannot serve the stage.
     """
 
     stage: Stage
-    action: Action = "block"
+    action: str | Action = "block"
+    above: float | None = None
+    below: float | None = None
+    when: Callable[[Score], bool] | None = None
     on_error: OnError | None = None
+    roles: Sequence[str] | None = None
+    where: Where | None = None
+    allow: Sequence[Any] = ()
+    race: bool = False
+    stream: Streaming = "hold"
+    cache: VerdictCache | None = None
+    breaker: Breaker | None = _BREAKER
+    active: bool = True
+    description: str = ""
+    filter: Callable[[Call], bool] | None = field(init=False, repr=False, compare=False)
+    remedy: Action = field(init=False, repr=False, compare=False)
+    condition: Condition = field(init=False, repr=False, compare=False)
+    allowed: AllowList = field(init=False, repr=False, compare=False)
+    circuit: Circuit | None = field(init=False, repr=False, compare=False)
+    scores: ScoreCache | None = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _known(self.stage, STAGES, "stage", self.name)
-        _known(self.action, ACTIONS, "action", self.name)
-        on_error = self.on_error or ("allow" if self.action == "log" else "block")
-        _known(on_error, get_args(OnError), "on_error", self.name)
-        object.__setattr__(self, "on_error", on_error)
+        expect_known(self.stage, STAGES, "stage", f'rule "{self.name}"')
+        remedy = as_action(self.action, self.name)
+        derived: dict[str, Any] = {"remedy": remedy, "action": remedy.name}
+        derived["roles"] = _roles(self.roles, self.name)
+        derived["on_error"] = self.on_error or ("allow" if remedy.name == "log" else "block")
+        expect_known(derived["on_error"], get_args(OnError), "on_error", f'rule "{self.name}"')
+        expect_known(self.stream, get_args(Streaming), "stream", f'rule "{self.name}"')
+        derived["condition"] = Condition(self.above, self.below, self.when)
+        derived["condition"].check(self.name)
+        derived["filter"] = _sure(compile_where(self.where, self.name))
+        derived["allowed"] = AllowList(self.allow, self.name)
+        derived["allow"] = tuple(self.allow)
+        derived["circuit"] = Circuit(self.breaker) if self.breaker is not None and not self.inline else None
+        derived["scores"] = ScoreCache(self.cache, self.bound) if self.cache is not None else None
+        for name, value in derived.items():
+            object.__setattr__(self, name, value)
+        self._check()
+        remedy.load()
+
+    def _check(self) -> None:
         if self.stage != "output" and self.bound.requires("output"):
             msg = (
                 f'scorer "{self.bound.name}" asks for "output", which the {self.stage} stage does not have: ask '
                 'for "text" (the text under judgement at any stage) or map it: column_map={"output": "text"}'
             )
             raise ConfigurationError(msg)
-        if self.edits:
-            placeholder("")  # loads presidio-anonymizer now, so that the first redaction is as fast as the rest
+        if self.race and (self.stage != "input" or self.action not in ("block", "log")):
+            msg = (
+                f'race=True of rule "{self.name}" is for block and log at the input stage: the model has read the text'
+            )
+            raise ConfigurationError(msg)
+        if self.action == "reask" and self.stage != "output":
+            msg = f'rule "{self.name}" cannot reask at the {self.stage} stage: only an answer can be asked for again'
+            raise ConfigurationError(msg)
+        if self.stream == "window" and (self.stage != "output" or self.action not in ("block", "log")):
+            msg = f'stream="window" of rule "{self.name}" is for block at the output stage; edits of spans need no word'
+            raise ConfigurationError(msg)
+
+    def described(self) -> tuple[Any, ...]:
+        """As for every rule."""
+        condition = (self.above, self.below, getattr(self.when, "__qualname__", ""))
+        scope = (self.roles, describe_where(self.where), [getattr(one, "pattern", one) for one in self.allow])
+        how = (self.race, self.stream, self.active)
+        return (*super().described(), self.stage, self.remedy.described(), self.on_error, condition, scope, how)
 
     @property
     def acts(self) -> bool:
@@ -84,12 +160,30 @@ class Guardrail(_Rule):
     @property
     def edits(self) -> bool:
         """Whether this guardrail changes text rather than stopping the call."""
-        return self.action == "redact"
+        return bool(self.remedy.edits)
+
+    @property
+    def inline(self) -> bool:
+        """Whether its scorer runs on the calling thread."""
+        return self.bound.cheap and not self.bound.is_async
 
     @property
     def window(self) -> int | None:
         """How many characters of a stream must be held back for this rule; None if it needs the whole answer."""
-        return self.bound.reach if self.edits and self.bound.cheap and not self.bound.is_async else None
+        local = self.inline and self.bound.reach is not None and self.bound.reach <= MAX_HOLD // 2
+        windowed = self.remedy.edits == "spans" or (self.remedy.stops and self.stream == "window")
+        return self.bound.reach if local and windowed and not self.condition else None
+
+    @property
+    def holds(self) -> bool:
+        """Whether nothing of a streamed answer may leave before this rule has judged all of it."""
+        return self.acts and self.window is None and self.stream != "window"
+
+    def covers(self, role: str) -> bool:
+        """Whether it judges input messages of this role."""
+        if self.roles is not None:
+            return role in self.roles
+        return self.edits or role in ("user", "tool")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,9 +202,13 @@ class Monitor(_Rule):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not (_is_number(self.sample) and 0 <= self.sample <= 1):
+        if not (is_number(self.sample) and 0 <= self.sample <= 1):
             msg = f'sample of monitor "{self.name}" is {self.sample!r}; give a share between 0 and 1'
             raise ConfigurationError(msg)
+
+    def described(self) -> tuple[Any, ...]:
+        """As for every rule."""
+        return (*super().described(), self.sample)
 
     def takes(self, trace_id: int) -> bool:
         """Whether the call in this trace is in the sample (the rule of OTel's TraceIdRatioBased)."""
@@ -120,11 +218,29 @@ class Monitor(_Rule):
 _LOW_64_BITS = (1 << 64) - 1
 
 
-def _is_number(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
-
-
-def _known(value: str, known: tuple[str, ...], what: str, rule: str) -> None:
-    if value not in known:
-        msg = f'unknown {what} "{value}" in rule "{rule}": {nearest(str(value), known)}'
+def _roles(roles: Any, rule: str) -> tuple[str, ...] | None:
+    if roles is None:
+        return None
+    unknown = [role for role in ([roles] if isinstance(roles, str) else roles) if role not in _ROLES]
+    if unknown or isinstance(roles, str) or not roles:
+        msg = f'roles of rule "{rule}" is {roles!r}; give a list of some of {", ".join(_ROLES)}'
         raise ConfigurationError(msg)
+    return tuple(roles)
+
+
+_ROLES = ("system", "user", "assistant", "tool")
+
+
+def _sure(filter_: Callable[[Call], bool] | None) -> Callable[[Call], bool] | None:
+    """A filter that takes a call if it cannot tell: a guardrail is never skipped because of a mistake."""
+    if filter_ is None:
+        return None
+
+    def takes(call: Call) -> bool:
+        try:
+            return filter_(call)
+        except Exception as error:  # noqa: BLE001 - a filter is foreign code
+            _log.warning("a filter of a guardrail failed (%s), so the guardrail applies", type(error).__name__)
+            return True
+
+    return takes

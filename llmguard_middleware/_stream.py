@@ -9,43 +9,52 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from ._edits import Edit, apply, redact
-from ._score import TextSpan
+from ._actions import placeholder
+from ._edits import MAX_HOLD, Edit, Found, apply, merge
 
 __all__ = ["Window"]
 
-# Scanning at every small chunk costs many scans of the same text; once per so many new characters costs about two.
-_STEP = 64
+# Characters. Scanning at every small chunk costs many scans of the same text, so it is scanned when as much is new as
+# is seen again, and this much at least.
+_STEP = 32
 
 
 class Window:
-    """Holds back as much raw text as a match can reach, redacts on release, and never cuts inside a match.
+    """Holds back as much raw text as a match can reach, edits on release, and never cuts inside a match.
 
     Args:
         scan: finds spans in a text. It must be local: whether a stretch is a match depends on no character further
-            than `reach` from its start.
-        reach: in characters; also what is kept of the released text as left context.
+            than its reach from its start.
         open_tail: says how many characters at the end of a text may belong to a match that is not complete yet.
+        left: says how many characters at the end of a released text can decide what follows.
+        reach: the same where the release ended inside a match.
+        edit: makes the edit of a span of a text.
     """
 
-    def __init__(self, scan: Callable[[str], Iterable[TextSpan]], reach: int, open_tail: Callable[[str], int]) -> None:
-        self._scan = scan
-        self._reach = reach
-        self._open_tail = open_tail
+    def __init__(
+        self,
+        scan: Callable[[str], Iterable[Found]],
+        open_tail: Callable[[str], int],
+        left: Callable[[str], int],
+        reach: int,
+        edit: Callable[[Found, str], Edit],
+    ) -> None:
+        self._scan, self._open_tail, self._left, self._reach, self._edit = scan, open_tail, left, reach, edit
         self._raw = ""  # released text still needed as left context, then held text
         self._held_from = 0  # where in _raw the held text starts
         self._unscanned = 0
+        self._swallowing = False  # the held text starts inside a match whose edit has left
 
     def feed(self, text: str) -> str:
-        """Take the next piece; return what may leave now, redacted."""
+        """Take the next piece; return what may leave now, edited."""
         self._raw += text
         self._unscanned += len(text)
-        if self._unscanned < max(_STEP, (len(self._raw) - self._held_from) // 4):  # a chain of matches is held whole
+        if self._unscanned < _STEP or 2 * self._unscanned < len(self._raw):
             return ""
         return self._release(max(self._held_from, len(self._raw) - self._open_tail(self._raw)))
 
     def finish(self) -> str:
-        """The answer is complete: return all that was held, redacted."""
+        """The answer is complete: return all that was held, edited."""
         return self._release(len(self._raw))
 
     def _release(self, cut: int) -> str:
@@ -54,11 +63,27 @@ class Window:
         # A match never straddles what has left, since no cut is made inside one. A span that seems to (the left
         # context begins anywhere, so what is found at its very start may be none) hides one that starts after it.
         spans = (span for span in self._scan(self._raw) if span.end > start)
-        edits = redact(span._replace(start=max(start, span.start)) for span in spans)
-        cut = next((edit.start for edit in edits if edit.start < cut < edit.end), cut)
-        made = [edit for edit in edits if edit.end <= cut]
-        released = apply(self._raw[start:cut], [_moved(edit, -start) for edit in made])
-        keep = max(0, cut - self._reach)
+        found = merge(span._replace(start=max(start, span.start)) for span in spans)
+        edits: list[Edit] = []
+        swallowing = self._swallowing and bool(found) and found[0].start == start
+        self._swallowing = False
+        for one in found:
+            if one.start >= cut:
+                break
+            if swallowing:
+                # The edit of this match left before its end was known; the rest of it goes without a trace.
+                swallowing = False
+                edits.append(Edit(one.start, min(one.end, cut), ""))
+                self._swallowing = one.end > cut
+            elif one.end <= cut:
+                edits.append(self._edit(one, self._raw))
+            elif cut - one.start > MAX_HOLD:
+                edits.append(Edit(one.start, cut, placeholder(one.kind)))
+                self._swallowing = True
+            else:
+                cut = one.start
+        released = apply(self._raw[start:cut], [_moved(edit, -start) for edit in edits])
+        keep = max(0, cut - (2 * self._reach if self._swallowing else self._left(self._raw[:cut])))
         self._raw = self._raw[keep:]
         self._held_from = cut - keep
         return released

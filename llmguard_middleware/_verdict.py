@@ -6,21 +6,25 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from ._call import Stage
-from ._edits import Edit, apply
+from ._edits import Edit, apply, swap
 from ._score import Score
 from .errors import LLMGuardError, ScorerError
 
 __all__ = ["Finding", "Outcome", "Verdict", "worst"]
 
-Outcome = Literal["passed", "flagged", "blocked", "redacted", "error", "skipped"]
+Outcome = Literal["passed", "flagged", "blocked", "redacted", "replaced", "error", "skipped"]
 
 # From what matters most to what matters least.
-_SEVERITY: tuple[Outcome, ...] = ("blocked", "error", "redacted", "flagged", "skipped", "passed")
+_SEVERITY: tuple[Outcome, ...] = ("blocked", "error", "replaced", "redacted", "flagged", "skipped", "passed")
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What one guardrail found: `stops` says whether the call must not go on, `seconds` how long it took."""
+    """What one guardrail found.
+
+    `stops` says whether the call must not go on, `seconds` how long it took, `remembered` whether it was found before,
+    under the same outermost call or in the same conversation, and is told there.
+    """
 
     rule: str
     action: str
@@ -30,6 +34,7 @@ class Finding:
     error: BaseException | None = field(default=None, repr=False)
     stops: bool = False
     seconds: float = 0.0
+    remembered: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +58,14 @@ class Verdict:
     def guarded(self) -> str:
         """The text with its redactions made."""
         return apply(self.text, self.edits)
+
+    def restore(self, text: str) -> str:
+        """`text` with the originals put back in for the pseudonyms that this verdict gave out.
+
+        Other edits cannot be undone: `<KIND>` says nothing about what it stands for.
+        """
+        by = {edit.replacement: self.text[edit.start : edit.end] for edit in self.edits if edit.reversible}
+        return swap(text, by)
 
     @property
     def cause(self) -> Finding:

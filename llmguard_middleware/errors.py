@@ -5,7 +5,8 @@ LLMGuardError
 │   └── UnenforceableError        the guard asks for more than this attachment point can enforce
 ├── ScorerError                   a scorer failed
 │   ├── ScorerInputError          it asks for something the call does not have
-│   └── ScorerTimeoutError        it took longer than its guardrail or monitor allows
+│   ├── ScorerTimeoutError        it took longer than its guardrail or monitor allows
+│   └── ScorerUnavailableError    it kept failing and is left alone for a while
 └── GuardrailViolation            a guardrail stopped the call
 
 No message holds user content: texts under judgement stay out of logs, spans and error trackers.
@@ -27,6 +28,7 @@ __all__ = [
     "ScorerError",
     "ScorerInputError",
     "ScorerTimeoutError",
+    "ScorerUnavailableError",
     "UnenforceableError",
 ]
 
@@ -53,6 +55,10 @@ class ScorerInputError(ScorerError):
 
 class ScorerTimeoutError(ScorerError):
     """A scorer was still running when its time was up."""
+
+
+class ScorerUnavailableError(ScorerError):
+    """A scorer was not asked, because it failed too often; its circuit breaker tries again later."""
 
 
 class GuardrailViolation(LLMGuardError):  # noqa: N818 - the public name, fixed in the design

@@ -158,7 +158,7 @@ def test_a_monitor_of_texts_works_on_a_structured_answer():
             lambda: Guard(tracer_provider="console"),
             "tracer_provider= takes an OpenTelemetry provider and was given str",
         ),
-        (lambda: Guard().check(None, stage="input"), "check() judges a text and was given NoneType"),
+        (lambda: Guard().check(None, stage="input"), "what check() judges is NoneType; give a text"),
         (
             lambda: Guardrail(Flags(reach=-1), stage="input"),
             'reach of scorer "flags" is -1; give a number of characters',

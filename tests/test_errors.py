@@ -37,6 +37,7 @@ def test_the_tree_is_as_drawn() -> None:
         "ScorerError": "LLMGuardError",
         "ScorerInputError": "ScorerError",
         "ScorerTimeoutError": "ScorerError",
+        "ScorerUnavailableError": "ScorerError",
         "UnenforceableError": "ConfigurationError",
     }
     assert issubclass(errors.ConfigurationError, ValueError)

@@ -21,6 +21,7 @@ from llmguard_middleware import (
     Verdict,
     scorer,
 )
+from llmguard_middleware._edits import Edit
 from llmguard_middleware.scorers import pii, prompt_injection, secrets
 from llmguard_middleware.testing import Flags
 
@@ -49,7 +50,7 @@ def truthful(text: str, question: str) -> bool:
         (
             (),
             {"unenforceable": "warning"},
-            'unknown unenforceable="warning": did you mean "warn"\\? Known: raise, warn',
+            'unknown unenforceable "warning" in Guard: did you mean "warn"\\? Known: raise, warn',
         ),
     ],
 )
@@ -79,9 +80,9 @@ def test_check_returns_the_whole_verdict() -> None:
         "input",
         "mail a@b.co",
         (finding,),
-        ((5, 11, "<EMAIL_ADDRESS>"),),
+        (Edit(5, 11, "<EMAIL_ADDRESS>"),),
         "web",
-        guard.digest,  # type: ignore[arg-type]
+        guard.digest,
     )
     assert verdict.guarded == "mail <EMAIL_ADDRESS>"
 

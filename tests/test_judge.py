@@ -8,7 +8,7 @@ import pytest
 
 from llmguard_middleware import Finding, Guardrail, Score, ScorerError, TextSpan, Verdict
 from llmguard_middleware._edits import Edit
-from llmguard_middleware._judge import Completion, Launch, judge
+from llmguard_middleware._judge import Case, Completion, Launch, judge
 from llmguard_middleware._verdict import worst
 from llmguard_middleware.testing import Flags
 
@@ -20,8 +20,8 @@ def rules(*actions: Any) -> tuple[Guardrail, ...]:
 
 def decide(chosen: tuple[Guardrail, ...], text: str, *completions: Completion) -> Verdict:
     """Drive the plan by hand."""
-    plan = judge(chosen, text, "output", {"question": "q"}, "g", "d")
-    assert next(plan) == Launch(chosen, {"question": "q", "text": text, "output": text})
+    plan = judge(Case(chosen, text, "output", {"question": "q"}, "g", "d"))
+    assert next(plan) == Launch(list(enumerate(chosen)), {"question": "q", "text": text, "output": text})
     for completion in completions[:-1]:
         assert plan.send(completion) is None
     with pytest.raises(StopIteration) as stop:
@@ -33,7 +33,7 @@ def decide(chosen: tuple[Guardrail, ...], text: str, *completions: Completion) -
 
 def test_no_rules_pass() -> None:
     """Without rules nothing is scored and the text passes."""
-    plan = judge((), "text", "input", {}, "g", "d")
+    plan = judge(Case((), "text", "input", {}, "g", "d"))
     with pytest.raises(StopIteration) as stop:
         next(plan)
     assert stop.value.value == Verdict("passed", "input", "text", guard="g", digest="d")

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from .._edits import merge
+from .._edits import merge_spans
 from .._score import Score, TextSpan
 from .._scorer import Scorer
 from ..errors import ConfigurationError, nearest
@@ -59,6 +59,7 @@ class PatternScorer(Scorer, Generic[K]):
     """Flags texts that hold any of `kinds`; value is how many spans, label the kinds found."""
 
     cheap = True
+    behind = 1  # characters that the look-behind of a pattern sees
 
     def __init__(self, name: str, kinds: Sequence[K], open_tail: str) -> None:
         super().__init__(name=name)
@@ -69,7 +70,12 @@ class PatternScorer(Scorer, Generic[K]):
 
     def score(self, text: str) -> Score:
         """The spans found in `text`, in order, without overlap."""
-        spans = merge(TextSpan(start, end, kind.name) for kind in self._kinds for start, end in kind.find(text))
+        return self.joined(
+            merge_spans(TextSpan(start, end, kind.name) for kind in self._kinds for start, end in kind.find(text))
+        )
+
+    def joined(self, spans: Sequence[TextSpan]) -> Score:
+        """The score of a text with these spans, in order and without overlap."""
         if not spans:
             return Score(value=0.0)
         label = ",".join(sorted({span.kind for span in spans}))

@@ -83,6 +83,15 @@ class Emitter:
         return CallSpan(self, span, trace.set_span_in_context(span, parent))
 
     @_silent
+    def bypassed(self, reason: str) -> None:
+        """Somebody switched the guard off: a record of its own."""
+        self.logger.emit(
+            event_name=names.BYPASS,
+            severity_number=SeverityNumber.WARN,
+            attributes={names.BYPASS_REASON: reason, names.GUARD: self.guard, names.DIGEST: self.digest},
+        )
+
+    @_silent
     def monitored(
         self,
         call: Call,

@@ -1,0 +1,82 @@
+"""Circuit breaker: a scorer that keeps failing is left alone for a while, then one call tries whether it is back."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Literal
+
+from ._checks import expect_count, expect_seconds
+
+__all__ = ["Breaker", "Circuit"]
+
+State = Literal["closed", "open", "half_open"]
+
+
+@dataclass(frozen=True)
+class Breaker:
+    """When to give up on a scorer, and for how long (M. Nygard, Release It!, 2007).
+
+    Args:
+        failures: after so many failures in a row (an exception or a time-out) the circuit opens.
+        cooldown: seconds until one call may try again: the circuit closes if it succeeds, or stays open as long again.
+        clock: seconds that only go forward.
+    """
+
+    failures: int = 5
+    cooldown: float = 30.0
+    clock: Callable[[], float] = field(default=time.monotonic, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        expect_count(self.failures, "failures of Breaker", 1)
+        expect_seconds(self.cooldown, "cooldown of Breaker")
+
+
+class Circuit:
+    """The state of one guardrail's breaker.
+
+    It has no lock that a fork could leave held: the probe, which must happen once, is a pop from a list.
+    """
+
+    def __init__(self, breaker: Breaker) -> None:
+        self._breaker = breaker
+        self._failed = 0
+        self._opened: float | None = None
+        self._probe: list[None] = []
+
+    @property
+    def state(self) -> State:
+        """closed: all calls score; open: none does; half_open: one may try."""
+        if self._opened is None:
+            return "closed"
+        return "half_open" if self._breaker.clock() - self._opened >= self._breaker.cooldown else "open"
+
+    def admits(self) -> bool:
+        """Whether a call may score; if so it must tell how it went: `succeeded`, `failed` or `withdrawn`."""
+        if self._opened is None:
+            return True
+        if self.state == "open":
+            return False
+        try:
+            self._probe.pop()
+        except IndexError:
+            return False
+        return True
+
+    def succeeded(self) -> None:
+        """A score came back."""
+        self._failed = 0
+        self._opened = None
+
+    def failed(self) -> None:
+        """The scorer raised or was out of time."""
+        self._failed += 1
+        if self._failed >= self._breaker.failures or self._opened is not None:
+            self._opened = self._breaker.clock()
+            self._probe = [None]
+
+    def withdrawn(self) -> None:
+        """The call ended before the scorer did: nothing is known, and a probe may be made by the next call."""
+        if self._opened is not None and not self._probe:
+            self._probe = [None]

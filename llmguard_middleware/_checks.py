@@ -1,0 +1,42 @@
+"""What settings are checked with: each says in one sentence what to give instead."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .errors import ConfigurationError, nearest
+
+__all__ = ["expect_count", "expect_known", "expect_seconds", "expect_text", "is_number"]
+
+
+def is_number(value: Any) -> bool:
+    """Whether this is a number, and no bool."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def expect_seconds(value: Any, what: str) -> None:
+    """Refuse what is no time span."""
+    if not (is_number(value) and value > 0):
+        msg = f"{what} is {value!r}; give seconds greater than 0"
+        raise ConfigurationError(msg)
+
+
+def expect_count(value: Any, what: str, least: int) -> None:
+    """Refuse what is no whole number of at least this."""
+    if not isinstance(value, int) or isinstance(value, bool) or value < least:
+        msg = f"{what} is {value!r}; give a whole number, {least} or more"
+        raise ConfigurationError(msg)
+
+
+def expect_text(value: Any, what: str) -> None:
+    """Refuse what is no text."""
+    if not isinstance(value, str):
+        msg = f"{what} is {type(value).__name__}; give a text"
+        raise ConfigurationError(msg)
+
+
+def expect_known(value: Any, known: tuple[str, ...], what: str, where: str) -> None:
+    """Refuse a word that is not one of those known."""
+    if value not in known:
+        msg = f'unknown {what} "{value}" in {where}: {nearest(str(value), known)}'
+        raise ConfigurationError(msg)

@@ -1,0 +1,56 @@
+"""Long texts through inline scorers: in pieces, so that no event loop waits for one regular expression.
+
+Python's `re` keeps the interpreter to itself until it is done, in whichever thread it runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from dataclasses import replace
+from typing import Any
+
+from ._score import Score, TextSpan, as_score
+
+__all__ = ["PIECE", "in_pieces"]
+
+PIECE = 16 * 1024  # characters: some milliseconds of a scorer that is worth running inline
+
+
+def in_pieces(score: Callable[[str], Any], text: str, reach: int, scorer: Any, name: str) -> Generator[None, None, Any]:
+    """What a local scorer says of the whole of `text`, looking at a piece at a time; yields between them.
+
+    Whether a character belongs to a match is decided within `reach`, so each piece is looked at with twice that on
+    either side and answers for its own characters; a span that leaves a piece is joined to the rest of it in the next.
+    """
+    spans: list[TextSpan] = []
+    scores: list[Score] = []
+    open_end = False
+    for start in range(0, len(text), PIECE):
+        if start:
+            yield
+        end = min(start + PIECE, len(text))
+        left = max(0, start - 2 * reach)
+        found = as_score(score(text[left : end + 2 * reach]), name)
+        scores.append(found)
+        if found.unscored:
+            return found
+        leaves = False
+        for span in found.spans:
+            first, last = span.start + left, span.end + left
+            if last <= start or first >= end:
+                continue
+            if first < start and open_end and spans:
+                spans[-1] = spans[-1]._replace(end=min(last, end))
+            else:
+                spans.append(TextSpan(max(first, start), min(last, end), span.kind))
+            leaves = last > end
+        open_end = leaves
+    joined = getattr(scorer, "joined", None)
+    return joined(spans) if joined is not None else _joined(scores, spans)
+
+
+def _joined(scores: list[Score], spans: list[TextSpan]) -> Score:
+    """The first flagged score (or else the first), with the greatest value and all spans."""
+    values = [score.value for score in scores if score.value is not None]
+    first = next((score for score in scores if score.flagged), scores[0])
+    return replace(first, value=max(values, default=None), spans=tuple(spans), flagged=any(s.flagged for s in scores))

@@ -1,0 +1,82 @@
+"""Pseudonyms: placeholders that stand for values within one outermost call, and the originals put back in."""
+
+from __future__ import annotations
+
+import secrets
+from typing import Any
+
+from ._actions import Pseudonymize
+from ._edits import swap
+
+__all__ = ["Pseudonyms", "Restorer"]
+
+
+class Pseudonyms:
+    """Values and their placeholders, numbered by first appearance.
+
+    A placeholder carries a nonce that nobody can guess, so one that a user types is plain text.
+    """
+
+    def __init__(self) -> None:
+        self._nonce = secrets.token_hex(4)
+        self._placeholders: dict[tuple[str, str], str] = {}
+        self._counts: dict[str, int] = {}
+        self._originals: dict[str, str] = {}
+        self._for_tools: set[str] = set()
+
+    def placeholder(self, kind: str, value: str, action: Pseudonymize) -> str:
+        """The placeholder of a value, a new one if it has none yet."""
+        known = self._placeholders.get((kind, value))
+        if known is None:
+            number = self._counts[kind] = self._counts.get(kind, 0) + 1
+            known = self._placeholders[kind, value] = f"<{kind}_{number}_{self._nonce}>"
+            self._originals[known] = value
+            if action.vault is not None:
+                action.vault[known] = value
+        if action.restore_tools:
+            self._for_tools.add(known)
+        return known
+
+    def __bool__(self) -> bool:
+        return bool(self._originals)
+
+    def restorable(self, *, tools: bool = False) -> dict[str, str]:
+        """Placeholder to original, of those that are put back."""
+        return {name: value for name, value in self._originals.items() if not tools or name in self._for_tools}
+
+    def restore(self, text: str, *, tools: bool = False) -> str:
+        """`text` with the originals back in."""
+        return swap(text, self.restorable(tools=tools)) if self._originals else text
+
+    def hide(self, text: str) -> str:
+        """`text` with the placeholders back in: what telemetry and monitors may see of a restored text."""
+        return swap(text, {value: name for name, value in self.restorable().items()}) if self._originals else text
+
+
+class Restorer:
+    """`Pseudonyms.restore` for a text that arrives in pieces: holds back what may be the start of a placeholder."""
+
+    def __init__(self, pseudonyms: Pseudonyms) -> None:
+        self._pseudonyms = pseudonyms
+        self._held = ""
+
+    def feed(self, text: str) -> str:
+        """What may leave now."""
+        if not self._held and (not self._pseudonyms or "<" not in text):
+            return text
+        text = self._held + text
+        at = self._open(text)
+        self._held = text[at:]
+        return self._pseudonyms.restore(text[:at])
+
+    def finish(self) -> str:
+        """The rest."""
+        rest, self._held = self._held, ""
+        return self._pseudonyms.restore(rest)
+
+    def _open(self, text: str) -> int:
+        names: Any = self._pseudonyms.restorable()
+        at = text.rfind("<")
+        if at < 0 or not any(name != text[at:] and name.startswith(text[at:]) for name in names):
+            return len(text)
+        return at

@@ -1,0 +1,98 @@
+"""Root: what one outermost guarded call shares with every guarded call below it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import OrderedDict
+from collections.abc import MutableMapping
+from contextlib import suppress
+
+from ._call import Stage
+from ._pseudonyms import Pseudonyms
+from ._verdict import Finding
+from .errors import GuardrailViolation
+
+__all__ = ["Conversations", "Root"]
+
+_TEXTS = 4096  # that one root remembers, so that an agent which runs for days does not grow
+
+
+class Root:
+    """One outermost call under one guard.
+
+    Attributes:
+        violation: what stopped a call below. It sticks: a fallback, a retry or an agent that swallows it does not get
+            away with it, since every later call below and the outermost call's own end raise it again.
+        pseudonyms: the placeholders that the model was given; answers get the originals back.
+        outgoing: those that the caller was given.
+        documents: texts retrieved below, for scorers that ask for `context`.
+    """
+
+    def __init__(self, conversation: str = "", conversations: Conversations | None = None) -> None:
+        self.violation: GuardrailViolation | None = None
+        self.pseudonyms = Pseudonyms()
+        self.outgoing = Pseudonyms()
+        self.documents: tuple[str, ...] = ()
+        self._conversation = conversation
+        self._conversations = conversations if conversation else None
+        self._findings: OrderedDict[tuple[Stage, str], dict[str, Finding]] = OrderedDict()
+
+    def findings(self, stage: Stage, text: str) -> dict[str, Finding]:
+        """What the rules of this stage found in this text so far: a text is scored once by each."""
+        key = (stage, text)
+        found = self._findings.get(key)
+        if found is None:
+            found = self._findings[key] = {}
+            if self._conversations is not None:
+                found.update(self._conversations.passed(self._conversation, stage, text))
+            if len(self._findings) > _TEXTS:
+                with suppress(KeyError):  # another thread was faster
+                    self._findings.popitem(last=False)
+        return found
+
+    def keep(self, stage: Stage, text: str, findings: tuple[Finding, ...]) -> None:
+        """Remember beyond this root what passed, if it belongs to a conversation."""
+        if self._conversations is not None:
+            self._conversations.keep(self._conversation, stage, text, findings)
+
+    def check(self) -> None:
+        """Raise what stopped a call below, if anything did.
+
+        Raises:
+            GuardrailViolation: the one that was raised before.
+        """
+        if self.violation is not None:
+            raise self.violation
+
+    def handled(self) -> None:
+        """Somebody who may deal with the violation did: calls may go on."""
+        self.violation = None
+
+
+class Conversations:
+    """Which texts of a conversation passed which rules, so that its history is not scored again at every turn.
+
+    Kept by hash: no text stays. Only what passed is kept; a text that was blocked or edited is judged again.
+    """
+
+    def __init__(self, digest: str, size: int = 20_000) -> None:
+        self._digest, self._size = digest, size
+        self._passed: MutableMapping[bytes, dict[str, Finding]] = OrderedDict()
+
+    def passed(self, conversation: str, stage: Stage, text: str) -> dict[str, Finding]:
+        """The rules that let this text pass before, with what they found."""
+        return self._passed.get(self._key(conversation, stage, text), {})
+
+    def keep(self, conversation: str, stage: Stage, text: str, findings: tuple[Finding, ...]) -> None:
+        """Remember the rules that let this text pass."""
+        passed = {finding.rule: finding for finding in findings if finding.outcome == "passed"}
+        if not passed:
+            return
+        self._passed[self._key(conversation, stage, text)] = passed
+        while len(self._passed) > self._size:
+            with suppress(KeyError, RuntimeError):  # another thread was faster
+                del self._passed[next(iter(self._passed))]
+
+    def _key(self, conversation: str, stage: Stage, text: str) -> bytes:
+        whole = f"{self._digest}\0{conversation}\0{stage}\0{text}".encode("utf-8", "surrogatepass")
+        return hashlib.blake2b(whole, digest_size=16).digest()
