@@ -6,7 +6,7 @@ import inspect
 import math
 import operator
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from typing import Any, NamedTuple
 
 from .errors import ScorerError
@@ -29,17 +29,19 @@ class Score:
     `value` is a number or None, `label` a class, `explanation` a sentence for people. `flagged` says that a
     guardrail on this score should act. `spans` are where in the scored text. `unscored` is explicit: a scorer that
     could not score has no value, which is not the same as zero. `result` is what the scorer returned, if
-    that was not a Score.
+    that was not a Score. `modified` is the text that the scorer proposes in place of the scored one, None if it
+    proposes none. A repr shows nothing that may quote the scored text.
     """
 
     value: float | None = None
     flagged: bool = False
     label: str = ""
-    explanation: str = ""
+    explanation: str = field(default="", repr=False)
     spans: tuple[TextSpan, ...] = ()
-    metadata: Mapping[str, Any] = field(default_factory=dict)
+    metadata: Mapping[str, Any] = field(default_factory=dict, repr=False)
     unscored: bool = False
-    result: Any = None
+    result: Any = field(default=None, repr=False)
+    modified: str | None = field(default=None, repr=False)
 
     @classmethod
     def not_scored(cls, explanation: str) -> Score:
@@ -51,8 +53,10 @@ def as_score(raw: Any, scorer: str) -> Score:
     """Normalise what the scorer called `scorer` returned.
 
     A bool means flagged. A number is a value (NaN: unscored). A mapping is read by the names `flagged` or
-    `passed`, `score` or `value`, `label`, `explanation` or `reason`, `spans`, `metadata`, `unscored`; where it
-    names no value and holds exactly one other number, that number is the value.
+    `passed`, `score` or `value`, `label`, `explanation` or `reason`, `spans`, `metadata`, `unscored`, `modified` or
+    `modified_output`; where it names no value and holds exactly one other number, that number is the value. An
+    explanation and a modified text are also found in its `metadata`. A pydantic model, a dataclass and a named tuple
+    are read as the mapping of their fields.
 
     Raises:
         ScorerError: for anything else, and for what cannot be read.
@@ -60,7 +64,10 @@ def as_score(raw: Any, scorer: str) -> Score:
     try:
         score = _read(raw)
     except Exception as error:  # a foreign value may fail in its own way when it is looked at
-        msg = f'scorer "{scorer}" returned what cannot be read: a value is a number, a span is (start, end, kind)'
+        msg = (
+            f'scorer "{scorer}" returned what cannot be read: a value is a number, a span is (start, end, kind), '
+            "a modified text is a text"
+        )
         raise ScorerError(msg) from error
     if score is not None:
         return score
@@ -75,6 +82,7 @@ def as_score(raw: Any, scorer: str) -> Score:
 
 def _read(raw: Any) -> Score | None:
     if isinstance(raw, Score):
+        _text(raw.modified)
         missing = raw.value is not None and math.isnan(raw.value)
         if missing or raw.spans:
             unscored = missing or raw.unscored
@@ -84,9 +92,18 @@ def _read(raw: Any) -> Score | None:
         return Score(flagged=raw, result=raw)
     if isinstance(raw, (int, float)):
         return _number(float(raw), raw)
-    if isinstance(raw, Mapping):
-        return _mapping(raw)
-    return None
+    found = raw if isinstance(raw, Mapping) else _fields(raw)
+    return _mapping(found, raw) if isinstance(found, Mapping) else None
+
+
+def _fields(raw: Any) -> Any:
+    if isinstance(raw, (type, TextSpan)):
+        return None
+    if callable(dump := getattr(raw, "model_dump", None)):  # pydantic, without importing it
+        return dump()
+    if is_dataclass(raw):
+        return {f.name: getattr(raw, f.name) for f in fields(raw)}
+    return raw._asdict() if isinstance(raw, tuple) and hasattr(raw, "_asdict") else None
 
 
 def _number(value: float, raw: Any) -> Score:
@@ -103,26 +120,50 @@ def _spans(raw: Iterable[Any] | None) -> tuple[TextSpan, ...]:
     return spans
 
 
+def _text(modified: Any) -> str | None:
+    if modified is None or isinstance(modified, str):
+        return modified
+    msg = "a modified text is a text"
+    raise TypeError(msg)
+
+
+_EXPLANATION = ("explanation", "reason")
+_MODIFIED = ("modified", "modified_output")
 _READ = frozenset(
-    {"flagged", "passed", "score", "value", "label", "explanation", "reason", "spans", "metadata", "unscored"}
+    {"flagged", "passed", "score", "value", "label", "spans", "metadata", "unscored", *_EXPLANATION, *_MODIFIED}
 )
 
 
-def _mapping(raw: Mapping[str, Any]) -> Score:
-    rest = {key: value for key, value in raw.items() if key not in _READ}
-    value = raw.get("score", raw.get("value"))
+def _mapping(found: Mapping[str, Any], raw: Any) -> Score:
+    rest = {key: value for key, value in found.items() if key not in _READ}
+    metadata: Mapping[str, Any] = found.get("metadata") or {}
+    value = found.get("score", found.get("value"))
     if value is None:
         numbers = [v for v in rest.values() if isinstance(v, (int, float)) and not isinstance(v, bool)]
         value = numbers[0] if len(numbers) == 1 else None
     number = None if value is None else float(value)
-    unscored = bool(raw.get("unscored", False)) or (number is not None and math.isnan(number))
+    unscored = bool(found.get("unscored", False)) or (number is not None and math.isnan(number))
     return Score(
         value=None if unscored else number,
-        flagged=bool(raw["flagged"]) if "flagged" in raw else not raw.get("passed", True),
-        label=str(raw.get("label") or ""),
-        explanation=str(raw.get("explanation") or raw.get("reason") or ""),
-        spans=_spans(raw.get("spans")),
-        metadata={**rest, **(raw.get("metadata") or {})},
+        flagged=bool(found["flagged"]) if "flagged" in found else not found.get("passed", True),
+        label=str(found.get("label") or ""),
+        explanation=_explanation(found, metadata),
+        spans=_spans(found.get("spans")),
+        metadata={**rest, **metadata},
         unscored=unscored,
         result=raw,
+        modified=_modified(found, metadata),
     )
+
+
+def _explanation(found: Mapping[str, Any], metadata: Mapping[str, Any]) -> str:
+    if stated := next((found[name] for name in _EXPLANATION if found.get(name)), None):
+        return str(stated)
+    return next((metadata[name] for name in _EXPLANATION if isinstance(metadata.get(name), str) and metadata[name]), "")
+
+
+def _modified(found: Mapping[str, Any], metadata: Mapping[str, Any]) -> str | None:
+    if (stated := next((found[name] for name in _MODIFIED if found.get(name) is not None), None)) is not None:
+        return _text(stated)
+    # Metadata is the scorer's own: what is no text there ("modified": True) is a note, not a mistake.
+    return next((metadata[name] for name in _MODIFIED if isinstance(metadata.get(name), str)), None)

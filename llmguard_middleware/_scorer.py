@@ -9,8 +9,9 @@ from functools import update_wrapper
 from types import CodeType, FunctionType
 from typing import Any, ClassVar, Protocol, TypeVar, overload
 
+from ._bound import BoundScorer
 from ._score import Score, as_score
-from .errors import ConfigurationError, ScorerInputError
+from .errors import ConfigurationError
 
 __all__ = ["BoundScorer", "FunctionScorer", "Scorer", "bind", "check_name", "scorer"]
 
@@ -51,6 +52,10 @@ class Scorer:
 
     A local scorer may also have a method `open_tail(text) -> int`: how many characters at the end of a text may belong
     to a match that is not complete yet. Streams then hold back only these, not `reach` characters.
+
+    Any scorer may have a method `setup()`, sync or async, for what is slow to load: guards run it once per scorer
+    object, before its first score (or at `warm`), and again at the next score if it fails. Whoever calls `score`
+    without a guard calls `setup` too.
     """
 
     name: str = ""
@@ -60,7 +65,7 @@ class Scorer:
     column_map: Mapping[str, str]
 
     def __init__(self, *, column_map: Mapping[str, str] | None = None, name: str | None = None) -> None:
-        self.column_map = dict(column_map or {})
+        self.column_map = {} if column_map is None else column_map  # checked when a rule binds it
         if name is not None:
             self.name = name
 
@@ -150,95 +155,6 @@ def scorer(
         return thing
 
     return make if target is None else make(target)
-
-
-class BoundScorer:
-    """A scorer with its parameters resolved once, so that a call costs a few dictionary look-ups."""
-
-    __slots__ = (
-        "cheap",
-        "described",
-        "everything",
-        "is_async",
-        "name",
-        "open_tail",
-        "parameters",
-        "reach",
-        "scorer",
-        "target",
-    )
-
-    def __init__(self, scorer: Any, target: Callable[..., Any], name: str) -> None:
-        self.scorer = scorer
-        self.target = target
-        self.name = name
-        kind = type(scorer) if not isinstance(target, FunctionType) else target
-        self.described = (kind.__module__, kind.__qualname__, str(getattr(scorer, "options", "")))
-        self.cheap = bool(getattr(scorer, "cheap", False))
-        self.reach = _reach(getattr(scorer, "reach", None), name)
-        self.open_tail: Callable[[str], int] = getattr(scorer, "open_tail", None) or self._all_in_reach
-        self.is_async = inspect.iscoroutinefunction(target) or inspect.iscoroutinefunction(
-            getattr(target, "__call__", None)  # noqa: B004 - an object may be called as an async function is
-        )
-        signature = _signature(target, name)
-        column_map: Mapping[str, str] = getattr(scorer, "column_map", None) or {}
-        named = {p.name: p for p in signature.parameters.values() if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)}
-        if not isinstance(column_map, Mapping):
-            msg = f'column_map of scorer "{name}" is no mapping; write {{"parameter": "name in the call"}}'
-            raise ConfigurationError(msg)
-        unknown = [parameter for parameter in column_map if parameter not in named]
-        if unknown:
-            known = ", ".join(named)
-            msg = f'column_map of scorer "{name}" names "{unknown[0]}", which is not one of its parameters: {known}'
-            raise ConfigurationError(msg)
-        if any(p.kind is p.POSITIONAL_ONLY for p in named.values()):
-            msg = f'scorer "{name}" has positional-only parameters; remove the "/" so that they can be bound by name'
-            raise ConfigurationError(msg)
-        self.parameters = tuple((p.name, column_map.get(p.name, p.name), p.default is p.empty) for p in named.values())
-        self.everything = any(p.kind is p.VAR_KEYWORD for p in signature.parameters.values())
-
-    def _all_in_reach(self, _: str) -> int:
-        return max(1, self.reach or 0)  # a match at the very end may still grow
-
-    def requires(self, source: str) -> bool:
-        """Whether this scorer cannot run without the call's `source`."""
-        return any(needed and wanted == source for _, wanted, needed in self.parameters)
-
-    def __call__(self, available: Mapping[str, Any]) -> Any:
-        """What the scorer returns (an awaitable if it is async) for what the call offers.
-
-        Raises:
-            ScorerInputError: if it asks for something that is not available.
-        """
-        arguments = dict(available) if self.everything else {}
-        for parameter, source, required in self.parameters:
-            if source in available:
-                arguments[parameter] = available[source]
-            elif required:
-                raise ScorerInputError(self._missing(parameter, source, available))
-        return self.target(**arguments)
-
-    def _missing(self, parameter: str, source: str, available: Mapping[str, Any]) -> str:
-        return (
-            f'scorer "{self.name}" asks for "{source}", which this call does not have; it has: '
-            f'{", ".join(sorted(map(str, available)))}. Rename with column_map={{"{parameter}": "<one of these>"}} '
-            "or give the parameter a default"
-        )
-
-
-def _signature(target: Callable[..., Any], name: str) -> inspect.Signature:
-    try:
-        return inspect.signature(target)
-    except (TypeError, ValueError):
-        msg = f'the parameters of scorer "{name}" cannot be read; wrap it in a function that names what it asks for'
-        raise ConfigurationError(msg) from None
-
-
-def _reach(reach: Any, name: str) -> int | None:
-    if reach is None or (isinstance(reach, int) and reach >= 0):
-        return reach
-    msg = f'reach of scorer "{name}" is {reach!r}; give a number of characters, or None if it needs the whole text'
-    raise ConfigurationError(msg)
 
 
 def bind(candidate: Any, rule: str = "") -> BoundScorer:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import BaseModel, RootModel
 
 from llmguard_middleware import Score, ScorerError, TextSpan
 from llmguard_middleware._score import as_score
@@ -38,6 +40,83 @@ from llmguard_middleware._score import as_score
 def test_every_usual_result_is_read(raw: Any, score: Score) -> None:
     """A bool is a flag, a number a value, and a dict is read by the names that scorers use."""
     assert as_score(raw, "s") == score
+
+
+@pytest.mark.parametrize(
+    ("raw", "explanation", "modified"),
+    [
+        ({"modified": "m"}, "", "m"),
+        ({"modified": ""}, "", ""),
+        ({"modified": None}, "", None),
+        ({"modified_output": "m", "modified": None}, "", "m"),
+        ({"metadata": {"modified": "m", "explanation": "e"}}, "e", "m"),
+        ({"passed": False, "metadata": {"reason": "r", "modified_output": "m"}}, "r", "m"),
+        ({"reason": "r", "modified": "m", "metadata": {"reason": "x", "modified_output": "x"}}, "r", "m"),
+        ({"metadata": {"reason": 3, "explanation": "", "modified": True}}, "", None),
+        ({"metadata": {"explanation": "", "reason": "r"}}, "r", None),
+    ],
+)
+def test_an_explanation_and_a_modified_text_are_found_in_metadata_too(
+    raw: Any, explanation: str, modified: str | None
+) -> None:
+    """Reason and modified text count at the top level, else in the metadata, where what is no text is a mere note."""
+    score = as_score(raw, "s")
+    assert (score.explanation, score.modified, score.metadata) == (explanation, modified, raw.get("metadata", {}))
+
+
+class Model(BaseModel):
+    """What a scorer with pydantic returns."""
+
+    passed: bool = False
+    score: float = 2.0
+    metadata: dict[str, str] = {"reason": "r", "modified_output": "m"}
+    spans: list[tuple[int, int, str]] = [(0, 1, "K")]
+    style: str = "noir"
+
+
+@dataclass(frozen=True)
+class Data:
+    """The same as a dataclass."""
+
+    passed: bool = False
+    score: float = 2.0
+    metadata: dict[str, str] = field(default_factory=lambda: {"reason": "r", "modified_output": "m"})
+    spans: tuple[tuple[int, int, str], ...] = ((0, 1, "K"),)
+    style: str = "noir"
+
+
+class Named(NamedTuple):
+    """The same as a named tuple."""
+
+    passed: bool = False
+    score: float = 2.0
+    metadata: Any = {"reason": "r", "modified_output": "m"}  # noqa: RUF012 - nobody changes it
+    spans: tuple[tuple[int, int, str], ...] = ((0, 1, "K"),)
+    style: str = "noir"
+
+
+@pytest.mark.parametrize("raw", [Model(), Data(), Named()])
+def test_an_object_is_read_by_its_fields(raw: Any) -> None:
+    """A pydantic model, a dataclass and a named tuple are read as a dict is; `result` is the object itself."""
+    metadata = {"style": "noir", "reason": "r", "modified_output": "m"}
+    assert as_score(raw, "s") == Score(
+        2.0, True, "", "r", (TextSpan(0, 1, "K"),), metadata=metadata, result=raw, modified="m"
+    )
+    assert as_score(raw, "s").result is raw
+
+
+def test_a_repr_quotes_nothing() -> None:
+    """The repr of a score shows what was found, and nothing that may quote the scored text."""
+    raw = {
+        "flagged": True,
+        "reason": "user text",
+        "modified": "user text",
+        "quote": "user text",
+        "spans": [(0, 1, "K")],
+    }
+    assert repr(as_score(raw, "s")) == (
+        "Score(value=None, flagged=True, label='', spans=(TextSpan(start=0, end=1, kind='K'),), unscored=False)"
+    )
 
 
 def test_a_score_stays_as_it_is() -> None:
@@ -82,6 +161,16 @@ class Ambiguous:
         {"metadata": 3},
         {"flagged": Ambiguous()},
         {"passed": Ambiguous()},
+        {"reason": Ambiguous()},
+        {"modified": 3},
+        {"modified_output": ["user text"]},
+        {"metadata": ["user text"]},
+        Score(modified=3),  # type: ignore[arg-type]
+        RootModel[str]("user text"),
+        Data,
+        Model,
+        TextSpan(0, 1, "K"),
+        (False, 2.0),
         Score(spans=((0, 1),)),  # type: ignore[arg-type]
         Score(value="high"),  # type: ignore[arg-type]
     ],
