@@ -82,6 +82,7 @@ class _Launched:
 
     def __init__(self, launch: Launch, workers: Workers) -> None:
         self._available = launch.available
+        self._workers = workers
         self._inline = [
             (i, rule) for i, rule in enumerate(launch.rules) if rule.bound.cheap and not rule.bound.is_async
         ]
@@ -120,14 +121,17 @@ class _Launched:
             (f for f, (_, rule) in self._pending.items() if rule.timeout <= elapsed), key=lambda f: self._pending[f][0]
         )
         index, rule = self._pending.pop(future)
-        future.cancel()
+        self._give_up(future)
         return Completion(
             index, None, ScorerTimeoutError(f'scorer "{rule.bound.name}" took longer than {rule.timeout:g} s'), elapsed
         )
 
     def cancel(self) -> None:
         for future in self._pending:
-            future.cancel()
+            self._give_up(future)
+
+    def _give_up(self, future: Any) -> None:
+        self._workers.abandon(future)
 
 
 class _Scoring(_Launched):
@@ -153,6 +157,15 @@ class _Scoring(_Launched):
 class _AsyncScoring(_Launched):
     _pending: dict[asyncio.Future[Any], tuple[int, Guardrail]]
 
+    def __init__(self, launch: Launch, workers: Workers) -> None:
+        self._jobs: dict[asyncio.Future[Any], Future[Any]] = {}
+        super().__init__(launch, workers)
+
+    def _give_up(self, future: asyncio.Future[Any]) -> None:
+        future.cancel()
+        if (job := self._jobs.get(future)) is not None:
+            self._workers.abandon(job)
+
     def _start(self, rule: Guardrail, workers: Workers) -> asyncio.Future[Any]:
         context = copy_context()
         context.run(inside_scorer.set, True)
@@ -160,7 +173,9 @@ class _AsyncScoring(_Launched):
         if rule.bound.is_async:
             future = context.run(asyncio.ensure_future, _awaited(rule, self._available))
         else:
-            future = asyncio.wrap_future(workers.submit(context, partial(rule.bound, self._available)))
+            job = workers.submit(context, partial(rule.bound, self._available))
+            future = asyncio.wrap_future(job)
+            self._jobs[future] = job
         future.add_done_callback(_seen)
         return future
 
