@@ -2,6 +2,7 @@
 
 from ._call import Call, Message, Stage, Usage
 from ._guard import Guard
+from ._queue import MonitorQueue, MonitorStats
 from ._rules import Action, Guardrail, Monitor
 from ._score import Score, TextSpan
 from ._scorer import Scorer, scorer
@@ -27,6 +28,8 @@ __all__ = [
     "LLMGuardError",
     "Message",
     "Monitor",
+    "MonitorQueue",
+    "MonitorStats",
     "Outcome",
     "Score",
     "Scorer",

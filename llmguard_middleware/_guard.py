@@ -6,6 +6,7 @@ import copy
 import hashlib
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import Executor
 from dataclasses import replace
 from functools import partial
 from types import MappingProxyType
@@ -20,6 +21,7 @@ from ._drive import adrive, drive
 from ._edits import with_texts
 from ._judge import Plan, judge
 from ._monitors import Monitors
+from ._queue import MonitorQueue, MonitorStats
 from ._rules import Guardrail, Monitor
 from ._scorer import check_name
 from ._verdict import Verdict
@@ -44,6 +46,9 @@ class Guard:
         logger_provider: the OpenTelemetry provider of evaluation records; the global one if None.
         unenforceable: what an adapter does when a guardrail cannot be enforced where it was attached: `raise` an
             `UnenforceableError`, or `warn` and go on without it.
+        queue: how many scores of monitors may be pending, and what happens to one more.
+        executor: runs the sync scorers of monitors in the place of the guard's own threads; a ProcessPoolExecutor, say,
+            for those that are CPU-bound. Scorer, inputs and score are then pickled. The guard never shuts it down.
 
     Raises:
         ConfigurationError: for something that is no rule, a name used twice or an unusable name.
@@ -56,6 +61,8 @@ class Guard:
         tracer_provider: TracerProvider | None = None,
         logger_provider: LoggerProvider | None = None,
         unenforceable: Unenforceable = "raise",
+        queue: MonitorQueue | None = None,
+        executor: Executor | None = None,
     ) -> None:
         self.name = check_name(name, "guard")
         self.unenforceable = unenforceable
@@ -71,7 +78,7 @@ class Guard:
         self._editing = {stage: tuple(rule for rule in rules if rule.edits) for stage, rules in self._by_stage.items()}
         self.workers = Workers(8, "llmguard-guardrail")
         self.emitter = Emitter(self.name, self.digest, tracer_provider, logger_provider)
-        self._monitoring = Monitors(self.monitors, self.emitter, self._without_personal_data)
+        self._monitoring = Monitors(self.monitors, self.emitter, self._without_personal_data, queue, executor)
 
     def __repr__(self) -> str:
         rules = ", ".join([*(rule.name for rule in self.guardrails), *(monitor.name for monitor in self.monitors)])
@@ -127,14 +134,22 @@ class Guard:
         """`check`, for async callers."""
         return await adrive(self.plan(_text(text), _stage(stage), available=inputs), self.workers)
 
-    def observe(self, call: Call, context: Context | None = None) -> None:
-        """Give an answered call to the monitors; `context` holds the span that was scored. Never waits."""
-        self._monitoring.observe(call, context)
+    def observe(self, call: Call, context: Context | None = None, *, outermost: bool = True) -> None:
+        """Give an answered call to the monitors; `context` holds the span that was scored. Never raises.
+
+        Waits only if the `queue` says so. `outermost` is whether no other call is around this one.
+        """
+        self._monitoring.observe(call, context, outermost=outermost)
 
     @property
     def dropped(self) -> int:
-        """How many scores were dropped because too many were waiting."""
-        return self._monitoring.dropped
+        """How many scores of monitors were dropped; `monitoring` says what became of the others."""
+        return self._monitoring.stats.dropped
+
+    @property
+    def monitoring(self) -> MonitorStats:
+        """What became of all scores of the monitors so far, at this moment."""
+        return self._monitoring.stats
 
     def flush(self, timeout: float = 5.0) -> int:
         """Wait until the monitors are done, at most `timeout` seconds; return how many scores are still pending."""

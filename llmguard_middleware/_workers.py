@@ -68,7 +68,7 @@ class _Seat:
 
 
 class _Crew:
-    """What a pool and its threads share. Holds no reference to the pool: a guard nobody uses takes its threads along."""
+    """What a pool and its threads share; holds no reference to the pool, which takes its threads along when it goes."""
 
     def __init__(self, size: int, name: str) -> None:
         self._size, self._name = size, name

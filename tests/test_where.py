@@ -84,12 +84,17 @@ def test_patterns_are_those_of_fnmatch(pattern: str, model: str, other: str) -> 
         ({}, 'where of rule "r" is empty; leave it out, or say what to match: {"operation": "chat"}'),
         (
             {"model": []},
-            'where of rule "r" wants [] of "model"; give a pattern such as "gpt-*", a bool, a number, or a list of those',
+            (
+                'where of rule "r" wants [] of "model"; give a pattern such as "gpt-*", a bool, a number, '
+                "or a list of those"
+            ),
         ),
         (
             {"model": [None]},
-            'where of rule "r" wants [None] of "model"; give a pattern such as "gpt-*", a bool, a number, '
-            "or a list of those",
+            (
+                'where of rule "r" wants [None] of "model"; give a pattern such as "gpt-*", a bool, a number, '
+                "or a list of those"
+            ),
         ),
         (
             {1: "x"},
@@ -97,13 +102,17 @@ def test_patterns_are_those_of_fnmatch(pattern: str, model: str, other: str) -> 
         ),
         (
             "chat",
-            'where of rule "r" is str; give a mapping such as {"operation": "chat"} '
-            "or a function of a Call that returns a bool",
+            (
+                'where of rule "r" is str; give a mapping such as {"operation": "chat"} '
+                "or a function of a Call that returns a bool"
+            ),
         ),
         (
             Call,
-            'where of rule "r" is Call; give a mapping such as {"operation": "chat"} '
-            "or a function of a Call that returns a bool",
+            (
+                'where of rule "r" is Call; give a mapping such as {"operation": "chat"} '
+                "or a function of a Call that returns a bool"
+            ),
         ),
     ],
 )
