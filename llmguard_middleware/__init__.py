@@ -5,6 +5,7 @@ from ._breaker import Breaker
 from ._cache import VerdictCache
 from ._call import Call, Message, Stage, Usage
 from ._guard import Guard
+from ._monitoring import MonitorQueue, MonitorStats
 from ._rules import Guardrail, Monitor
 from ._score import Score, TextSpan
 from ._scorer import Scorer, scorer
@@ -36,6 +37,8 @@ __all__ = [
     "Mask",
     "Message",
     "Monitor",
+    "MonitorQueue",
+    "MonitorStats",
     "Outcome",
     "Pseudonymize",
     "Reask",

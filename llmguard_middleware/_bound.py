@@ -76,11 +76,19 @@ class BoundScorer:
     def __call__(self, available: Mapping[Any, Any], extra: Mapping[Any, Any] | None = None) -> Any:
         """What the scorer returns (an awaitable if it is async) for what the call offers.
 
+        Raises:
+            ScorerInputError: as for `arguments`.
+            ScorerError: if its `setup()` fails.
+        """
+        return self.run(self.arguments(available, extra))
+
+    def arguments(self, available: Mapping[Any, Any], extra: Mapping[Any, Any] | None = None) -> dict[str, Any]:
+        """What the scorer is to be called with.
+
         `extra` are values by the names of the scorer's own parameters; they win over what the call offers.
 
         Raises:
             ScorerInputError: if it asks for something that is not available, or has no parameter of an extra's name.
-            ScorerError: if its `setup()` fails.
         """
         arguments = {key: v for key, v in available.items() if isinstance(key, str)} if self.everything else {}
         for parameter, source, required in self.parameters:
@@ -90,6 +98,14 @@ class BoundScorer:
                 raise missing(self.name, parameter, source, available)
         if extra:
             arguments.update(self._checked(extra))
+        return arguments
+
+    def run(self, arguments: dict[str, Any]) -> Any:
+        """What the scorer returns for these arguments, once it is set up.
+
+        Raises:
+            ScorerError: if its `setup()` fails.
+        """
         return self.target(**arguments) if self.ready else self._first(arguments)
 
     def _checked(self, extra: Mapping[Any, Any]) -> Mapping[str, Any]:

@@ -113,6 +113,7 @@ class _Launched:
 
     def __init__(self, launch: Launch, workers: Workers) -> None:
         self._available = launch.available
+        self._workers = workers
         self._text: str = launch.available["text"]
         short = len(self._text) <= PIECE
         self._inline: list[tuple[int, Guardrail]] = []
@@ -198,7 +199,7 @@ class _Launched:
             key=lambda f: self._pending[f][0],
         )
         index, rule = self._pending.pop(future)
-        future.cancel()
+        self._give_up(future)
         if self._limit(rule) < rule.timeout:
             why = f'scorer "{rule.bound.name}" was not done when the deadline of the call came'
         else:
@@ -208,7 +209,10 @@ class _Launched:
     def cancel(self) -> None:
         """Stop what can be stopped."""
         for future in self._pending:
-            future.cancel()
+            self._give_up(future)
+
+    def _give_up(self, future: Any) -> None:
+        self._workers.abandon(future)
 
 
 class _Scoring(_Launched):
@@ -234,6 +238,15 @@ class _Scoring(_Launched):
 class _AsyncScoring(_Launched):
     _pending: dict[asyncio.Future[Any], tuple[int, Guardrail]]
 
+    def __init__(self, launch: Launch, workers: Workers) -> None:
+        self._jobs: dict[asyncio.Future[Any], Future[Any]] = {}
+        super().__init__(launch, workers)
+
+    def _give_up(self, future: asyncio.Future[Any]) -> None:
+        future.cancel()
+        if (job := self._jobs.get(future)) is not None:
+            self._workers.abandon(job)
+
     def _start(self, rule: Guardrail, workers: Workers) -> asyncio.Future[Any]:
         context = copy_context()
         context.run(inside_scorer.set, True)
@@ -241,7 +254,9 @@ class _AsyncScoring(_Launched):
         if rule.bound.is_async:
             future = context.run(asyncio.ensure_future, _awaited(rule, self._available))
         else:
-            future = asyncio.wrap_future(workers.submit(context, partial(rule.bound, self._available)))
+            job = workers.submit(context, partial(rule.bound, self._available))
+            future = asyncio.wrap_future(job)
+            self._jobs[future] = job
         future.add_done_callback(_seen)
         return future
 

@@ -275,8 +275,7 @@ class Flow:
             self._tell(self.call.response_id)
             if not self._joined:
                 self.span.answered(self.call)
-            if self.outermost:
-                self.guard.observe(self.call, self.span.context)
+            self.guard.observe(self.call, self.span.context, outermost=self.outermost, policy=self.policy)
 
     def failed(self, error: BaseException) -> None:
         """The call is over and failed."""

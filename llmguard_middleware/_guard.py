@@ -6,6 +6,7 @@ import copy
 import logging
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Executor
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
@@ -22,7 +23,7 @@ from ._checks import expect_known, expect_text
 from ._drive import adrive, drive
 from ._edits import with_texts
 from ._judge import Case, Plan, judge
-from ._monitors import Monitors
+from ._monitoring import MonitorQueue, Monitors, MonitorStats
 from ._policy import Policy
 from ._root import Conversations, Root
 from ._rules import Guardrail, Monitor
@@ -51,6 +52,9 @@ class Guard:
         unenforceable: what an adapter does when a guardrail cannot be enforced where it was attached: `raise` an
             `UnenforceableError`, or `warn` and go on without it.
         refusal: refusal mode: what a stopped call answers with, in place of raising `GuardrailViolation`.
+        queue: how many scores of monitors may be pending, and what happens to one more.
+        executor: runs the sync scorers of monitors in the place of the guard's own threads; a ProcessPoolExecutor, say,
+            for those that are CPU-bound. Scorer, inputs and score are then pickled. The guard never shuts it down.
 
     Raises:
         ConfigurationError: for something that is no rule, a name used twice or an unusable name.
@@ -64,6 +68,8 @@ class Guard:
         logger_provider: LoggerProvider | None = None,
         unenforceable: Unenforceable = "raise",
         refusal: str | None = None,
+        queue: MonitorQueue | None = None,
+        executor: Executor | None = None,
     ) -> None:
         self.name = check_name(name, "guard")
         expect_known(unenforceable, ("raise", "warn"), "unenforceable", "Guard")
@@ -77,7 +83,7 @@ class Guard:
         self.workers = Workers(8, "llmguard-guardrail")
         self._policies = _Policies(Policy(rules))
         self.emitter = Emitter(self.name, self.digest, tracer_provider, logger_provider)
-        self._monitoring = Monitors(self.monitors, self.emitter, self._without_personal_data)
+        self._monitoring = Monitors(self.monitors, self.emitter, self._without_personal_data, queue, executor)
 
     def __repr__(self) -> str:
         rules = ", ".join([*(rule.name for rule in self.guardrails), *(monitor.name for monitor in self.monitors)])
@@ -121,7 +127,8 @@ class Guard:
         self._policies.default, self._policies.variants = policy, tuple(variants)
         self._policies.conversations = Conversations(policy.digest)
         self.emitter.digest = policy.digest
-        self._monitoring.swap(policy.monitors)
+        everywhere = (policy, *(variant for _, variant in variants))
+        self._monitoring.swap(list(dict.fromkeys(rule for one in everywhere for rule in one.monitors)))
 
     def rules(self, stage: Stage, *, role: str = "user") -> tuple[Guardrail, ...]:
         """The guardrails for a text of this role: redaction covers every message, blocking what users and tools say."""
@@ -273,14 +280,31 @@ class Guard:
         for rule in (*self.guardrails, *self.monitors):
             rule.bound.warm()
 
-    def observe(self, call: Call, context: Context | None = None) -> None:
-        """Give an answered call to the monitors; `context` holds the span that was scored. Never waits."""
-        self._monitoring.observe(call, context)
+    def observe(
+        self,
+        call: Call,
+        context: Context | None = None,
+        *,
+        outermost: bool = True,
+        policy: Policy | None = None,
+    ) -> None:
+        """Give an answered call to the monitors; `context` holds the span that was scored. Never raises.
+
+        Waits only if the `queue` says so. `outermost` is whether no other call is around this one,
+        `policy` the rules that the call began with, if they are not those in force.
+        """
+        only = None if policy is None or policy is self.policy else policy.monitors
+        self._monitoring.observe(call, context, outermost=outermost, only=only)
 
     @property
     def dropped(self) -> int:
-        """How many scores were dropped because too many were waiting."""
-        return self._monitoring.dropped
+        """How many scores of monitors were dropped; `monitoring` says what became of the others."""
+        return self._monitoring.stats.dropped
+
+    @property
+    def monitoring(self) -> MonitorStats:
+        """What became of all scores of the monitors so far, at this moment."""
+        return self._monitoring.stats
 
     def flush(self, timeout: float = 5.0) -> int:
         """Wait until the monitors are done, at most `timeout` seconds; return how many scores are still pending."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
@@ -11,7 +12,7 @@ from ._actions import Action, as_action
 from ._breaker import Breaker, Circuit
 from ._cache import ScoreCache, VerdictCache
 from ._call import STAGES, Call, Stage
-from ._checks import expect_known, expect_seconds, is_number
+from ._checks import expect_count, expect_known, expect_seconds, expect_text, is_number
 from ._conditions import AllowList, Condition
 from ._edits import MAX_HOLD
 from ._score import Score
@@ -23,6 +24,7 @@ __all__ = ["Guardrail", "Monitor", "OnError"]
 
 OnError = Literal["block", "allow"]
 Streaming = Literal["hold", "window"]
+On = Literal["outermost", "every"]
 
 DEFAULT_TIMEOUT = 10.0
 DEFAULT_MONITOR_TIMEOUT = 60.0
@@ -190,25 +192,65 @@ class Guardrail(_Rule):
 class Monitor(_Rule):
     """A scorer that runs in the background on a sample of answered calls and never touches them.
 
+    A scorer that also has a method `score_batch`, sync or async, is given batches: its parameters are filled by name as
+    those of `score`, each with a list of one entry per call (None where a call does not have what is optional), and it
+    returns a sequence of what `score` would return, one for each call, in order.
+
     Args:
         scorer: as for `Guardrail`.
         sample: the share of calls to score, 0 to 1; decided by the trace id, so that every process decides alike.
+        where: which calls to score: a mapping of `operation`, `name`, `provider`, `model` or attributes of the call to
+            a shell pattern, a plain value or a list of those, all of which must match, such as
+            `{"model": ["gpt-*", "claude-*"], "tenant.id": "acme"}`; or a function of a Call that returns a bool, which
+            runs on the caller's thread. A call for which it raises is not scored.
+        on: `outermost` scores the outermost guarded call only, `every` each guarded call.
+        active: whether it scores at all.
         name: how telemetry calls it; the scorer's name if not given.
-        timeout: seconds, for async scorers.
+        description: for people.
+        timeout: seconds from when the scorer starts to run, or from when it is handed to the guard's `executor`. An
+            async scorer is then cancelled; a sync one is left to itself, and another thread takes its place.
+        batch_size: calls in a batch, at most; for `score_batch` only.
+        batch_wait: seconds that the first call of a batch waits for others, at most; for `score_batch` only.
+
+    Raises:
+        ConfigurationError: for an option of the wrong kind or an unusable name.
     """
 
     sample: float = 1.0
     timeout: float = DEFAULT_MONITOR_TIMEOUT
+    where: Where | None = field(default=None, hash=False)
+    on: On = "outermost"
+    active: bool = True
+    description: str = ""
+    batch_size: int = 16
+    batch_wait: float = 0.05
+    batch: BoundScorer | None = field(init=False, repr=False, compare=False)
+    matches: Callable[[Call], bool] | None = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if not (is_number(self.sample) and 0 <= self.sample <= 1):
             msg = f'sample of monitor "{self.name}" is {self.sample!r}; give a share between 0 and 1'
             raise ConfigurationError(msg)
+        where = f'monitor "{self.name}"'
+        expect_known(self.on, get_args(On), "on", where)
+        if not isinstance(self.active, bool):
+            msg = f"active of {where} is {self.active!r}; give True or False"
+            raise ConfigurationError(msg)
+        expect_text(self.description, f"description of {where}")
+        expect_count(self.batch_size, f"batch_size of {where}", 1)
+        if not (is_number(self.batch_wait) and 0 <= self.batch_wait < math.inf):
+            msg = f"batch_wait of {where} is {self.batch_wait!r}; give seconds, 0 or more"
+            raise ConfigurationError(msg)
+        object.__setattr__(self, "matches", compile_where(self.where, self.name))
+        score_batch = getattr(self.scorer, "score_batch", None)
+        batch = BoundScorer(self.scorer, score_batch, self.bound.name) if callable(score_batch) else None
+        object.__setattr__(self, "batch", batch)
 
     def described(self) -> tuple[Any, ...]:
         """As for every rule."""
-        return (*super().described(), self.sample)
+        batch = (self.batch_size, self.batch_wait) if self.batch is not None else ()
+        return (*super().described(), self.sample, describe_where(self.where), self.on, self.active, *batch)
 
     def takes(self, trace_id: int) -> bool:
         """Whether the call in this trace is in the sample (the rule of OTel's TraceIdRatioBased)."""

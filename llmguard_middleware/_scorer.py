@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
+import sys
 from collections.abc import Awaitable, Callable, Mapping
 from functools import update_wrapper
 from types import CodeType, FunctionType
@@ -13,7 +14,7 @@ from ._bound import BoundScorer
 from ._score import Score, as_score
 from .errors import ConfigurationError
 
-__all__ = ["BoundScorer", "FunctionScorer", "Scorer", "bind", "check_name", "scorer"]
+__all__ = ["BoundScorer", "FunctionScorer", "Scorer", "bind", "check_name", "scorer", "target_of"]
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*\Z")
 
@@ -98,6 +99,12 @@ class FunctionScorer(Scorer):
         raw = self.function(*args, **kwargs)
         return _normalise_later(raw, self.name) if inspect.isawaitable(raw) else as_score(raw, self.name)
 
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        # As a function is pickled, by its name, since that name now means this object and no longer the function.
+        module = sys.modules.get(self.function.__module__)
+        name = getattr(self.function, "__qualname__", "")
+        return name if getattr(module, name, None) is self else super().__reduce_ex__(protocol)
+
 
 async def _normalise_later(raw: Awaitable[Any], name: str) -> Score:
     return as_score(await raw, name)
@@ -157,6 +164,13 @@ def scorer(
     return make if target is None else make(target)
 
 
+def target_of(candidate: Any, method: str = "score") -> Any:
+    """What is called to score: the function of `@scorer`, a method, or the callable itself."""
+    if isinstance(candidate, FunctionScorer):
+        return candidate.function
+    return getattr(candidate, method, None) or (candidate if callable(candidate) else None)
+
+
 def bind(candidate: Any, rule: str = "") -> BoundScorer:
     """Resolve a scorer: a function, an object with `score(...)`, or what `@scorer` made.
 
@@ -171,10 +185,7 @@ def bind(candidate: Any, rule: str = "") -> BoundScorer:
     if isinstance(candidate, FunctionType) and candidate.__module__.startswith("llmguard_middleware.scorers"):
         msg = f"{candidate.__name__} makes a scorer; call it: {candidate.__name__}()"
         raise ConfigurationError(msg)
-    if isinstance(candidate, FunctionScorer):
-        target: Any = candidate.function
-    else:
-        target = getattr(candidate, "score", None) or (candidate if callable(candidate) else None)
+    target = target_of(candidate)
     if not callable(target):
         msg = f"{type(candidate).__name__} is not a scorer: pass a function or an object with a score(...) method"
         raise ConfigurationError(msg)

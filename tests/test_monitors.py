@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from opentelemetry.trace import set_span_in_context
 
-from llmguard_middleware import Call, Guard, Guardrail, Message, Monitor, Score
-from llmguard_middleware._monitors import Monitors
+from llmguard_middleware import Call, Guard, Guardrail, Message, Monitor, MonitorQueue, Score
+from llmguard_middleware._monitoring import Monitors
 from llmguard_middleware.scorers import pii
 from llmguard_middleware.testing import CapturedRecord, CapturedSpan, FakeScorer, Flags, Hangs, Raises, Returns
 
@@ -169,14 +169,14 @@ def test_a_full_queue_drops_and_counts(telemetry: CapturedTelemetry) -> None:
     """Beyond the limit a score is dropped and counted; the caller neither waits nor fails."""
     slow = Hangs()
     guard = Guard(Monitor(slow), **telemetry.providers)
-    limited = Monitors(guard.monitors, guard.emitter, lambda call: call, limit=3)
+    limited = Monitors(guard.monitors, guard.emitter, lambda call: call, MonitorQueue(size=3))
     for _ in range(5):
         limited.observe(ANSWERED, None)
-    assert (limited.dropped, limited.flush(0)) == (2, 3)
+    assert (limited.stats.dropped, limited.flush(0)) == (2, 3)
     slow.release()
     assert limited.flush(30) == 0
     limited.observe(ANSWERED, None)
-    assert (limited.flush(30), limited.dropped, len(telemetry.records)) == (0, 2, 4)
+    assert (limited.flush(30), limited.stats.dropped, len(telemetry.records)) == (0, 2, 4)
 
 
 def test_observing_is_safe_from_many_threads(telemetry: CapturedTelemetry) -> None:
@@ -217,9 +217,9 @@ def test_a_monitor_that_cannot_start_is_counted_as_dropped(caplog: pytest.LogCap
             raise RuntimeError(msg)
 
     guard = Guard(Monitor(Flags()))
-    guard._monitoring._workers = NoThreads()  # type: ignore[assignment]
-    guard.observe(ANSWERED)
-    assert (guard.dropped, guard.flush(0)) == (1, 0)
+    monitors = Monitors(guard.monitors, guard.emitter, lambda call: call, workers=NoThreads())  # type: ignore[arg-type]
+    monitors.observe(ANSWERED, None)
+    assert (monitors.stats.dropped, monitors.flush(0)) == (1, 0)
     assert caplog.messages == ['monitor "flags" could not be queued: RuntimeError']
 
 

@@ -1,0 +1,6 @@
+"""Monitors in the background: one bounded queue, threads and a loop to score on, and exact books."""
+
+from ._monitors import Monitors
+from ._queue import MonitorQueue, MonitorStats
+
+__all__ = ["MonitorQueue", "MonitorStats", "Monitors"]
