@@ -98,6 +98,8 @@ class Flow:
         self.span: CallSpan = span or guard.emitter.start(call, parent)
         identity = self.span.span.get_span_context()
         self.call = call.but(started=call.started or time_ns(), trace_id=identity.trace_id, span_id=identity.span_id)
+        if (reason := _scope.bypassed(guard.identity)) is not None:
+            self.span.bypassed(reason)
         self._verdicts: list[Verdict] = []
         self._races: list[tuple[Case, Running | None]] = []
         self._asked_again = 0
@@ -139,10 +141,20 @@ class Flow:
             GuardrailViolation: if a guardrail stops the call, or stopped one below it.
         """
         self.root.check()
-        rules = self.rules(stage, role=role)
+        rules: Sequence[Guardrail] = self.rules(stage, role=role)
         if not rules or not text:
             return text
-        return self.noted((yield from self._verdict(text, stage, rules, self.call.available())))
+        available = self.call.available()
+        if stage == "input":
+            rules = yield from self._race(text, rules, available)
+        return self.noted((yield from self._verdict(text, stage, rules, available)))
+
+    def judge_all(self, texts: Sequence[str], stage: Stage) -> Plan[list[str]]:
+        """`judge`, for several texts; those of the caller's own, so to a user's message."""
+        judged: list[str] = []
+        for text in texts:
+            judged.append((yield from self.judge(text, stage)))  # noqa: PERF401 - a comprehension cannot yield
+        return judged
 
     def admit(self, messages: Sequence[Message]) -> Plan[list[str]]:
         """Judge what goes to the model; returns the texts as they may go on, in order.
@@ -255,8 +267,10 @@ class Flow:
         self._verdicts.append(verdict)
         self.span.judged(verdict, self.guard.emitter)
         if verdict.stops:
-            self.root.violation = GuardrailViolation(verdict)
-            raise self.root.violation
+            violation = GuardrailViolation(verdict)
+            if self.guard.refusal is None:  # in refusal mode a call that is stopped has an answer, and life goes on
+                self.root.violation = violation
+            raise violation
         return verdict.guarded
 
     def answered(self, **answer: Any) -> None:

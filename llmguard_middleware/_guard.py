@@ -5,13 +5,13 @@ from __future__ import annotations
 import copy
 import logging
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar, overload
 
 from opentelemetry._logs import LoggerProvider
 from opentelemetry.context import Context
@@ -33,7 +33,13 @@ from ._workers import Workers
 from .errors import ConfigurationError, UnenforceableError, nearest
 from .telemetry._emitter import Emitter
 
+if TYPE_CHECKING:
+    from ._op import AsyncOp, AsyncStreamOp, StreamOp, SyncOp
+
 __all__ = ["Guard", "expect_guard"]
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 Unenforceable = Literal["raise", "warn"]
 
@@ -270,6 +276,28 @@ class Guard:
         self.emitter.bypassed(reason)
         with _scope.bypassing(self.identity, reason):
             yield
+
+    @overload
+    def op(self, function: Callable[P, Coroutine[Any, Any, R]], /) -> AsyncOp[P, R]: ...  # type: ignore[overload-overlap]  # the narrower come first
+    @overload
+    def op(self, function: Callable[P, AsyncIterator[R]], /) -> AsyncStreamOp[P, R]: ...  # type: ignore[overload-overlap]  # the narrower come first
+    @overload
+    def op(self, function: Callable[P, Iterator[R]], /) -> StreamOp[P, R]: ...  # type: ignore[overload-overlap]  # the narrower come first
+    @overload
+    def op(self, function: Callable[P, R], /) -> SyncOp[P, R]: ...
+    @overload
+    def op(self, *, name: str) -> Callable[[Callable[..., Any]], Any]: ...
+    def op(self, function: Any = None, *, name: str | None = None) -> Any:
+        """Put this guard around a function: a span, guardrails on its arguments and its result, monitors.
+
+        Use bare (`@guard.op`) or with a name, on sync and async functions and generators. See `Op`.
+
+        Raises:
+            ConfigurationError: if it is no function.
+        """
+        from ._op import make_op  # noqa: PLC0415 - an op is made of what is made of guards
+
+        return partial(make_op, self, name=name) if function is None else make_op(self, function, name)
 
     def root(self, conversation: str = "") -> Root:
         """What a new outermost call shares with those below it."""

@@ -15,8 +15,9 @@ from ._edits import MAX_HOLD, Edit, Found, apply, merge
 __all__ = ["Window"]
 
 # Characters. Scanning at every small chunk costs many scans of the same text, so it is scanned when as much is new as
-# is seen again, and this much at least.
-_STEP = 32
+# is seen again, and this much at least; less at first, so that a reader sees something soon.
+_FIRST_STEP = 24
+_STEP = 64
 
 
 class Window:
@@ -43,14 +44,16 @@ class Window:
         self._raw = ""  # released text still needed as left context, then held text
         self._held_from = 0  # where in _raw the held text starts
         self._unscanned = 0
+        self._step = _FIRST_STEP
         self._swallowing = False  # the held text starts inside a match whose edit has left
 
     def feed(self, text: str) -> str:
         """Take the next piece; return what may leave now, edited."""
         self._raw += text
         self._unscanned += len(text)
-        if self._unscanned < _STEP or 2 * self._unscanned < len(self._raw):
+        if self._unscanned < self._step or 2 * self._unscanned < len(self._raw):
             return ""
+        self._step = _STEP
         return self._release(max(self._held_from, len(self._raw) - self._open_tail(self._raw)))
 
     def finish(self) -> str:

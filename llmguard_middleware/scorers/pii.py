@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import string
 from collections.abc import Iterator
 from contextlib import suppress
 from importlib.util import find_spec
@@ -12,17 +13,18 @@ from ._patterns import Kind, PatternScorer, matches, select
 __all__ = ["pii"]
 
 # ASCII classes, not \w and \b: a Korean particle follows an address without a space (hong@example.com입니다).
-_LOCAL = re.compile(r"[A-Za-z0-9._%+\-]{1,64}\Z")
+_LOCAL = f"{string.ascii_letters}{string.digits}._%+-"
 _DOMAIN = re.compile(r"(?:[A-Za-z0-9](?:[A-Za-z0-9\-]{0,61}[A-Za-z0-9])?\.){1,4}[A-Za-z]{2,24}")
 
 
 def _emails(text: str) -> Iterator[tuple[int, int]]:
     at = text.find("@")
     while at >= 0:
-        local = _LOCAL.search(text, max(0, at - 64), at)
+        before = text[max(0, at - 64) : at]
+        local = len(before) - len(before.rstrip(_LOCAL))  # far cheaper than a pattern, which tries every start
         domain = _DOMAIN.match(text, at + 1)
         if local and domain:
-            yield local.start(), domain.end()
+            yield at - local, domain.end()
         at = text.find("@", at + 1)
 
 

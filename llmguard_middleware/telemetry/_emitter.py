@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Sequence
 from functools import wraps
 from time import time_ns
-from typing import Any, ParamSpec
+from typing import Any, Literal, ParamSpec
 
 from opentelemetry import trace
 from opentelemetry._logs import LoggerProvider, SeverityNumber, get_logger
@@ -100,16 +100,18 @@ class Emitter:
         score: Score | None,
         error: BaseException | None,
         started: int,
+        what: Literal["monitor", "score"] = "monitor",
     ) -> None:
-        """A background monitor is done: a record in the scored span's context, and a span linked to it."""
+        """A call that is over was scored: a record in the scored span's context, and a span linked to it."""
         attributes = _score_attributes(monitor, score, error)
-        attributes[names.MONITOR] = monitor
+        if what == "monitor":
+            attributes[names.MONITOR] = monitor
         if call.response_id:
             attributes[names.RESPONSE_ID] = call.response_id
         self.record(parent, attributes)
         scored = trace.get_current_span(parent).get_span_context()
         span = self.tracer.start_span(
-            f"llmguard.monitor {monitor}",
+            f"llmguard.{what} {monitor}",
             context=parent,
             attributes={**attributes, names.GUARD: self.guard},
             links=[Link(scored)] if scored.is_valid else None,
@@ -118,6 +120,15 @@ class Emitter:
         if error is not None:
             span.set_status(Status(StatusCode.ERROR))
         span.end()
+
+    @_silent
+    def rated(self, call: Call, context: Context | None, name: str, score: Score) -> None:
+        """A person rated a call that is over: a record in its span's context."""
+        attributes = _score_attributes(name, score, None)
+        attributes[names.SOURCE] = "person"
+        if call.response_id:
+            attributes[names.RESPONSE_ID] = call.response_id
+        self.record(context, attributes)
 
     def record(self, context: Context | None, attributes: dict[str, Any]) -> None:
         """Write an evaluation result in the context of the span that was scored."""
@@ -145,8 +156,15 @@ class CallSpan:
     def judged(self, verdict: Verdict, emitter: Emitter) -> None:
         """Show at once, as spans of their own, the guardrails that flagged, failed or were slow: they end now."""
         for finding in verdict.findings:
+            if finding.remembered:  # and was shown where it was found
+                continue
             if finding.outcome not in ("passed", "skipped") or finding.seconds > _SLOW:
                 self._finding_span(emitter, verdict, finding)
+
+    @_silent
+    def bypassed(self, reason: str) -> None:
+        """Say on the span that its guard is switched off, and why."""
+        self.span.set_attribute(names.BYPASS_REASON, reason)
 
     @_silent
     def verdicts(self, verdicts: Sequence[Verdict], emitter: Emitter, response_id: str = "") -> None:
@@ -157,6 +175,8 @@ class CallSpan:
         passed: list[str] = []
         for verdict in verdicts:
             for finding in verdict.findings:
+                if finding.remembered:
+                    continue
                 if finding.outcome == "passed":
                     passed.append(finding.rule)
                 elif finding.outcome != "skipped":

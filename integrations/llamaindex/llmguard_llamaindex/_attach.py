@@ -16,6 +16,7 @@ from llama_index.core.schema import QueryType
 from llmguard_middleware import Call, ConfigurationError, Guard, Message
 from llmguard_middleware._flow import Flow, reentered
 from llmguard_middleware._guard import expect_guard
+from llmguard_middleware._steps import END, Ask, Emit, Judge, Pull, Steps, aopened, arun, opened, run
 
 from ._convert import leaves, with_leaves
 from ._parts import Parts
@@ -24,7 +25,6 @@ from ._protect import refuse_stages
 from ._retrieval import asked, query_text, texts_of
 from ._root import Root
 from ._seal import above, guards_of, seal, unseal
-from ._steps import END, Ask, Emit, Judge, Pull, Steps, aopened, arun, opened, run
 
 __all__ = ["attach", "detach"]
 

@@ -11,11 +11,11 @@ from pydantic import PrivateAttr
 from llmguard_middleware import Call, Guard
 from llmguard_middleware._flow import Flow
 from llmguard_middleware._guard import expect_guard
+from llmguard_middleware._steps import Steps, arun, run
 
 from ._retrieval import asked, judged, unjudged
 from ._root import noting, root_of
 from ._seal import Seal
-from ._steps import Steps, arun, run
 
 __all__ = ["GuardPostprocessor"]
 

@@ -16,12 +16,12 @@ from llmguard_middleware import ConfigurationError, Guard
 from llmguard_middleware._drive import inside_scorer
 from llmguard_middleware._flow import Flow, reentered
 from llmguard_middleware._guard import expect_guard
+from llmguard_middleware._steps import END, Ask, Emit, Judge, Pull, Steps, aopened, arun, opened, run
 
 from ._convert import facts, model_call
 from ._forms import CHAT, COMPLETION, Form
 from ._root import noting, root_of
 from ._seal import above, guards_of, seal
-from ._steps import END, Ask, Emit, Judge, Pull, Steps, aopened, arun, opened, run
 
 __all__ = ["guarded_llm", "protect", "refuse_stages"]
 

@@ -10,10 +10,10 @@ from llama_index.core.schema import MetadataMode, NodeWithScore, QueryBundle, Qu
 
 from llmguard_middleware import Call, Guard
 from llmguard_middleware._flow import Flow, reentered
+from llmguard_middleware._steps import Ask, Judge, Steps, arun, run
 
 from ._root import noting, root_of
 from ._seal import above, guards_of
-from ._steps import Ask, Judge, Steps, arun, run
 
 __all__ = ["GuardedRetriever", "asked", "judged", "query_text", "retrieval_call", "texts_of", "unjudged"]
 

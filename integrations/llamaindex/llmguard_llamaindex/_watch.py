@@ -16,10 +16,10 @@ from llama_index.core.llms.structured_llm import StructuredLLM
 from llmguard_middleware import Call, GuardrailViolation, Stage
 from llmguard_middleware._drive import drive, inside_scorer
 from llmguard_middleware._flow import Flow
+from llmguard_middleware._steps import END, Emit, Pull, Steps, aopened, opened
 
 from ._convert import model_call
 from ._retrieval import asked, query_text, retrieval_call, texts_of
-from ._steps import END, Emit, Pull, Steps, aopened, opened
 
 __all__ = ["answer_of", "call_of", "follow", "record"]
 

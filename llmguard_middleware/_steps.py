@@ -11,11 +11,11 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Final, Generic, TypeVar
 
-from llmguard_middleware._drive import adrive, drive
-from llmguard_middleware._guard import Guard
-from llmguard_middleware._judge import Plan
+from ._drive import adrive, drive
+from ._guard import Guard
+from ._judge import Plan
 
-__all__ = ["END", "Ask", "Emit", "Judge", "Pull", "Steps", "aopened", "arun", "opened", "run"]
+__all__ = ["END", "Ask", "Emit", "Judge", "Pull", "Steps", "aopened", "arun", "astream", "opened", "run", "stream"]
 
 T = TypeVar("T")
 
@@ -138,7 +138,8 @@ async def arun(steps: Steps[T]) -> T:
     return turns.result  # type: ignore[no-any-return]  # a generator's return
 
 
-def _stream(steps: Steps[Any]) -> Generator[Any, None, None]:
+def stream(steps: Steps[Any]) -> Generator[Any, None, None]:
+    """What the steps emit."""
     turns = _Turns(steps)
     try:
         while (step := turns.advance()) is not None:
@@ -154,7 +155,8 @@ def _stream(steps: Steps[Any]) -> Generator[Any, None, None]:
             close()
 
 
-async def _astream(steps: Steps[Any]) -> AsyncGenerator[Any, None]:
+async def astream(steps: Steps[Any]) -> AsyncGenerator[Any, None]:
+    """`stream`, for async callers."""
     turns = _Turns(steps)
     try:
         while (step := turns.advance()) is not None:
@@ -176,13 +178,13 @@ def opened(steps: Steps[Any]) -> Generator[Any, None, None]:
     So the input is judged when the stream is asked for, and a stream that is dropped unread still ends its span: only
     a generator that has started is told that its reader is gone.
     """
-    items = _stream(steps)
+    items = stream(steps)
     next(items, None)
     return items
 
 
 async def aopened(steps: Steps[Any]) -> AsyncGenerator[Any, None]:
     """`opened`, for async callers."""
-    items = _astream(steps)
+    items = astream(steps)
     await anext(items, None)
     return items

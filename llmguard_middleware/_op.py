@@ -1,0 +1,213 @@
+"""Ops: plain functions with a guard around them, sync or async, whole or streamed."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import re
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from types import MethodType
+from typing import Any, Generic, ParamSpec, TypeVar
+
+from ._call import Call
+from ._drive import inside_scorer
+from ._feedback import RecordedCall
+from ._flow import AskAgain, Flow
+from ._guard import Guard
+from ._leaves import leaves, with_leaves
+from ._scorer import check_name
+from ._steps import END, Ask, Emit, Judge, Pull, Steps, arun, astream, run, stream
+from .errors import ConfigurationError, GuardrailViolation
+
+__all__ = ["AsyncOp", "AsyncStreamOp", "Op", "StreamOp", "SyncOp", "make_op"]
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+_FEEDBACK = "feedback"  # the parameter by which a function learns why its last answer was turned down
+
+
+class Op(Generic[P, R]):
+    """A guarded, traced function; use it as the function that it was made of.
+
+    Every text in its arguments is judged at the input stage, every text in its result at the output stage. A function
+    with a parameter `feedback` can be asked again (action `reask`).
+    """
+
+    def __init__(self, function: Callable[..., Any], guard: Guard, name: str) -> None:
+        functools.update_wrapper(self, function)  # type: ignore[arg-type]  # each kind of op is callable
+        self._function, self._guard, self.name = function, guard, name
+        self._signature = inspect.signature(function)
+
+    def __get__(self, instance: object, owner: type | None = None) -> Any:
+        if instance is None:
+            return self
+        return type(self)(MethodType(self._function, instance), self._guard, self.name)
+
+    def _asked(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> inspect.BoundArguments:
+        bound = self._signature.bind(*args, **kwargs)  # raises TypeError, as the function would
+        bound.apply_defaults()
+        return bound
+
+    def _flow(self, bound: inspect.BoundArguments, *, streamed: bool) -> Flow:
+        call = Call("invoke_workflow", self.name, inputs=_named(bound), streamed=streamed)
+        return Flow(self._guard, call, owner=self)
+
+    def _admitted(self, flow: Flow, bound: inspect.BoundArguments) -> Steps[None]:
+        """Judge the arguments, and put what may go on in their place."""
+        texts = yield Judge(self._guard, flow.judge_all(leaves(bound.arguments), "input"))
+        bound.arguments = with_leaves(bound.arguments, texts)
+        flow.call = flow.call.but(inputs=_named(bound))
+
+    def _whole(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Steps[tuple[Any, RecordedCall]]:
+        guard, bound = self._guard, self._asked(args, kwargs)
+        flow = self._flow(bound, streamed=False)
+        can_learn = _FEEDBACK in self._signature.parameters
+        try:
+            with flow:
+                yield from self._admitted(flow, bound)
+                while True:
+                    result = yield Ask(flow.active, functools.partial(self._function, *bound.args, **bound.kwargs))
+                    try:
+                        texts = yield Judge(guard, flow.release(leaves(result), reask=can_learn))
+                        break
+                    except AskAgain as again:
+                        bound.arguments[_FEEDBACK] = again.feedback
+                result = with_leaves(result, texts)
+                flow.answered(output=result)
+        except GuardrailViolation:
+            if guard.refusal is None:
+                raise
+            result = guard.refusal
+        return result, RecordedCall.of(flow.call, guard, flow.span.context)
+
+    def _streamed(self, args: tuple[Any, ...], kwargs: dict[str, Any], done: Callable[[Call], None]) -> Steps[None]:
+        guard, bound = self._guard, self._asked(args, kwargs)
+        flow = self._flow(bound, streamed=True)
+        try:
+            with flow:
+                yield from self._admitted(flow, bound)
+                source = self._function(*bound.args, **bound.kwargs)
+                said = yield from self._pieces(flow, source)
+                flow.answered(output=said)
+        except GuardrailViolation:
+            if guard.refusal is None:
+                raise
+            yield Emit(guard.refusal)
+        done(RecordedCall.of(flow.call, guard, flow.span.context))
+
+    def _pieces(self, flow: Flow, source: Any) -> Steps[Any]:
+        """Emit what the source gives: texts through a guarded stream, other items judged one by one."""
+        guard, gate = self._guard, flow.stream()
+        said: list[str] = []
+        others: list[Any] = []
+        held: list[Any] = []
+        while (item := (yield Pull(flow.active, source))) is not END:
+            if isinstance(item, str):
+                free = gate.feed(item)
+                if gate.racing:
+                    free = yield Judge(guard, gate.settle())
+                if free:
+                    said.append(free)
+                    yield Emit(free)
+                continue
+            texts = yield Judge(guard, flow.release(leaves(item)))
+            others.append(with_leaves(item, texts))
+            if gate.holds or gate.racing:
+                held.append(others[-1])
+            else:
+                yield Emit(others[-1])
+        if rest := (yield Judge(guard, gate.finish())):
+            said.append(rest)
+            yield Emit(rest)
+        for item in held:
+            yield Emit(item)
+        return [*(["".join(said)] if said else []), *others] if others else "".join(said)
+
+
+class SyncOp(Op[P, R]):
+    """An op of a function."""
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        if inside_scorer.get():  # a scorer's own call is not judged in turn
+            return self._function(*args, **kwargs)  # type: ignore[no-any-return]  # what it was made of
+        return run(self._whole(args, kwargs))[0]  # type: ignore[no-any-return]
+
+    def call(self, *args: P.args, **kwargs: P.kwargs) -> tuple[R, RecordedCall]:
+        """The result, and the call with its scores."""
+        return run(self._whole(args, kwargs))
+
+
+class AsyncOp(Op[P, R]):
+    """An op of an async function."""
+
+    async def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        if inside_scorer.get():
+            return await self._function(*args, **kwargs)  # type: ignore[no-any-return]
+        return (await arun(self._whole(args, kwargs)))[0]  # type: ignore[no-any-return]
+
+    async def call(self, *args: P.args, **kwargs: P.kwargs) -> tuple[R, RecordedCall]:
+        """The result, and the call with its scores."""
+        return await arun(self._whole(args, kwargs))
+
+
+class StreamOp(Op[P, R]):
+    """An op of a generator function."""
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Iterator[R]:
+        if inside_scorer.get():
+            return self._function(*args, **kwargs)  # type: ignore[no-any-return]
+        return stream(self._streamed(args, kwargs, lambda _: None))
+
+    def call(self, *args: P.args, **kwargs: P.kwargs) -> tuple[list[R], RecordedCall]:
+        """All items, and the call with its scores."""
+        calls: list[Any] = []
+        items = list(stream(self._streamed(args, kwargs, calls.append)))
+        return items, calls[0]
+
+
+class AsyncStreamOp(Op[P, R]):
+    """An op of an async generator function."""
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> AsyncIterator[R]:
+        if inside_scorer.get():
+            return self._function(*args, **kwargs)  # type: ignore[no-any-return]
+        return astream(self._streamed(args, kwargs, lambda _: None))
+
+    async def call(self, *args: P.args, **kwargs: P.kwargs) -> tuple[list[R], RecordedCall]:
+        """All items, and the call with its scores."""
+        calls: list[Any] = []
+        items = [item async for item in astream(self._streamed(args, kwargs, calls.append))]
+        return items, calls[0]
+
+
+def make_op(guard: Guard, function: Any, name: str | None) -> Op[Any, Any]:
+    """The op of a function, sync or async, whole or streamed.
+
+    Raises:
+        ConfigurationError: if it is no function.
+    """
+    if isinstance(function, type) or not callable(function):
+        msg = f"@guard.op is for functions and was put on {getattr(function, '__name__', type(function).__name__)}"
+        raise ConfigurationError(msg)
+    own = re.sub(r"\W+", "-", getattr(function, "__name__", "")).strip("_-")
+    named = check_name(name or own or "op", "op")
+    kind: type[Op[Any, Any]] = SyncOp
+    if inspect.isasyncgenfunction(function):
+        kind = AsyncStreamOp
+    elif inspect.isgeneratorfunction(function):
+        kind = StreamOp
+    elif inspect.iscoroutinefunction(function):
+        kind = AsyncOp
+    return kind(function, guard, named)
+
+
+def _named(bound: inspect.BoundArguments) -> Mapping[str, Any]:
+    """The arguments by name; those of **kwargs by their own."""
+    named: dict[str, Any] = {}
+    for name, value in bound.arguments.items():
+        if bound.signature.parameters[name].kind is inspect.Parameter.VAR_KEYWORD:
+            named.update(value)
+        elif name != "self":
+            named[name] = value
+    return named
