@@ -475,7 +475,8 @@ def python(program: str) -> str:
 def test_a_child_forked_during_setup_sets_up_for_itself() -> None:
     """A child whose parent's thread was in the middle of a set-up makes its own; one forked after it makes none."""
     program = """
-import os, signal, threading
+import os, signal, threading, warnings
+warnings.simplefilter("ignore", DeprecationWarning)  # Python 3.12 on warns of what is tested here
 from llmguard_middleware._scorer import bind
 class Scorer:
     count = 0
