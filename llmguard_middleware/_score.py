@@ -137,7 +137,9 @@ _READ = frozenset(
 def _mapping(found: Mapping[str, Any], raw: Any) -> Score:
     rest = {key: value for key, value in found.items() if key not in _READ}
     metadata: Mapping[str, Any] = found.get("metadata") or {}
-    value = found.get("score", found.get("value"))
+    value = found.get("score")
+    if value is None:  # a model with optional fields holds them all
+        value = found.get("value")
     if value is None:
         numbers = [v for v in rest.values() if isinstance(v, (int, float)) and not isinstance(v, bool)]
         value = numbers[0] if len(numbers) == 1 else None
@@ -145,7 +147,7 @@ def _mapping(found: Mapping[str, Any], raw: Any) -> Score:
     unscored = bool(found.get("unscored", False)) or (number is not None and math.isnan(number))
     return Score(
         value=None if unscored else number,
-        flagged=bool(found["flagged"]) if "flagged" in found else not found.get("passed", True),
+        flagged=bool(found["flagged"]) if found.get("flagged") is not None else not found.get("passed", True),
         label=str(found.get("label") or ""),
         explanation=_explanation(found, metadata),
         spans=_spans(found.get("spans")),

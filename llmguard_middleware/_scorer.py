@@ -55,8 +55,9 @@ class Scorer:
     to a match that is not complete yet. Streams then hold back only these, not `reach` characters.
 
     Any scorer may have a method `setup()`, sync or async, for what is slow to load: guards run it once per scorer
-    object, before its first score (or at `warm`), and again at the next score if it fails. Whoever calls `score`
-    without a guard calls `setup` too.
+    object, before its first score, and again at the next score if it fails. An async one of an async scorer runs on
+    the event loop of that score; as other loops may score later, it should open nothing that belongs to one loop.
+    Whoever calls `score` without a guard calls `setup` too.
     """
 
     name: str = ""

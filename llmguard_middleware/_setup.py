@@ -196,7 +196,7 @@ class _Registry:
 
     def __init__(self) -> None:
         self._known: weakref.WeakValueDictionary[int, _Once] = weakref.WeakValueDictionary()
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a scorer that is collected meanwhile may bind another
 
     def once(self, scorer: object) -> _Once:
         with self._lock:
@@ -209,7 +209,7 @@ class _Registry:
 
     def after_fork(self) -> None:
         # Whoever held a lock or made an attempt stayed with the parent; what was done by then is done here too.
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         for once in list(self._known.values()):
             once.reset()
 

@@ -255,6 +255,18 @@ def test_a_setup_ends_with_its_loop_and_begins_anew_on_the_next() -> None:
         assert asyncio.run(awaited(bound)) is False
 
 
+async def test_a_setup_cancelled_before_it_began_is_tried_again() -> None:
+    """Who cancels all tasks of a loop that goes on fails the set-up among them, and the next score makes another."""
+    bound = bind(SlowAsync(use_async=True))
+    first = asyncio.ensure_future(bound(TEXT))
+    await asyncio.sleep(0)
+    (setup,) = asyncio.all_tasks() - {asyncio.current_task(), first}
+    setup.cancel()
+    with pytest.raises(ScorerError, match=r'^scorer "slow" could not be set up: CancelledError$'):
+        await first
+    assert await bound(TEXT) is False
+
+
 def test_a_setup_whose_loop_was_closed_begins_anew() -> None:
     """A loop closed in the middle of a set-up, without a word, does not hold up the scores of other loops."""
     scorer = SlowAsync(use_async=True)
@@ -431,6 +443,15 @@ def test_each_object_is_set_up_for_itself(make: Callable[[], Any]) -> None:
     assert [bound(TEXT) for bound in bindings] == [1, 1, 1]
 
 
+def test_a_scorer_stays_set_up_when_nothing_binds_it() -> None:
+    """A scorer that is bound anew, after all that bound it is gone, is not set up again."""
+    scorer = Slow()
+    for _ in range(3):
+        bind(scorer)(TEXT)
+        gc.collect()
+    assert len(scorer.where) == 1
+
+
 def test_a_set_up_is_forgotten_with_its_scorer() -> None:
     """Nothing keeps a scorer that was set up alive, and none inherits from one that lived at its address."""
     for _ in range(50):
@@ -475,7 +496,8 @@ def python(program: str) -> str:
 def test_a_child_forked_during_setup_sets_up_for_itself() -> None:
     """A child whose parent's thread was in the middle of a set-up makes its own; one forked after it makes none."""
     program = """
-import os, signal, threading
+import os, signal, threading, warnings
+warnings.simplefilter("ignore", DeprecationWarning)  # Python 3.12 on warns of what is tested here
 from llmguard_middleware._scorer import bind
 class Scorer:
     count = 0
