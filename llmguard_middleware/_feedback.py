@@ -124,7 +124,7 @@ class RecordedCall(Call):
         return bound, check_name(name or bound.name, "score")
 
     def _available(self) -> dict[str, Any]:
-        return {"text": "\n".join(texts_in(self.output)), **self.available()}
+        return {**self.available(), "text": "\n".join(texts_in(self.output))}
 
     def _score(self, bound: BoundScorer, extra: Mapping[str, Any] | None) -> Any:
         context = copy_context()

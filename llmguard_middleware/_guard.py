@@ -8,6 +8,7 @@ import warnings
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from contextlib import contextmanager
+from contextvars import copy_context
 from dataclasses import replace
 from functools import partial
 from types import MappingProxyType
@@ -306,7 +307,11 @@ class Guard:
     def warmup(self) -> None:
         """Run the set-up of every scorer now, in place of at its first score."""
         for rule in (*self.guardrails, *self.monitors):
-            rule.bound.warm()
+            bound = rule.bound
+            if bound.is_async:  # on the loop where it will score
+                self.workers.submit_async(copy_context(), bound.awarm).result()
+            else:
+                bound.warm()
 
     def observe(
         self,

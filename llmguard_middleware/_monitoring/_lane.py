@@ -119,7 +119,7 @@ class Lane(Line):
 
     def _available(self, call: Call) -> dict[str, object]:
         names = self.means.prepare(call).available()
-        return {"text": "\n".join(texts_in(names.get("output"))), **names}
+        return {**names, "text": "\n".join(texts_in(names.get("output")))}
 
     def results(
         self, raw: Any, error: BaseException | None, count: int
