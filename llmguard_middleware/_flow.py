@@ -51,11 +51,11 @@ def surrounded(owner: object) -> bool:
 
 
 class AskAgain(LLMGuardError):  # noqa: N818 - an event, not a mistake
-    """An answer was turned down and the model may be asked again; `feedback` is what it is to be told."""
+    """The model may be asked again: it is to be told `feedback` about its `answer`, which was turned down."""
 
-    def __init__(self, feedback: str) -> None:
+    def __init__(self, answer: str, feedback: str) -> None:
         super().__init__("the answer was turned down; ask the model again")
-        self.feedback = feedback
+        self.answer, self.feedback = answer, feedback
 
 
 class Flow:
@@ -89,7 +89,9 @@ class Flow:
         if (said := _scope.attributes()) is not None:
             call = call.but(attributes={**call.attributes, **said})
         self.guard: Guard = guard
-        self.policy: Policy = guard.policy_for(call) if above is None else above.policy
+        # One policy from the outermost call to the innermost, unless this is for a part of the guard's rules only.
+        pinned = above is not None and above.guard is guard
+        self.policy: Policy = above.policy if above is not None and pinned else guard.policy_for(call)
         self.owner: object = owner
         self.outermost = above is None if outermost is None else outermost
         self._ends_root = root is None and above is None
@@ -190,7 +192,12 @@ class Flow:
             self._races.append((case, (yield from begun(case, _scope.deadline()))))
         return [rule for rule in rules if not rule.race]
 
-    def _settle_races(self) -> Plan[None]:
+    def settle_races(self) -> Plan[None]:
+        """Wait for the guardrails that race with the model.
+
+        Raises:
+            GuardrailViolation: if one of them stops the call.
+        """
         while self._races:
             case, running = self._races.pop(0)
             self.noted((yield from raced(case, running)))
@@ -216,7 +223,7 @@ class Flow:
             AskAgain: if the model is to be told what was wrong, and asked again.
         """
         self.root.check()
-        yield from self._settle_races()
+        yield from self.settle_races()
         rules = self.rules("output")
         if not rules:
             return [self.root.pseudonyms.restore(text) for text in texts]
@@ -225,7 +232,7 @@ class Flow:
         for text in texts:
             verdict = yield from self._verdict(text, "output", rules, available)
             if reask and (feedback := self._feedback(verdict, rules)) is not None:
-                raise AskAgain(feedback)
+                raise AskAgain(text, feedback)
             released.append(self.root.pseudonyms.restore(self.noted(verdict)))
         return released
 
@@ -246,15 +253,25 @@ class Flow:
         told = [score.explanation for score in why if score is not None and score.explanation]
         return " ".join([*dict.fromkeys(remedy.feedback for remedy in remedies), *told])
 
-    def stream(self) -> GuardedStream:
-        """What guards an answer that arrives in pieces."""
-        rules = self.rules("output")
-        races = self._settle_races if self._races else None
-        return GuardedStream(rules, self.call.available(), self._whole, self.noted, self.root, races)
+    @property
+    def transparent(self) -> bool:
+        """Whether the answer needs no look: no rule is for it, nothing races, nothing has to be restored or raised."""
+        root = self.root
+        return not (self._races or root.pseudonyms or root.violation is not None or self.rules("output"))
 
-    def _whole(self, text: str) -> Plan[str]:
-        (released,) = yield from self.release([text])
-        return released
+    def stream(self, *, reask: bool = False) -> GuardedStream:
+        """What guards an answer that arrives in pieces; `reask` is as for `release`, which its end calls."""
+
+        def whole(text: str) -> Plan[str]:
+            (released,) = yield from self.release([text], reask=reask)
+            return released
+
+        races = self.settle_races if self._races else None
+        return GuardedStream(self.rules("output"), self.call.available(), whole, self.noted, self.root, races)
+
+    def follow(self, guard: Guard) -> None:
+        """Go on under a guard that is this one without some of its rules."""
+        self.guard, self.policy = guard, guard.policy_for(self.call)
 
     def noted(self, verdict: Verdict) -> str:
         """Take a verdict on a text of this call into its account; returns the text as it may go on.

@@ -62,14 +62,15 @@ class Op(Generic[P, R]):
     def _whole(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Steps[tuple[Any, RecordedCall]]:
         guard, bound = self._guard, self._asked(args, kwargs)
         flow = self._flow(bound, streamed=False)
-        can_learn = _FEEDBACK in self._signature.parameters
         try:
             with flow:
                 yield from self._admitted(flow, bound)
                 while True:
                     result = yield Ask(flow.active, functools.partial(self._function, *bound.args, **bound.kwargs))
                     try:
-                        texts = yield Judge(guard, flow.release(leaves(result), reask=can_learn))
+                        texts = yield Judge(
+                            guard, flow.release(leaves(result), reask=_FEEDBACK in self._signature.parameters)
+                        )
                         break
                     except AskAgain as again:
                         bound.arguments[_FEEDBACK] = again.feedback
@@ -87,8 +88,13 @@ class Op(Generic[P, R]):
         try:
             with flow:
                 yield from self._admitted(flow, bound)
-                source = self._function(*bound.args, **bound.kwargs)
-                said = yield from self._pieces(flow, source)
+                while True:
+                    source = self._function(*bound.args, **bound.kwargs)
+                    try:
+                        said = yield from self._pieces(flow, source)
+                        break
+                    except AskAgain as again:
+                        bound.arguments[_FEEDBACK] = again.feedback
                 flow.answered(output=said)
         except GuardrailViolation:
             if guard.refusal is None:
@@ -98,7 +104,7 @@ class Op(Generic[P, R]):
 
     def _pieces(self, flow: Flow, source: Any) -> Steps[Any]:
         """Emit what the source gives: texts through a guarded stream, other items judged one by one."""
-        guard, gate = self._guard, flow.stream()
+        guard, gate = self._guard, flow.stream(reask=_FEEDBACK in self._signature.parameters)
         said: list[str] = []
         others: list[Any] = []
         held: list[Any] = []

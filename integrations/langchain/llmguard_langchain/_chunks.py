@@ -41,6 +41,12 @@ class ChunkGate:
         elif released or not text or _carries_more(chunk):
             yield guarded
 
+    def settled(self, released: str) -> Iterator[ChatGenerationChunk]:
+        """What was held while guardrails raced with the model."""
+        if released:
+            self._released.append(released)
+            yield ChatGenerationChunk(message=_blank(self._whole, released))
+
     def finish(self, rest: str) -> Iterator[ChatGenerationChunk]:
         """The held text and the chunks that announce the end."""
         self._released.append(rest)

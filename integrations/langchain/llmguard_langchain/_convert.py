@@ -7,13 +7,14 @@ from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from langchain_core.documents import Document
-from langchain_core.messages import AIMessage, BaseMessage, ChatMessage
-from langchain_core.outputs import ChatResult, Generation, LLMResult
+from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, ChatMessage, HumanMessage
+from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult, Generation, LLMResult
 from langchain_core.prompt_values import PromptValue
 
 from llmguard_middleware import Call, Message, Usage
 
 __all__ = [
+    "again",
     "answer",
     "first_candidates",
     "inputs",
@@ -21,6 +22,8 @@ __all__ = [
     "parts",
     "plain",
     "read",
+    "refusal",
+    "refusal_chunk",
     "role",
     "text_of",
     "with_messages",
@@ -144,6 +147,21 @@ def model_call(operation: str, ls_params: Mapping[str, Any], source: Mapping[str
             "stop": ls_params.get("ls_stop"),
         },
     )
+
+
+def again(messages: Sequence[BaseMessage], turned_down: str, feedback: str) -> list[BaseMessage]:
+    """The messages with an answer that was turned down, and what was wrong with it."""
+    return [*messages, AIMessage(turned_down), HumanMessage(feedback)]
+
+
+def refusal(text: str) -> ChatResult:
+    """An answer that says this."""
+    return ChatResult(generations=[ChatGeneration(message=AIMessage(text))])
+
+
+def refusal_chunk(text: str) -> ChatGenerationChunk:
+    """The only chunk of an answer that says this."""
+    return ChatGenerationChunk(message=AIMessageChunk(content=text))
 
 
 def answer(generations: Sequence[Generation], llm_output: Mapping[str, Any] | None = None) -> dict[str, Any]:

@@ -27,8 +27,10 @@ def admitted(flow: Flow, messages: Sequence[BaseMessage]) -> Plan[list[BaseMessa
     Raises:
         GuardrailViolation: if a guardrail stops the call.
     """
-    if flow.guard.rules("input"):
+    if flow.policy.at("input"):
         messages = yield from _judged(messages, flow.admit)
+    else:
+        flow.root.check()
     flow.call = flow.call.but(messages=tuple(convert.read(messages)))
     return list(messages)
 
@@ -38,15 +40,16 @@ def released(flow: Flow, result: ChatResult) -> Plan[ChatResult]:
 
     Raises:
         GuardrailViolation: if a guardrail stops the answer.
+        AskAgain: if the model is to be asked again.
     """
-    if not flow.guard.rules("output"):
+    if flow.transparent:
         return result
 
     def release(texts: Sequence[Message]) -> Plan[list[str]]:
-        return flow.release([text.text for text in texts])
+        return flow.release([text.text for text in texts], reask=True)
 
     messages = yield from _judged([generation.message for generation in result.generations], release)
-    if not any(rule.acts for rule in flow.guard.rules("output")):
+    if not flow.root.pseudonyms and not any(rule.acts for rule in flow.rules("output")):
         return result
     return convert.with_messages(result, [convert.without_tokens(message) for message in messages])
 

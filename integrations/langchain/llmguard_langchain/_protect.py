@@ -6,8 +6,10 @@ decides by method identity whether a model can stream, and its defaults call the
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import aclosing, closing, nullcontext
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import aclosing, closing
+from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeVar
 
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
@@ -15,10 +17,11 @@ from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import BaseMessage
 from langchain_core.outputs import ChatGenerationChunk, ChatResult
 
-from llmguard_middleware import ConfigurationError, Guard
-from llmguard_middleware._drive import adrive, drive, inside_scorer
-from llmguard_middleware._flow import Flow, reentered
+from llmguard_middleware import ConfigurationError, Guard, GuardrailViolation
+from llmguard_middleware._drive import inside_scorer
+from llmguard_middleware._flow import AskAgain, Flow, reentered
 from llmguard_middleware._guard import expect_guard
+from llmguard_middleware._steps import END, Ask, Emit, Judge, Pull, Steps, arun, astream, run, stream
 
 from . import _convert as convert
 from ._chunks import ChunkGate
@@ -58,47 +61,99 @@ def refuse_stages(guard: Guard, where: str) -> None:
     guard.refuse(beyond, where, "this version judges what goes into and comes out of models, use stage input or output")
 
 
-def _open(model: BaseChatModel, ls_params: Any, guard: Guard, run_manager: Any) -> Flow:
-    call = convert.model_call("chat", ls_params, model.__dict__)
-    told = handed(model, run_manager)
-    return Flow(
-        guard,
-        call,
-        owner=model,
-        parent=next((handoff.parent for handoff in told if handoff.parent is not None), None),
-        span=next((handoff.span for handoff in told if handoff.span is not None), None),
-        outermost=next((handoff.outermost for handoff in told if handoff.guard is guard), None),
-    )
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """One call of one model behind one guard; `ask` is what lies behind it."""
+
+    model: Any
+    guard: Guard
+    ls_params: Any
+    run_manager: Any
+    ask: Callable[[list[BaseMessage]], Any]
+
+    def flow(self, *, streamed: bool) -> Flow:
+        told = handed(self.model, self.run_manager)
+        return Flow(
+            self.guard,
+            convert.model_call("chat", self.ls_params, self.model.__dict__).but(streamed=streamed),
+            owner=self.model,
+            parent=next((handoff.parent for handoff in told if handoff.parent is not None), None),
+            span=next((handoff.span for handoff in told if handoff.span is not None), None),
+            outermost=next((handoff.outermost for handoff in told if handoff.guard is self.guard), None),
+        )
 
 
-def _closed(source: Any) -> Any:
-    """A context manager that closes a stream if it can be closed; providers may return any iterator."""
-    return closing(source) if hasattr(source, "close") else nullcontext(source)
+def _whole(asked: _Asked, messages: Sequence[BaseMessage]) -> Steps[ChatResult]:
+    guard = asked.guard
+    try:
+        with asked.flow(streamed=False) as flow:
+            admitted_messages = yield Judge(guard, admitted(flow, messages))
+            while True:
+                result = yield Ask(flow.active, partial(asked.ask, admitted_messages))
+                try:
+                    result = yield Judge(guard, released(flow, result))
+                    break
+                except AskAgain as again:
+                    admitted_messages = convert.again(admitted_messages, again.answer, again.feedback)
+            flow.answered(**convert.answer(result.generations, result.llm_output))
+            return result  # type: ignore[no-any-return]  # what the model's own method returned
+    except GuardrailViolation:
+        if guard.refusal is None:
+            raise
+        return convert.refusal(guard.refusal)
 
 
-def _aclosed(source: Any) -> Any:
-    return aclosing(source) if hasattr(source, "aclose") else nullcontext(source)
+def _streamed(asked: _Asked, messages: Sequence[BaseMessage]) -> Steps[None]:
+    guard = asked.guard
+    try:
+        with asked.flow(streamed=True) as flow:
+            admitted_messages = yield Judge(guard, admitted(flow, messages))
+            while True:
+                try:
+                    gate = yield from _pieces(asked, flow, asked.ask(admitted_messages))
+                    break
+                except AskAgain as again:
+                    admitted_messages = convert.again(admitted_messages, again.answer, again.feedback)
+            flow.answered(**gate.answer())
+    except GuardrailViolation:
+        if guard.refusal is None:
+            raise
+        yield Emit(convert.refusal_chunk(guard.refusal))
 
 
-def _guarded(base: type[Any], guard: Guard) -> type[Any]:  # noqa: C901, PLR0915 - LangChain's four methods, side by side
+def _pieces(asked: _Asked, flow: Flow, source: Any) -> Steps[ChunkGate]:
+    stream_ = flow.stream(reask=True)
+    gate = ChunkGate(stream_)
+    while (chunk := (yield Pull(flow.active, source))) is not END:
+        for free in gate.feed(chunk):
+            yield Emit(free)
+        if stream_.racing:
+            for free in gate.settled((yield Judge(asked.guard, stream_.settle()))):
+                yield Emit(free)
+    for free in gate.finish((yield Judge(asked.guard, stream_.finish()))):
+        yield Emit(free)
+    return gate
+
+
+def _guarded(base: type[Any], guard: Guard) -> type[Any]:  # noqa: C901 - LangChain's four methods, side by side
     """A subclass of `base`, of the same name, whose calls pass through `guard`."""
-    workers = guard.workers
-    hide = bool(guard.rules("output"))
 
-    def unheard(run_manager: Any) -> Any:
-        """A provider tells its run manager of raw tokens: not while the output is guarded."""
-        return None if hide else run_manager
-
-    def _get_ls_params(self: Any, stop: list[str] | None = None, **kwargs: Any) -> Any:
+    def asked(self: Any, method: Any, run_manager: Any, stop: list[str] | None, kwargs: dict[str, Any]) -> _Asked:
         params = base._get_ls_params(self, stop=stop, **kwargs)
-        return {**params, **mark(guard, params)}
+        return _Asked(self, guard, params, run_manager, lambda messages: method(self, messages, stop=stop, **kwargs))
 
     def passes(self: Any) -> bool:
         """A call from inside this model, or from one of the guard's scorers, is not judged again."""
         return inside_scorer.get() or reentered(self, guard)
 
-    def opened(self: Any, run_manager: Any, stop: list[str] | None, kwargs: dict[str, Any]) -> Flow:
-        return _open(self, base._get_ls_params(self, stop=stop, **kwargs), guard, run_manager)
+    def unheard(run_manager: Any) -> Any:
+        """A provider tells its run manager of raw tokens: not while the output is guarded."""
+        hidden = guard.policy.at("output") or any(rule.action == "pseudonymize" for rule in guard.guardrails)
+        return None if hidden else run_manager
+
+    def _get_ls_params(self: Any, stop: list[str] | None = None, **kwargs: Any) -> Any:
+        params = base._get_ls_params(self, stop=stop, **kwargs)
+        return {**params, **mark(guard, params)}
 
     def _generate(
         self: Any,
@@ -107,17 +162,10 @@ def _guarded(base: type[Any], guard: Guard) -> type[Any]:  # noqa: C901, PLR0915
         run_manager: CallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> ChatResult:
-        result: ChatResult
         if passes(self):
-            result = base._generate(self, messages, stop=stop, run_manager=run_manager, **kwargs)
-            return result
-        with opened(self, run_manager, stop, kwargs) as flow:
-            asked = drive(admitted(flow, messages), workers)
-            with flow.active():
-                result = base._generate(self, asked, stop=stop, run_manager=unheard(run_manager), **kwargs)
-            result = drive(released(flow, result), workers)
-            flow.answered(**convert.answer(result.generations, result.llm_output))
-            return result
+            return base._generate(self, messages, stop=stop, run_manager=run_manager, **kwargs)  # type: ignore[no-any-return]
+        method = partial(base._generate, run_manager=unheard(run_manager))
+        return run(_whole(asked(self, method, run_manager, stop, kwargs), messages))
 
     async def _agenerate(
         self: Any,
@@ -126,17 +174,10 @@ def _guarded(base: type[Any], guard: Guard) -> type[Any]:  # noqa: C901, PLR0915
         run_manager: AsyncCallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> ChatResult:
-        result: ChatResult
         if passes(self):
-            result = await base._agenerate(self, messages, stop=stop, run_manager=run_manager, **kwargs)
-            return result
-        with opened(self, run_manager, stop, kwargs) as flow:
-            asked = await adrive(admitted(flow, messages), workers)
-            with flow.active():
-                result = await base._agenerate(self, asked, stop=stop, run_manager=unheard(run_manager), **kwargs)
-            result = await adrive(released(flow, result), workers)
-            flow.answered(**convert.answer(result.generations, result.llm_output))
-            return result
+            return await base._agenerate(self, messages, stop=stop, run_manager=run_manager, **kwargs)  # type: ignore[no-any-return]
+        method = partial(base._agenerate, run_manager=unheard(run_manager))
+        return await arun(_whole(asked(self, method, run_manager, stop, kwargs), messages))
 
     def _stream(
         self: Any,
@@ -148,22 +189,12 @@ def _guarded(base: type[Any], guard: Guard) -> type[Any]:  # noqa: C901, PLR0915
         if passes(self):
             yield from base._stream(self, messages, stop=stop, run_manager=run_manager, **kwargs)
             return
-        with opened(self, run_manager, stop, kwargs) as flow:
-            asked = drive(admitted(flow, messages), workers)
-            stream = flow.stream()
-            gate = ChunkGate(stream)
-            with _closed(iter(base._stream(self, asked, stop=stop, **kwargs))) as source:
-                while True:
-                    with flow.active():
-                        chunk = next(source, None)
-                    ready = gate.finish(drive(stream.finish(), workers)) if chunk is None else gate.feed(chunk)
-                    for free in ready:
-                        if run_manager:
-                            run_manager.on_llm_new_token(free.text, chunk=free)
-                        yield free
-                    if chunk is None:
-                        break
-            flow.answered(**gate.answer())
+        steps = _streamed(asked(self, _iter(base._stream), run_manager, stop, kwargs), messages)
+        with closing(stream(steps)) as chunks:
+            for chunk in chunks:
+                if run_manager:
+                    run_manager.on_llm_new_token(chunk.text, chunk=chunk)
+                yield chunk
 
     async def _astream(
         self: Any,
@@ -176,22 +207,12 @@ def _guarded(base: type[Any], guard: Guard) -> type[Any]:  # noqa: C901, PLR0915
             async for chunk in base._astream(self, messages, stop=stop, run_manager=run_manager, **kwargs):
                 yield chunk
             return
-        with opened(self, run_manager, stop, kwargs) as flow:
-            asked = await adrive(admitted(flow, messages), workers)
-            stream = flow.stream()
-            gate = ChunkGate(stream)
-            async with _aclosed(aiter(base._astream(self, asked, stop=stop, **kwargs))) as source:
-                while True:
-                    with flow.active():
-                        chunk = await anext(source, None)
-                    ready = gate.finish(await adrive(stream.finish(), workers)) if chunk is None else gate.feed(chunk)
-                    for free in ready:
-                        if run_manager:
-                            await run_manager.on_llm_new_token(free.text, chunk=free)
-                        yield free
-                    if chunk is None:
-                        break
-            flow.answered(**gate.answer())
+        steps = _streamed(asked(self, _aiter(base._astream), run_manager, stop, kwargs), messages)
+        async with aclosing(astream(steps)) as chunks:
+            async for chunk in chunks:
+                if run_manager:
+                    await run_manager.on_llm_new_token(chunk.text, chunk=chunk)
+                yield chunk
 
     ours: dict[str, Callable[..., Any]] = {"_agenerate": _agenerate, "_stream": _stream, "_astream": _astream}
     overridden = {
@@ -215,3 +236,12 @@ def _guarded(base: type[Any], guard: Guard) -> type[Any]:  # noqa: C901, PLR0915
             # chunks. Set afterwards: in the body of the class pydantic would take it for a private field.
             type.__setattr__(guarded, native, None)
     return guarded
+
+
+def _iter(method: Callable[..., Any]) -> Callable[..., Any]:
+    """`method`, whose stream may be any iterable."""
+    return lambda *args, **kwargs: iter(method(*args, **kwargs))
+
+
+def _aiter(method: Callable[..., Any]) -> Callable[..., Any]:
+    return lambda *args, **kwargs: aiter(method(*args, **kwargs))

@@ -20,7 +20,7 @@ METADATA = {"model_name": "fake-1-20260101", "finish_reason": "stop"}
 
 
 class FakeChat(BaseChatModel):
-    """Answers with a fixed text and keeps what it was sent; streams `size` characters at a time."""
+    """Answers with a fixed text, or by a function of the messages; keeps what it was sent; streams by `size`."""
 
     answer: Any = "Hello."
     size: int = 1000
@@ -34,11 +34,15 @@ class FakeChat(BaseChatModel):
     def _get_ls_params(self, stop: list[str] | None = None, **kwargs: Any) -> Any:
         return {"ls_provider": "fake", "ls_model_name": "fake-1", "ls_model_type": "chat", "ls_temperature": 0.5}
 
-    def _generate(self, messages: list[BaseMessage], *args: Any, **kwargs: Any) -> ChatResult:
+    def _said(self, messages: list[BaseMessage]) -> Any:
         self.received.append(messages)
+        return self.answer(messages) if callable(self.answer) else self.answer
+
+    def _generate(self, messages: list[BaseMessage], *args: Any, **kwargs: Any) -> ChatResult:
+        said = self._said(messages)
         if self.error:
             raise self.error
-        message = AIMessage(self.answer, id="resp-1", usage_metadata=USAGE, response_metadata=dict(METADATA))
+        message = AIMessage(said, id="resp-1", usage_metadata=USAGE, response_metadata=dict(METADATA))
         return ChatResult(generations=[ChatGeneration(message=message)])
 
 
@@ -46,9 +50,9 @@ class StreamingChat(FakeChat):
     """The same, able to stream."""
 
     def _stream(self, messages: list[BaseMessage], *args: Any, **kwargs: Any) -> Iterator[ChatGenerationChunk]:
-        self.received.append(messages)
-        for start in range(0, len(self.answer), self.size):
-            text = self.answer[start : start + self.size]
+        said = self._said(messages)
+        for start in range(0, len(said), self.size):
+            text = said[start : start + self.size]
             yield ChatGenerationChunk(message=AIMessageChunk(content=text, id="resp-1"))
             if self.error:
                 raise self.error

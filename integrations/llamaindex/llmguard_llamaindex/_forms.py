@@ -11,6 +11,7 @@ from llama_index.core.base.llms.types import (
     ChatMessage,
     ChatResponse,
     CompletionResponse,
+    MessageRole,
     TextBlock,
     ThinkingBlock,
 )
@@ -94,6 +95,14 @@ class Form:
         """The answer with those texts, and nothing left of the old ones in `raw` or `logprobs`."""
         raise NotImplementedError
 
+    def again(self, request: Any, answer: str, feedback: str) -> Any:
+        """The request with the answer that was turned down, and what was wrong with it."""
+        raise NotImplementedError
+
+    def refusal(self, text: str) -> Any:
+        """An answer, or the only chunk of one, that says this."""
+        raise NotImplementedError
+
     def thoughts(self, chunk: Any) -> list[str]:
         """The thinking in a stream so far."""
         return []
@@ -125,6 +134,13 @@ class _Chat(Form):
     def told(self, response: ChatResponse, texts: Sequence[str]) -> ChatResponse:
         message = _rewritten(response.message, iter(texts))
         return response.model_copy(update={"message": message, "raw": _envelope(response), "logprobs": None})
+
+    def again(self, request: Sequence[ChatMessage], answer: str, feedback: str) -> list[ChatMessage]:
+        turned_down = ChatMessage(role=MessageRole.ASSISTANT, content=answer)
+        return [*request, turned_down, ChatMessage(role=MessageRole.USER, content=feedback)]
+
+    def refusal(self, text: str) -> ChatResponse:
+        return ChatResponse(message=ChatMessage(role=MessageRole.ASSISTANT, content=text), delta=text)
 
     def thoughts(self, chunk: ChatResponse) -> list[str]:
         return [block.content or "" for block in chunk.message.blocks if isinstance(block, ThinkingBlock)]
@@ -164,6 +180,12 @@ class _Completion(Form):
 
     def told(self, response: CompletionResponse, texts: Sequence[str]) -> CompletionResponse:
         return response.model_copy(update={"text": texts[0], "raw": _envelope(response), "logprobs": None})
+
+    def again(self, request: str, answer: str, feedback: str) -> str:
+        return f"{request}\n\n{answer}\n\n{feedback}\n"
+
+    def refusal(self, text: str) -> CompletionResponse:
+        return CompletionResponse(text=text, delta=text)
 
     def chunk(
         self, chunk: CompletionResponse, text: str, delta: str, thoughts: Sequence[str] = ()

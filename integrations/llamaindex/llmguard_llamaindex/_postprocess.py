@@ -14,7 +14,7 @@ from llmguard_middleware._guard import expect_guard
 from llmguard_middleware._steps import Steps, arun, run
 
 from ._retrieval import asked, judged, unjudged
-from ._root import noting, root_of
+from ._root import root_of
 from ._seal import Seal
 
 __all__ = ["GuardPostprocessor"]
@@ -62,7 +62,7 @@ class GuardPostprocessor(BaseNodePostprocessor):
                 root.context = tuple(node.get_content() for node in nodes)
             return nodes
         call = Call("retrieval", inputs=asked(query.query_str) if query else {})
-        with noting(root), Flow(guard, call, owner=self, outermost=False) as flow:
+        with Flow(guard, call, owner=self, outermost=False) as flow:
             nodes = yield from judged(flow, nodes)
             flow.answered(output=None)
         return nodes

@@ -12,15 +12,15 @@ from llama_index.core.base.llms.base import BaseLLM
 from llama_index.core.base.llms.types import ChatMessage
 from llama_index.core.llms.structured_llm import StructuredLLM
 
-from llmguard_middleware import ConfigurationError, Guard
+from llmguard_middleware import ConfigurationError, Guard, GuardrailViolation
 from llmguard_middleware._drive import inside_scorer
-from llmguard_middleware._flow import Flow, reentered
+from llmguard_middleware._flow import AskAgain, Flow, reentered
 from llmguard_middleware._guard import expect_guard
 from llmguard_middleware._steps import END, Ask, Emit, Judge, Pull, Steps, aopened, arun, opened, run
 
 from ._convert import facts, model_call
 from ._forms import CHAT, COMPLETION, Form
-from ._root import noting, root_of
+from ._root import root_of
 from ._seal import above, guards_of, seal
 
 __all__ = ["guarded_llm", "protect", "refuse_stages"]
@@ -134,12 +134,27 @@ class _Asked:
 
 
 def _whole(asked: _Asked, request: Any) -> Steps[Any]:
+    try:
+        return (yield from _answered(asked, request))
+    except GuardrailViolation:
+        if asked.guard.refusal is None:
+            raise
+        return asked.form.refusal(asked.guard.refusal)
+
+
+def _answered(asked: _Asked, request: Any) -> Steps[Any]:
     guard, form, root = asked.guard, asked.form, root_of(asked.guard)
-    with noting(root), asked.flow(streamed=False) as flow:
+    with asked.flow(streamed=False) as flow:
         texts = yield Judge(guard, flow.admit(form.asked(request)))
-        response = yield Ask(flow.active, partial(asked.ask, form.rewritten(request, texts)))
-        said = form.said(response)
-        told = yield Judge(guard, flow.release(said))
+        request = form.rewritten(request, texts)
+        while True:
+            response = yield Ask(flow.active, partial(asked.ask, request))
+            said = form.said(response)
+            try:
+                told = yield Judge(guard, flow.release(said, reask=True))
+                break
+            except AskAgain as again:
+                request = form.again(request, form.answer(response), again.feedback)
         if told != said:
             response = form.told(response, told)
         output = form.answer(response)
@@ -150,38 +165,61 @@ def _whole(asked: _Asked, request: Any) -> Steps[Any]:
 
 
 def _streamed(asked: _Asked, request: Any) -> Steps[None]:
+    begun = False
+    try:
+        with asked.flow(streamed=True) as flow:
+            texts = yield Judge(asked.guard, flow.admit(asked.form.asked(request)))
+            request = asked.form.rewritten(request, texts)
+            source = yield Ask(flow.active, partial(asked.ask, request))
+            yield Emit(None)
+            begun = True
+            while True:
+                try:
+                    yield from _pieces(asked, flow, source)
+                    break
+                except AskAgain as again:
+                    request = asked.form.again(request, again.answer, again.feedback)
+                    source = yield Ask(flow.active, partial(asked.ask, request))
+    except GuardrailViolation:
+        if asked.guard.refusal is None:
+            raise
+        if not begun:
+            yield Emit(None)
+        yield Emit(asked.form.refusal(asked.guard.refusal))
+
+
+def _pieces(asked: _Asked, flow: Flow, source: Any) -> Steps[None]:
     guard, form, root = asked.guard, asked.form, root_of(asked.guard)
-    with noting(root), asked.flow(streamed=True) as flow:
-        texts = yield Judge(guard, flow.admit(form.asked(request)))
-        source = yield Ask(flow.active, partial(asked.ask, form.rewritten(request, texts)))
-        yield Emit(None)
-        stream, acting = flow.stream(), any(rule.acts for rule in guard.rules("output"))
-        chunk: Any = None
-        known: dict[str, Any] = {}
-        held = False
-        seen = sent = ""
-        while (item := (yield Pull(flow.active, source))) is not END:
-            chunk = item
-            known |= facts(chunk)
-            piece = chunk.delta if chunk.delta is not None else form.answer(chunk)[len(seen) :]
-            seen += piece
-            free = stream.feed(piece)
-            sent += free
-            held = acting and bool(piece) and not free and not form.acts(chunk)
-            if held:
-                continue
-            if root is not None:
-                root.passed(free)
-            yield Emit(form.chunk(chunk, sent, free) if acting else chunk)
-        rest = yield Judge(guard, stream.finish())
-        thoughts = form.thoughts(chunk) if chunk is not None else []
-        thoughts = yield Judge(guard, flow.release(thoughts))
-        if acting and chunk is not None and (rest or held or thoughts):
-            sent += rest
-            if root is not None:
-                root.passed(rest)
-            yield Emit(form.chunk(chunk, sent, rest, thoughts))
-        flow.answered(output=sent, **known)
+    stream = flow.stream(reask=True)
+    acting = stream.acts
+    chunk: Any = None
+    known: dict[str, Any] = {}
+    held = False
+    seen = sent = ""
+    while (item := (yield Pull(flow.active, source))) is not END:
+        chunk = item
+        known |= facts(chunk)
+        piece = chunk.delta if chunk.delta is not None else form.answer(chunk)[len(seen) :]
+        seen += piece
+        free = stream.feed(piece)
+        if stream.racing:
+            free = yield Judge(guard, stream.settle())
+        sent += free
+        held = acting and bool(piece) and not free and not form.acts(chunk)
+        if held:
+            continue
+        if root is not None:
+            root.passed(free)
+        yield Emit(form.chunk(chunk, sent, free) if acting else chunk)
+    rest = yield Judge(guard, stream.finish())
+    thoughts = form.thoughts(chunk) if chunk is not None else []
+    thoughts = yield Judge(guard, flow.release(thoughts))
+    if acting and chunk is not None and (rest or held or thoughts):
+        sent += rest
+        if root is not None:
+            root.passed(rest)
+        yield Emit(form.chunk(chunk, sent, rest, thoughts))
+    flow.answered(output=sent, **known)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from llmguard_middleware import Call, Guard
 from llmguard_middleware._flow import Flow, reentered
 from llmguard_middleware._steps import Ask, Judge, Steps, arun, run
 
-from ._root import noting, root_of
+from ._root import root_of
 from ._seal import above, guards_of
 
 __all__ = ["GuardedRetriever", "asked", "judged", "query_text", "retrieval_call", "texts_of", "unjudged"]
@@ -45,12 +45,12 @@ def unjudged(guard: Guard, nodes: Sequence[NodeWithScore]) -> bool:
 def judged(flow: Flow, nodes: Sequence[NodeWithScore]) -> Steps[list[NodeWithScore]]:
     """The nodes as the retrieval guardrails let them pass, in copies where a text is redacted: no store changes."""
     guard, root = flow.guard, root_of(flow.guard)
+    flow.root.check()
     passed: list[NodeWithScore] = []
     for item in nodes:
         text = told = _text(item)
         if text and guard.rules("retrieval") and not (root and text in root.documents):
-            verdict = yield Judge(guard, guard.plan(text, "retrieval", available=flow.call.available()))
-            told = flow.noted(verdict)
+            told = yield Judge(guard, flow.judge(text, "retrieval"))
         if root is not None:
             root.documents.add(told)
         passed.append(item if told == text else item.model_copy(update={"node": _with_text(item.node, told)}))
@@ -107,7 +107,7 @@ def _retrieved(
     guard: Guard, retriever: Any, ask: Callable[[QueryType], Any], query: QueryType
 ) -> Steps[list[NodeWithScore]]:
     flow = Flow(guard, retrieval_call(retriever, query), owner=retriever, outermost=False)
-    with noting(root_of(guard)), flow:
+    with flow:
         nodes = yield Ask(flow.active, partial(ask, query))
         nodes = yield from judged(flow, nodes)
         flow.answered(output=texts_of(nodes))
