@@ -80,13 +80,14 @@ class Monitors:
         if not self._lanes or not self._open or inside_scorer.get():
             return
         trace_id = call.trace_id or random.getrandbits(64)
+        until = self._backlog.patience()
         for lane in self._lanes:
             if lane.takes(call, trace_id, outermost):
                 if not self._at_exit:
                     # Registered at the first score, so that it runs before the exit hooks of an SDK set up earlier.
                     self._at_exit = True
                     atexit.register(_flush_at_exit, weakref.ref(self))
-                lane.put(call, context)
+                lane.put(call, context, until)
 
     @property
     def stats(self) -> MonitorStats:
