@@ -96,13 +96,14 @@ class Monitors:
 
     def flush(self, timeout: float) -> int:
         """Wait until all is scored, at most `timeout` seconds; return how many scores are still pending."""
+        backlog = self._backlog
         try:
-            for line in self._backlog.hurry():
+            for line in backlog.hurry():
                 assert isinstance(line, Lane)
                 line.post()
-            return self._backlog.wait(timeout)
+            return backlog.wait(timeout)
         finally:
-            self._backlog.calm()
+            backlog.calm()
 
     def shutdown(self, timeout: float) -> int:
         """Take no more calls, then flush."""

@@ -245,6 +245,22 @@ def test_a_clock_that_cannot_start_leaves_scorers_their_time() -> None:
     assert until(lambda: guard.monitoring == MonitorStats(scored=2))
 
 
+def test_an_event_loop_that_cannot_start_is_a_failure(caplog: pytest.LogCaptureFixture) -> None:
+    """Where no thread can be had for the event loop, the score of an async monitor has failed and is not pending."""
+
+    class NoThreads:
+        def submit_async(self, *_: Any) -> None:
+            msg = "can't start new thread"
+            raise RuntimeError(msg)
+
+    guard = Guard(Monitor(Flags(use_async=True)))
+    object.__setattr__(guard._monitoring._lanes[0].means, "workers", NoThreads())
+    guard.observe(ANSWERED)
+    assert guard.flush(30) == 0
+    assert guard.monitoring == MonitorStats(failed=1)
+    assert caplog.messages == ['monitor "flags" could not score: RuntimeError']
+
+
 def until(condition: Any) -> bool:
     """Whether it comes true within ten seconds."""
     deadline = time.monotonic() + 10
