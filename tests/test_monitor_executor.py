@@ -73,10 +73,10 @@ from llmguard_middleware import Scorer, scorer
 
 @scorer
 def decorated(output: str, call=None) -> dict:
-    return {"value": os.getpid(), "flagged": call is not None}
+    return {"value": os.getpid(), "label": str(call is not None)}
 
 def plain(output: str, **everything) -> dict:
-    return {"value": os.getpid(), "flagged": "call" in everything}
+    return {"value": os.getpid(), "label": str("call" in everything)}
 
 class Batch(Scorer):
     name = "batch"
@@ -110,7 +110,8 @@ if __name__ == "__main__":
         print(guard.flush(60), guard.monitoring)
         for record in sorted(telemetry.records, key=lambda r: r.attributes["llmguard.monitor.name"]):
             value = record.attributes.get("gen_ai.evaluation.score.value", 0)
-            print(record.attributes["llmguard.monitor.name"], value not in (0, os.getpid()))
+            label = record.attributes.get("gen_ai.evaluation.score.label")
+            print(record.attributes["llmguard.monitor.name"], value not in (0, os.getpid()), label)
         ends = Guard(Monitor(scorers.ends), executor=executor)
         for _ in range(3):
             ends.observe(Call("chat", answered=True, output="user text"))
@@ -120,7 +121,7 @@ if __name__ == "__main__":
 
 
 def test_all_kinds_of_scorers_run_in_a_process(tmp_path: Path) -> None:
-    """Decorated functions, plain ones and batches are sent to a process; so are exceptions back, and a broken pool."""
+    """Decorated functions, plain ones and batches are sent to a process, with the call only if they name it."""
     (tmp_path / "scorers.py").write_text(SCORERS)
     (tmp_path / "program.py").write_text(PROGRAM)
     done = subprocess.run(
@@ -132,10 +133,10 @@ def test_all_kinds_of_scorers_run_in_a_process(tmp_path: Path) -> None:
     )
     assert done.stdout.splitlines() == [
         f"0 {MonitorStats(scored=3, failed=1)}",
-        "batch True",
-        "broken False",
-        "decorated True",
-        "plain True",
+        "batch True None",
+        "broken False unscored",
+        "decorated True True",
+        "plain True False",
         str(MonitorStats(failed=3)),
     ]
     assert done.stderr.splitlines() == [

@@ -9,6 +9,8 @@ import time
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from llmguard_middleware import Call, ConfigurationError, Guard, Monitor, MonitorQueue, MonitorStats
 from llmguard_middleware._backlog import Backlog, Line
@@ -190,6 +192,58 @@ async def test_an_event_loop_is_never_held() -> None:
     guard.observe(answered())
     assert (guard.dropped, time.monotonic() - started < 30) == (1, True)
     slow.gate.set()
+
+
+steps = st.lists(
+    st.tuples(st.sampled_from(["put", "put", "put", "take", "settle", "ring", "hurry", "calm"]), st.integers(0, 2)),
+    max_size=80,
+)
+
+
+@given(steps, st.integers(1, 6), st.sampled_from(["newest", "oldest", "block"]), st.tuples(*[st.integers(1, 4)] * 3))
+def test_whatever_happens_each_score_is_taken_once_or_dropped(
+    steps: Any, size: int, drop: Any, batches: tuple[int, ...]
+) -> None:
+    """In any order of events every job has a ticket or a timer that will see to it, and is in the books once."""
+    now = [0.0]
+    backlog = Backlog(MonitorQueue(size=size, drop=drop, wait=0), lambda: now[0])
+    backlog.lines = lines = [Line(batch) for batch in batches]
+    put, hurries, under_way, taken = 0, 0, 0, []
+    for step, at in steps:
+        now[0] += 1
+        line = lines[at]
+        if step == "put":
+            due = backlog.put(line, answered(str(put)), None, backlog.patience())
+            assert (due == "timer") <= line.timed
+            put += 1
+        elif step == "take" and line.tickets:
+            jobs = backlog.take(line)
+            taken += [job.call.output for job in jobs]
+            under_way += len(jobs)
+        elif step == "settle" and under_way:
+            backlog.settle("scored", 1)
+            under_way -= 1
+        elif step == "ring" and line.timed:
+            backlog.overdue(line, wait=2.5)
+        elif step == "hurry":
+            backlog.hurry()
+            hurries += 1
+        elif step == "calm" and hurries:
+            backlog.calm()
+            hurries -= 1
+        stats = backlog.stats
+        assert stats.observed == put
+        assert (stats.running, stats.queued) == (under_way, sum(len(one.waiting) for one in lines))
+        assert stats.pending <= size
+        assert all(one.left() <= 0 or one.timed for one in lines)
+        assert all(one.left() < one.batch for one in lines)
+    backlog.hurry()
+    for line in lines:
+        for _ in range(line.tickets):
+            taken += [job.call.output for job in backlog.take(line)]
+    backlog.settle("scored", backlog.stats.running)
+    assert len(taken) == len(set(taken)) == backlog.stats.scored
+    assert backlog.stats == MonitorStats(scored=put - backlog.stats.dropped, dropped=backlog.stats.dropped)
 
 
 def test_drops_are_told_once_a_minute(caplog: pytest.LogCaptureFixture) -> None:
