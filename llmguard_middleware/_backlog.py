@@ -110,7 +110,8 @@ class Backlog:
             return True
         if until is None or _on_an_event_loop():
             return False
-        self._changed.wait_for(lambda: self._pending < self._queue.size or not self.open, until - self._now())
+        left = min(until - self._now(), threading.TIMEOUT_MAX)
+        self._changed.wait_for(lambda: self._pending < self._queue.size or not self.open, left)
         return self._pending < self._queue.size and self.open
 
     def _warning(self) -> str:
