@@ -1,5 +1,7 @@
 """What monitors cost the caller: a protected call with monitors that raise, hang and wait, paired with one without.
 
+Then observe() by itself: with a thread to wake, and behind scorers that hang, which is its bookkeeping alone.
+
 Run: uv run python benchmarks/monitor_cost.py
 """
 
@@ -14,7 +16,7 @@ from time import perf_counter, sleep
 from langchain_core.language_models.fake_chat_models import FakeListChatModel
 
 from llmguard_langchain import protect
-from llmguard_middleware import Guard, Monitor
+from llmguard_middleware import Call, Guard, Monitor
 
 ROUNDS, CALLS, MODEL_SECONDS = 200, 5, 0.002
 
@@ -80,6 +82,22 @@ def main() -> None:
         quartiles = statistics.quantiles(found, n=4)
         spread = f"quartiles {quartiles[0] * 1e6:+.1f} to {quartiles[2] * 1e6:+.1f}"
         print(f"{name:24} {extra * 1e6:+6.1f} µs  {extra / middle:+6.1%}  {spread}")
+    woken, queued = Guard(Monitor(len_of_answer)), Guard(Monitor(hangs))
+    observing(queued, 0.05, 3)
+    print(f"observe(), a thread to wake: {observing(woken, MODEL_SECONDS, 500) * 1e6:.1f} µs")
+    print(f"observe(), its bookkeeping:  {observing(queued, 0, 900) * 1e6:.1f} µs")
+
+
+def observing(guard: Guard, pause: float, calls: int) -> float:
+    """Seconds that observe() takes, the median."""
+    call = Call("chat", model="m", answered=True, output="hello", trace_id=1)
+    times = []
+    for _ in range(calls):
+        sleep(pause)
+        started = perf_counter()
+        guard.observe(call)
+        times.append(perf_counter() - started)
+    return statistics.median(times)
 
 
 def len_of_answer(output: str) -> float:

@@ -32,8 +32,8 @@ class _Pool:
     returns after all it ends, or goes back to work if its place is still free.
     """
 
-    def __init__(self, size: int, name: str) -> None:
-        self._crew = _Crew(size, name)
+    def __init__(self, size: int, name: str, make_thread: Callable[..., threading.Thread] = threading.Thread) -> None:
+        self._crew = _Crew(size, name, make_thread)
 
     def submit(self, fn: Callable[..., Any], /, *args: Any) -> Future[Any]:
         future: Future[Any] = Future()
@@ -70,8 +70,8 @@ class _Seat:
 class _Crew:
     """What a pool and its threads share; holds no reference to the pool, which takes its threads along when it goes."""
 
-    def __init__(self, size: int, name: str) -> None:
-        self._size, self._name = size, name
+    def __init__(self, size: int, name: str, make_thread: Callable[..., threading.Thread]) -> None:
+        self._size, self._name, self._make_thread = size, name, make_thread
         self.jobs: queue.SimpleQueue[tuple[Future[Any] | None, Callable[[], Any]] | None] = queue.SimpleQueue()
         self._lock = threading.Lock()
         self._idle = 0  # threads that wait for a job, or are about to
@@ -90,11 +90,9 @@ class _Crew:
         # not there.
         while self.jobs.qsize() + more > self._idle and self._count < self._size:
             seat = _Seat()
-            thread = threading.Thread(
-                target=_work, args=(self, seat), name=f"{self._name}-{self._names + 1}", daemon=True
-            )
+            name = f"{self._name}-{self._names + 1}"
             try:
-                thread.start()
+                self._make_thread(target=_work, args=(self, seat), name=name, daemon=True).start()
             except RuntimeError:
                 if self._count:
                     return  # those that are there will do it

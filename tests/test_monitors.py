@@ -16,7 +16,17 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from opentelemetry.trace import set_span_in_context
 
-from llmguard_middleware import Call, Guard, Guardrail, Message, Monitor, MonitorQueue, Score
+from llmguard_middleware import (
+    Call,
+    ConfigurationError,
+    Guard,
+    Guardrail,
+    Message,
+    Monitor,
+    MonitorQueue,
+    MonitorStats,
+    Score,
+)
 from llmguard_middleware._monitoring import Monitors
 from llmguard_middleware.scorers import pii
 from llmguard_middleware.testing import CapturedRecord, CapturedSpan, FakeScorer, Flags, Hangs, Raises, Returns
@@ -163,6 +173,179 @@ def test_an_async_monitor_has_a_time_limit(telemetry: CapturedTelemetry) -> None
     assert guard.flush(30) == 0
     assert refused.wait(30)
     assert telemetry.records[0].attributes["error.type"] == "llmguard_middleware.errors.ScorerTimeoutError"
+
+
+def test_a_sync_monitor_has_a_time_limit(telemetry: CapturedTelemetry, caplog: pytest.LogCaptureFixture) -> None:
+    """A sync scorer that is out of time is unscored at once; what it returns later is ignored."""
+    slow = Hangs()
+    guard = Guard(Monitor(slow, timeout=0.05), **telemetry.providers)
+    guard.observe(ANSWERED)
+    assert guard.flush(30) == 0
+    assert not slow.ended.is_set()
+    assert guard.monitoring == MonitorStats(timed_out=1, abandoned=1)
+    slow.release()
+    assert until(lambda: guard.monitoring == MonitorStats(timed_out=1))
+    assert caplog.messages == ['monitor "hangs" could not score: scorer "hangs" took longer than 0.05 s']
+    assert [record.attributes["error.type"] for record in telemetry.records] == [
+        "llmguard_middleware.errors.ScorerTimeoutError"
+    ]
+
+
+def test_hung_monitors_do_not_stop_a_healthy_one() -> None:
+    """Other threads take the place of those that hang, and the pool is as it was once they return."""
+    slow, healthy = Hangs(), Flags()
+    guard = Guard(
+        Monitor(slow, timeout=0.01, where={"operation": "slow"}), Monitor(healthy, where={"operation": "chat"})
+    )
+    for _ in range(20):
+        guard.observe(Call("slow", answered=True, output="x"))
+    assert guard.flush(30) == 0
+    guard.observe(ANSWERED)
+    assert guard.flush(30) == 0
+    assert guard.monitoring == MonitorStats(scored=1, timed_out=20, abandoned=20)
+    slow.release()
+    assert until(lambda: guard.monitoring.abandoned == 0)
+
+
+def test_beyond_32_hung_monitors_scores_wait(caplog: pytest.LogCaptureFixture) -> None:
+    """No more than 32 threads are replaced; then scores wait, and are dropped as the queue says; none is lost."""
+    slow = Hangs()
+    guard = Guard(Monitor(slow, timeout=0.01), queue=MonitorQueue(size=10))
+    for i in range(34):
+        guard.observe(ANSWERED)
+        assert until(lambda i=i: guard.monitoring.timed_out == i + 1)
+    for _ in range(12):
+        guard.observe(ANSWERED)
+    assert guard.monitoring == MonitorStats(queued=10, timed_out=34, dropped=2, abandoned=34)
+    assert guard.flush(0.01) == 10
+    slow.release()
+    assert guard.flush(30) == 0
+    assert until(lambda: guard.monitoring == MonitorStats(scored=10, timed_out=34, dropped=2))
+
+
+def test_a_clock_that_cannot_start_leaves_scorers_their_time() -> None:
+    """Where no thread can be had for time-outs, a scorer is scored all the same, and so is an incomplete batch."""
+
+    class NoThreads:
+        def at(self, *_: Any) -> None:
+            msg = "can't start new thread"
+            raise RuntimeError(msg)
+
+        def forget(self, _: object) -> None:
+            """Nothing was set."""
+
+    class Batch(FakeScorer):
+        def score_batch(self, text: list[str]) -> list[bool]:
+            return [False] * len(text)
+
+    guard = Guard(Monitor(Flags()), Monitor(Batch(), batch_wait=3600))
+    for lane in guard._monitoring._lanes:
+        object.__setattr__(lane.means, "clock", NoThreads())
+    guard.observe(ANSWERED)
+    assert until(lambda: guard.monitoring == MonitorStats(scored=2))
+
+
+def test_an_event_loop_that_cannot_start_is_a_failure(caplog: pytest.LogCaptureFixture) -> None:
+    """Where no thread can be had for the event loop, the score of an async monitor has failed and is not pending."""
+
+    class NoThreads:
+        def submit_async(self, *_: Any) -> None:
+            msg = "can't start new thread"
+            raise RuntimeError(msg)
+
+    guard = Guard(Monitor(Flags(use_async=True)))
+    object.__setattr__(guard._monitoring._lanes[0].means, "workers", NoThreads())
+    guard.observe(ANSWERED)
+    assert guard.flush(30) == 0
+    assert guard.monitoring == MonitorStats(failed=1)
+    assert caplog.messages == ['monitor "flags" could not score: RuntimeError']
+
+
+def until(condition: Any) -> bool:
+    """Whether it comes true within ten seconds."""
+    deadline = time.monotonic() + 10
+    while not condition() and time.monotonic() < deadline:
+        time.sleep(0.001)
+    return bool(condition())
+
+
+def test_a_filter_chooses_the_calls() -> None:
+    """Only calls that match `where` are scored."""
+    acme, mini = Flags(name="acme"), Flags(name="mini")
+    guard = Guard(
+        Monitor(acme, where={"model": ["gpt-*", "claude-*"], "tenant.id": "acme"}),
+        Monitor(mini, where=lambda call: call.model.endswith("-mini")),
+    )
+    for model, tenant in (("gpt-5", "acme"), ("gpt-5-mini", "other"), ("llama-mini", "acme"), ("claude-5", "acme")):
+        guard.observe(Call("chat", model=model, answered=True, output=model, attributes={"tenant.id": tenant}))
+    assert guard.flush(30) == 0
+    assert (sorted(acme.seen), sorted(mini.seen)) == (["claude-5", "gpt-5"], ["gpt-5-mini", "llama-mini"])
+
+
+def test_a_filter_that_raises_takes_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    """The caller sees no exception, the call is not scored, and it is told once, by the kind of the exception."""
+
+    def tenant(call: Call) -> bool:
+        return bool(call.attributes["user text"])
+
+    guard = Guard(Monitor(Flags(), where=tenant), Monitor(Flags(name="other")))
+    guard.observe(ANSWERED)
+    guard.observe(ANSWERED)
+    assert guard.flush(30) == 0
+    assert guard.monitoring == MonitorStats(scored=2)
+    assert caplog.messages == [
+        'monitor "flags" did not take a call, since its where raised KeyError; this is said once'
+    ]
+
+
+def test_inner_calls_are_scored_only_if_asked_for() -> None:
+    """By default the outermost guarded call is scored, with on="every" each one."""
+    outermost, every = Flags(name="outermost"), Flags(name="every")
+    guard = Guard(Monitor(outermost), Monitor(every, on="every"))
+    guard.observe(Call("chat", answered=True, output="inner"), outermost=False)
+    guard.observe(Call("invoke_workflow", answered=True, output="outer"))
+    assert guard.flush(30) == 0
+    assert (outermost.seen, sorted(every.seen)) == (["outer"], ["inner", "outer"])
+
+
+def test_an_inactive_monitor_scores_nothing() -> None:
+    """active=False switches a monitor off; nothing is even queued for it."""
+    guard = Guard(Monitor(Flags(), active=False, description="Off until the model is fixed."))
+    guard.observe(ANSWERED)
+    assert guard.monitoring == MonitorStats()
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"on": "each"}, 'unknown on "each" in rule "flags": Known: outermost, every'),
+        ({"active": 1}, 'active of monitor "flags" is 1; give True or False'),
+        ({"description": None}, 'description of monitor "flags" is NoneType; give a text'),
+        (
+            {"where": {}},
+            'where of rule "flags" is empty; leave it out, or say what to match: {"operation": "chat"}',
+        ),
+    ],
+)
+def test_a_mistake_in_a_monitor_is_told_at_once(options: Any, sentence: str) -> None:
+    """Each mistake is a ConfigurationError of one sentence, when the monitor is made."""
+    with pytest.raises(ConfigurationError) as caught:
+        Monitor(Flags(), **options)
+    assert str(caught.value) == sentence
+
+
+def test_the_policy_of_a_monitor_tells_what_it_scores() -> None:
+    """Each option that decides which calls are scored changes the policy; its description for people does not."""
+    base = Monitor(Flags()).described()
+    assert Monitor(Flags(), description="x").described() == base
+    others = [
+        Monitor(Flags(), sample=0.5),
+        Monitor(Flags(), where={"model": "gpt-*"}),
+        Monitor(Flags(), on="every"),
+        Monitor(Flags(), active=False),
+    ]
+    assert len({base, *(monitor.described() for monitor in others)}) == 5
+    assert hash(others[1]) == hash(Monitor(others[1].scorer, where={"model": "gpt-*"}))
 
 
 def test_a_full_queue_drops_and_counts(telemetry: CapturedTelemetry) -> None:
@@ -421,3 +604,71 @@ slow.release()
 print(guard.flush(10))
 """)
     assert (done.stdout, done.stderr, done.returncode) == ("0\n", "", 0)
+
+
+def test_a_fork_keeps_books_of_its_own() -> None:
+    """In a child the counters start at nothing, time-outs and incomplete batches work, and no lock is held."""
+    done = python("""
+import logging, os
+from llmguard_middleware import Call, Guard, Monitor, MonitorStats
+from llmguard_middleware.testing import Flags, Hangs
+answered = Call("chat", answered=True, output="x")
+
+class Batch(Flags):
+    def score_batch(self, text):
+        return [False] * len(text)
+
+logging.getLogger("llmguard").addHandler(logging.NullHandler())
+slow = Hangs()
+guard = Guard(Monitor(slow, timeout=0.2), Monitor(Batch(), batch_wait=0.01))
+guard.observe(answered)
+guard.flush(10)
+before = guard.monitoring
+assert before == MonitorStats(scored=1, timed_out=1, abandoned=1), before
+monitoring = guard._monitoring  # whose locks another thread may hold just then
+with monitoring._backlog._changed, monitoring._workers._pool._crew._lock:
+    child = os.fork()
+    if not child:
+        assert guard.monitoring == MonitorStats()
+        guard.observe(answered)
+        assert guard.flush(10) == 0
+        assert guard.monitoring == before, guard.monitoring
+        os._exit(0)
+assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+slow.release()
+print(guard.flush(10))
+""")
+    assert (done.stdout, done.stderr, done.returncode) == ("0\n", "", 0)
+
+
+def test_an_incomplete_batch_is_scored_at_exit() -> None:
+    """When the interpreter ends an incomplete batch does not wait for more."""
+    done = python("""
+from llmguard_middleware import Call, Guard, Monitor
+from llmguard_middleware.testing import Flags
+
+class Batch(Flags):
+    def score_batch(self, text):
+        print("scored", len(text), flush=True)
+        return [False] * len(text)
+
+guard = Guard(Monitor(Batch(), batch_wait=3600))
+guard.observe(Call("chat", answered=True, output="x"))
+print("ends", flush=True)
+""")
+    assert (done.stdout, done.stderr, done.returncode) == ("ends\nscored 1\n", "", 0)
+
+
+def test_threads_end_with_their_guard() -> None:
+    """A guard that nobody uses any more takes the threads of its monitors with it, the clock's too."""
+    before = set(threading.enumerate())
+    guard = Guard(Monitor(Flags()), Monitor(Flags(name="later", use_async=True)))
+    guard.observe(ANSWERED)
+    assert guard.flush(30) == 0
+    started = [thread for thread in threading.enumerate() if thread not in before and "monitor" in thread.name]
+    assert any("clock" in thread.name for thread in started)
+    del guard
+    gc.collect()
+    for thread in started:
+        thread.join(10)
+    assert not any(thread.is_alive() for thread in started)

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from llmguard_middleware import Guard, Guardrail, Verdict
-from llmguard_middleware._workers import Workers
+from llmguard_middleware._workers import Workers, _Pool
 from llmguard_middleware.testing import Flags, Hangs
 
 both = pytest.mark.parametrize("mode", ["check", "acheck"])
@@ -143,6 +143,28 @@ def test_a_posted_job_can_be_abandoned() -> None:
     assert workers.submit(copy_context(), lambda: 1).result(10) == 1
     gate.set()
     assert until(lambda: workers.lost == 0)
+
+
+def test_a_pool_makes_do_with_the_threads_it_can_have() -> None:
+    """Where no thread can be had those that are there do the work; with none at all, nothing is queued."""
+
+    def make_thread(**options: Any) -> threading.Thread:
+        if not allowed:
+            msg = "can't start new thread"
+            raise RuntimeError(msg)
+        allowed.pop()
+        return threading.Thread(**options)
+
+    allowed: list[bool] = []
+    pool, ran, gate = _Pool(2, "test-few", make_thread), threading.Event(), threading.Event()
+    with pytest.raises(RuntimeError, match="can't start new thread"):
+        pool.submit(ran.set)
+    allowed.append(True)
+    busy = [pool.submit(gate.wait, 30) for _ in range(3)]
+    assert (threads("test-few"), ran.is_set()) == (1, False)
+    gate.set()
+    assert [future.result(10) for future in busy] == [True] * 3
+    assert not ran.is_set()
 
 
 def test_lost_threads_end_with_their_pool() -> None:

@@ -71,12 +71,18 @@ class Backlog:
         self.lines: Sequence[Line] = ()
         self.open = True
 
-    def put(self, line: Line, call: Call, context: Context | None) -> Literal["", "ticket", "timer"]:
-        """Add a job if there is room or room is made; what has to be done now that it is there."""
+    def patience(self) -> float | None:
+        """Until when a caller that comes now may be held, over all of its jobs; None if not at all."""
+        return self._now() + self._queue.wait if self._queue.drop == "block" else None
+
+    def put(
+        self, line: Line, call: Call, context: Context | None, until: float | None = None
+    ) -> Literal["", "ticket", "timer"]:
+        """Add a job if there is room or room is made by then; what has to be done now that it is there."""
         due: Literal["", "ticket", "timer"] = ""
         with self._changed:
             before = self._settled["dropped"]
-            if self._pending < self._queue.size or self._make_room():
+            if self._pending < self._queue.size or self._make_room(until):
                 self._pending += 1
                 line.waiting.append(Job(call, context, self._now()))
                 left = line.left()
@@ -93,7 +99,7 @@ class Backlog:
             _log.warning("%s", warning)
         return due
 
-    def _make_room(self) -> bool:
+    def _make_room(self, until: float | None) -> bool:
         if self._queue.drop == "oldest":
             lines = [line for line in self.lines if line.waiting]
             if not lines:
@@ -102,20 +108,21 @@ class Backlog:
             self._pending -= 1
             self._settled["dropped"] += 1
             return True
-        if self._queue.drop == "newest" or _on_an_event_loop():
+        if until is None or _on_an_event_loop():
             return False
-        self._changed.wait_for(lambda: self._pending < self._queue.size or not self.open, self._queue.wait)
+        left = min(until - self._now(), threading.TIMEOUT_MAX)
+        self._changed.wait_for(lambda: self._pending < self._queue.size or not self.open, left)
         return self._pending < self._queue.size and self.open
 
     def _warning(self) -> str:
         now, dropped = self._now(), self._settled["dropped"]
         if now - self._told_at < _QUIET:
             return ""
-        new = dropped - self._told
+        new, size = dropped - self._told, self._queue.size
         self._told, self._told_at = dropped, now
         return (
-            f"monitors cannot keep up: {new} more scores were dropped, {dropped} in all, since {self._queue.size} are "
-            "pending; score a smaller sample, or give the guard a larger queue=MonitorQueue(size=...)"
+            f"monitors cannot keep up: {new} more scores dropped, {dropped} in all (limit: {size} pending); "
+            "score a smaller sample, or give the guard a larger queue=MonitorQueue(size=...)"
         )
 
     def take(self, line: Line) -> list[Job]:

@@ -10,6 +10,8 @@ from concurrent.futures import Executor
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from opentelemetry.context import Context
+
 from .._call import Call
 from .._edits import texts_in
 from .._rules import Monitor
@@ -60,13 +62,14 @@ class Lane(Line):
             return False
         try:
             return monitor.matches is None or monitor.matches(call)
-        except Exception as error:  # noqa: BLE001 - foreign code on the caller's thread, whom a monitor never disturbs
-            self.warn_once("where", f"where raised {type(error).__name__}, and such calls are not scored")
+        except Exception as error:  # noqa: BLE001 - foreign code, and a monitor never disturbs the caller
+            why = type(error).__name__
+            self.warn_once("where", f"did not take a call, since its where raised {why}; this is said once")
             return False
 
-    def put(self, call: Call, context: Any) -> None:
-        """Queue a call."""
-        due = self.means.backlog.put(self, call, context)
+    def put(self, call: Call, context: Context | None, until: float | None) -> None:
+        """Queue a call; if there is no room, the caller is held until then at most."""
+        due = self.means.backlog.put(self, call, context, until)
         if due == "ticket":
             self.post()
         elif due == "timer":

@@ -100,13 +100,14 @@ class Monitors:
         if not self._lanes or not self._open or inside_scorer.get():
             return
         trace_id = call.trace_id or random.getrandbits(64)
+        until = self._backlog.patience()
         for lane in self._lanes:
             if (only is None or lane.monitor in only) and lane.takes(call, trace_id, outermost):
                 if not self._at_exit:
                     # Registered at the first score, so that it runs before the exit hooks of an SDK set up earlier.
                     self._at_exit = True
                     atexit.register(_flush_at_exit, weakref.ref(self))
-                lane.put(call, context)
+                lane.put(call, context, until)
 
     @property
     def stats(self) -> MonitorStats:
@@ -115,13 +116,14 @@ class Monitors:
 
     def flush(self, timeout: float) -> int:
         """Wait until all is scored, at most `timeout` seconds; return how many scores are still pending."""
+        backlog = self._backlog
         try:
-            for line in self._backlog.hurry():
+            for line in backlog.hurry():
                 assert isinstance(line, Lane)
                 line.post()
-            return self._backlog.wait(timeout)
+            return backlog.wait(timeout)
         finally:
-            self._backlog.calm()
+            backlog.calm()
 
     def shutdown(self, timeout: float) -> int:
         """Take no more calls, then flush."""

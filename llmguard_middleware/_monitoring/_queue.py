@@ -24,7 +24,7 @@ class MonitorQueue:
             (the one that arrives, if all have), `block` holds the caller until there is room, at most `wait`, and
             then drops the one that arrives. On the thread of a running asyncio event loop `block` holds nobody and is
             `newest`, since every task of the loop would wait.
-        wait: seconds; for `block` only.
+        wait: seconds that one answered call is held at most, over all monitors; for `block` only.
 
     Raises:
         ConfigurationError: for a size below 1, an unknown policy or a wait that is no number of seconds.
