@@ -227,8 +227,8 @@ def test_calls_made_by_a_batch_are_not_monitored() -> None:
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        ({"batch_size": 0}, 'batch_size of monitor "batches" is 0; give a number of calls, 1 or more'),
-        ({"batch_size": 2.5}, 'batch_size of monitor "batches" is 2.5; give a number of calls, 1 or more'),
+        ({"batch_size": 0}, 'batch_size of monitor "batches" is 0; give a whole number, 1 or more'),
+        ({"batch_size": 2.5}, 'batch_size of monitor "batches" is 2.5; give a whole number, 1 or more'),
         ({"batch_wait": -1}, 'batch_wait of monitor "batches" is -1; give seconds, 0 or more'),
         ({"batch_wait": float("inf")}, 'batch_wait of monitor "batches" is inf; give seconds, 0 or more'),
     ],

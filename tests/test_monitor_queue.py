@@ -279,12 +279,12 @@ def test_hung_scorers_do_not_hold_up_a_flush() -> None:
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        ({"size": 0}, "size of MonitorQueue is 0; give a whole number of scores, 1 or more"),
-        ({"size": 1.5}, "size of MonitorQueue is 1.5; give a whole number of scores, 1 or more"),
-        ({"size": True}, "size of MonitorQueue is True; give a whole number of scores, 1 or more"),
+        ({"size": 0}, "size of MonitorQueue is 0; give a whole number, 1 or more"),
+        ({"size": 1.5}, "size of MonitorQueue is 1.5; give a whole number, 1 or more"),
+        ({"size": True}, "size of MonitorQueue is True; give a whole number, 1 or more"),
         (
             {"drop": "old"},
-            'unknown drop="old" in MonitorQueue: did you mean "oldest"? Known: newest, oldest, block',
+            'unknown drop "old" in MonitorQueue: did you mean "oldest"? Known: newest, oldest, block',
         ),
         ({"wait": -1}, "wait of MonitorQueue is -1; give seconds, 0 or more"),
         ({"wait": math.inf}, "wait of MonitorQueue is inf; give seconds, 0 or more"),

@@ -318,7 +318,7 @@ def test_an_inactive_monitor_scores_nothing() -> None:
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        ({"on": "each"}, 'unknown on "each" in rule "flags": Known: outermost, every'),
+        ({"on": "each"}, 'unknown on "each" in monitor "flags": Known: outermost, every'),
         ({"active": 1}, 'active of monitor "flags" is 1; give True or False'),
         ({"description": None}, 'description of monitor "flags" is NoneType; give a text'),
         (
@@ -668,7 +668,8 @@ def test_threads_end_with_their_guard() -> None:
     started = [thread for thread in threading.enumerate() if thread not in before and "monitor" in thread.name]
     assert any("clock" in thread.name for thread in started)
     del guard
-    gc.collect()
-    for thread in started:
-        thread.join(10)
+    deadline = time.monotonic() + 20
+    while any(thread.is_alive() for thread in started) and time.monotonic() < deadline:
+        gc.collect()  # again, since a thread may still have been in the frame that holds the last reference
+        started[0].join(0.05)
     assert not any(thread.is_alive() for thread in started)
