@@ -20,6 +20,7 @@ class BoundScorer:
         "cheap",
         "described",
         "everything",
+        "extent",
         "is_async",
         "name",
         "open_tail",
@@ -39,6 +40,8 @@ class BoundScorer:
         self.described = (kind.__module__, kind.__qualname__, str(getattr(scorer, "options", "")))
         self.cheap = bool(getattr(scorer, "cheap", False))
         self.reach = _reach(getattr(scorer, "reach", None), name)
+        extent = self.reach if self.reach is not None else getattr(scorer, "extent", None)
+        self.extent = _reach(extent, name)
         self.open_tail: Callable[[str], int] = getattr(scorer, "open_tail", None) or self._all_in_reach
         self.is_async = is_async(target)
         self.parameters, self.everything = read(target, getattr(scorer, "column_map", None), name)

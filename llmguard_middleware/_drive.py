@@ -122,7 +122,7 @@ class _Launched:
         self._deadline = launch.deadline
         self._pending: dict[Any, tuple[int, Guardrail]] = {}
         for index, rule in launch.rules:
-            if rule.inline and (short or rule.bound.reach is not None):
+            if rule.inline and (short or rule.bound.extent is not None):
                 self._inline.append((index, rule))
             else:
                 self._pending[self._start(rule, workers)] = (index, rule)
@@ -140,9 +140,9 @@ class _Launched:
         index, rule = self._inline.pop()
         if len(self._text) <= PIECE:
             return run_inline(index, rule, self._available)
-        reach = rule.bound.reach
-        assert reach is not None
-        scoring = in_pieces(self._scoring(rule), self._text, reach, rule.bound.scorer, rule.bound.name)
+        extent = rule.bound.extent
+        assert extent is not None
+        scoring = in_pieces(self._scoring(rule), self._text, extent, rule.bound.scorer, rule.bound.name)
         self._pieces = index, rule, scoring, perf_counter()
         return self._next_piece()
 

@@ -127,7 +127,7 @@ class Guard:
             policy: the rules.
             variants: other rules for some calls (a tenant's, say): the first whose filter takes the call.
         """
-        for check in list(self._policies.checks):
+        for check in list(self._policies.checks.values()):
             check(policy)
             for _, variant in variants:
                 check(variant)
@@ -136,6 +136,15 @@ class Guard:
         self.emitter.digest = policy.digest
         everywhere = (policy, *(variant for _, variant in variants))
         self._monitoring.swap(list(dict.fromkeys(rule for one in everywhere for rule in one.monitors)))
+
+    def require(self, where: str, check: Callable[[Policy], None]) -> None:
+        """Have `check` refuse policies that cannot be enforced where this guard is attached: this one, and later ones.
+
+        Raises:
+            UnenforceableError: what `check` raises for the policy in force.
+        """
+        check(self.policy)
+        self._policies.checks[where] = check
 
     def rules(self, stage: Stage, *, role: str = "user") -> tuple[Guardrail, ...]:
         """The guardrails for a text of this role: redaction covers every message, blocking what users and tools say."""
@@ -199,6 +208,8 @@ class Guard:
     ) -> Verdict:
         """Judge one text directly, with no framework; nothing is raised for what it finds.
 
+        What is flagged or failed is recorded in the current span's context.
+
         Args:
             text: what is judged.
             stage: by the guardrails of which stage.
@@ -209,9 +220,9 @@ class Guard:
         if (nothing := self._unjudged(text, stage)) is not None:
             return nothing
         if deadline is None:
-            return drive(self._direct(text, stage, inputs, attributes), self.workers)
+            return self._told(drive(self._direct(text, stage, inputs, attributes), self.workers))
         with _scope.deadline_in(deadline):
-            return drive(self._direct(text, stage, inputs, attributes), self.workers)
+            return self._told(drive(self._direct(text, stage, inputs, attributes), self.workers))
 
     async def acheck(
         self,
@@ -226,7 +237,12 @@ class Guard:
         if (nothing := self._unjudged(text, stage)) is not None:
             return nothing
         with _scope.deadline_in(deadline):
-            return await adrive(self._direct(text, stage, inputs, attributes), self.workers)
+            return self._told(await adrive(self._direct(text, stage, inputs, attributes), self.workers))
+
+    def _told(self, verdict: Verdict) -> Verdict:
+        if verdict.outcome not in ("passed", "skipped"):
+            self.emitter.checked(verdict)
+        return verdict
 
     def _unjudged(self, text: str, stage: Stage) -> Verdict | None:
         """The verdict where no rule can apply, which should cost next to nothing."""
@@ -373,7 +389,7 @@ class _Policies:
         self.default = default
         self.variants: tuple[tuple[Callable[[Call], bool], Policy], ...] = ()
         self.conversations = Conversations(default.digest)
-        self.checks: list[Callable[[Policy], None]] = []
+        self.checks: dict[str, Callable[[Policy], None]] = {}  # by where the guard is attached
 
     @property
     def selective(self) -> bool:

@@ -282,7 +282,7 @@ def _whole(rule: Guardrail, finding: Finding) -> str | None:
     if isinstance(rule.remedy, Replace):
         return rule.remedy.text
     assert finding.score is not None
-    return None if finding.score.spans else getattr(finding.score, "modified", None)
+    return None if finding.score.spans else finding.score.modified
 
 
 def _found(rule: Guardrail, finding: Finding, length: int) -> list[Found]:

@@ -48,6 +48,8 @@ class Scorer:
     Class attributes:
         options: what tells this scorer from another of the same name; a guard's digest changes with it.
         cheap: linear in the text, no I/O, so safe to run inline on the caller's thread without a time-out.
+        extent: for a cheap scorer that is not local, the longest stretch that makes it flag, in characters: then
+            long texts can be looked at in pieces. One that has neither is run on a thread for texts of more than 16 KB.
         reach: for a local scorer, the number of characters beyond a character that can decide whether it belongs
             to a match, in either direction; None for a scorer that must see the whole text.
 
@@ -64,6 +66,7 @@ class Scorer:
     options: str = ""
     cheap: ClassVar[bool] = False
     reach: int | None = None
+    extent: int | None = None
     column_map: Mapping[str, str]
 
     def __init__(self, *, column_map: Mapping[str, str] | None = None, name: str | None = None) -> None:

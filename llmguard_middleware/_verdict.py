@@ -93,5 +93,6 @@ def _told(error: BaseException | None) -> BaseException | None:
 
 
 def worst(outcomes: list[Outcome]) -> Outcome:
-    """The outcome that matters most; `passed` if there is none that was judged."""
-    return min((o for o in outcomes if o != "skipped"), key=_SEVERITY.index, default="passed")
+    """The outcome that matters most; `skipped` only if nothing at all was judged, and `passed` if nothing was to be."""
+    judged = [outcome for outcome in outcomes if outcome != "skipped"]
+    return min(judged, key=_SEVERITY.index) if judged else "skipped" if outcomes else "passed"

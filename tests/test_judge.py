@@ -107,12 +107,13 @@ def test_an_error_that_is_allowed_lets_other_rules_act() -> None:
 
 
 def test_the_worst_outcome_decides() -> None:
-    """blocked, error, redacted, flagged, passed: in this order; skipped counts for nothing."""
-    assert worst(["passed", "flagged", "redacted", "error", "blocked", "skipped"]) == "blocked"
+    """blocked, error, replaced, redacted, flagged, passed: in this order; skipped counts only where it is all."""
+    assert worst(["passed", "flagged", "redacted", "replaced", "error", "blocked", "skipped"]) == "blocked"
+    assert worst(["passed", "flagged", "redacted", "replaced"]) == "replaced"
     assert worst(["passed", "flagged", "redacted", "error"]) == "error"
     assert worst(["passed", "flagged", "redacted"]) == "redacted"
     assert worst(["skipped", "flagged", "passed"]) == "flagged"
-    assert worst(["skipped"]) == worst([]) == "passed"
+    assert (worst(["skipped"]), worst([])) == ("skipped", "passed")
 
 
 def test_a_verdict_shows_no_content() -> None:

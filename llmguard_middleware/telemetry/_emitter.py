@@ -13,6 +13,7 @@ from functools import wraps
 from time import time_ns
 from typing import Any, Literal, ParamSpec
 
+from opentelemetry import context as otel
 from opentelemetry import trace
 from opentelemetry._logs import LoggerProvider, SeverityNumber, get_logger
 from opentelemetry.context import Context
@@ -130,13 +131,22 @@ class Emitter:
             attributes[names.RESPONSE_ID] = call.response_id
         self.record(context, attributes)
 
-    def record(self, context: Context | None, attributes: dict[str, Any]) -> None:
+    @_silent
+    def checked(self, verdict: Verdict) -> None:
+        """A text was judged with no call around it: records and spans of what is notable, in the current context."""
+        if verdict.outcome in ("passed", "skipped"):
+            return
+        span = CallSpan(self, trace.get_current_span(), otel.get_current())
+        span.judged(verdict, self)
+        span.tell([verdict], self, passed=False)
+
+    def record(self, context: Context | None, attributes: dict[str, Any], digest: str = "") -> None:
         """Write an evaluation result in the context of the span that was scored."""
         self.logger.emit(
             event_name=names.EVALUATION,
             context=context,
             severity_number=SeverityNumber.INFO,
-            attributes={**attributes, names.GUARD: self.guard, names.DIGEST: self.digest},
+            attributes={**attributes, names.GUARD: self.guard, names.DIGEST: digest or self.digest},
         )
 
 
@@ -172,24 +182,31 @@ class CallSpan:
         self._verdicts += tuple(verdicts)
         if self.span.is_recording():
             self.span.set_attributes(_verdict_attributes(self._verdicts, self._owner))
-        passed: list[str] = []
+        self.tell(verdicts, emitter, response_id)
+
+    def tell(
+        self, verdicts: Sequence[Verdict], emitter: Emitter, response_id: str = "", *, passed: bool = True
+    ) -> None:
+        """Write evaluation records in the context of the span; what passed shares one, if it is told at all."""
+        clean: list[str] = []
+        digest = verdicts[0].digest if verdicts else ""
         for verdict in verdicts:
             for finding in verdict.findings:
                 if finding.remembered:
                     continue
                 if finding.outcome == "passed":
-                    passed.append(finding.rule)
+                    clean.append(finding.rule)
                 elif finding.outcome != "skipped":
                     self._finding(emitter, verdict, finding, response_id)
-        if passed:
+        if clean and passed:
             attributes: dict[str, Any] = {
                 names.EVALUATION_NAME: emitter.guard,
                 names.EVALUATION_LABEL: "passed",
-                names.GUARDRAIL_NAMES: sorted(set(passed)),
+                names.GUARDRAIL_NAMES: sorted(set(clean)),
             }
             if response_id:
                 attributes[names.RESPONSE_ID] = response_id
-            emitter.record(self.context, attributes)
+            emitter.record(self.context, attributes, digest)
 
     def _finding(self, emitter: Emitter, verdict: Verdict, finding: Finding, response_id: str) -> None:
         attributes = _score_attributes(finding.rule, finding.score, finding.error)
@@ -202,7 +219,7 @@ class CallSpan:
         }
         if response_id:
             attributes[names.RESPONSE_ID] = response_id
-        emitter.record(self.context, attributes)
+        emitter.record(self.context, attributes, verdict.digest)
 
     def _finding_span(self, emitter: Emitter, verdict: Verdict, finding: Finding) -> None:
         if not self.span.is_recording():
@@ -285,7 +302,8 @@ def _response_attributes(call: Call) -> dict[str, Any]:
 
 
 def _verdict_attributes(verdicts: Sequence[Verdict], emitter: Emitter) -> dict[str, Any]:
-    attributes: dict[str, Any] = {names.GUARD: emitter.guard, names.DIGEST: emitter.digest}
+    own = next((verdict.digest for verdict in verdicts if verdict.guard == emitter.guard), "")
+    attributes: dict[str, Any] = {names.GUARD: emitter.guard, names.DIGEST: own or emitter.digest}
     if not verdicts:
         return attributes
     attributes[names.VERDICT] = worst([verdict.outcome for verdict in verdicts])

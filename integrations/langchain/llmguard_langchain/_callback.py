@@ -16,6 +16,7 @@ from llmguard_middleware import Call, Guard, Message
 from llmguard_middleware._drive import drive, inside_scorer
 from llmguard_middleware._flow import Flow
 from llmguard_middleware._guard import expect_guard
+from llmguard_middleware._policy import Policy
 
 from . import _convert as convert
 from ._handoff import Handoff, marked, report
@@ -58,10 +59,17 @@ class GuardCallback(BaseCallbackHandler):
         refuse_stages(guard, "GuardCallback")
         self.guard = guard
         self._runs: dict[UUID, _Run] = {}
-        self._unenforceable = [rule for rule in guard.guardrails if rule.edits]
-        self._blocking = guard.without(self._unenforceable)
-        self._output_rules = [rule for rule in guard.rules("output") if rule.acts]
-        self._recording = self._blocking.without(self._output_rules)
+        self._seen: Policy | None = None
+        self._sort()
+
+    def _sort(self) -> None:
+        """What of the guard's rules a callback can enforce: all but edits, and on streams nothing at the output."""
+        if self._seen is not self.guard.policy:
+            self._seen = self.guard.policy
+            self._unenforceable = [rule for rule in self._seen.guardrails if rule.edits]
+            self._blocking = self.guard.without(self._unenforceable)
+            self._output_rules = [rule for rule in self._seen.at("output") if rule.acts]
+            self._recording = self._blocking.without(self._output_rules)
 
     # Chains: the root is a span, what lies inside it only passes the root on.
 
@@ -129,6 +137,7 @@ class GuardCallback(BaseCallbackHandler):
             return
         if inside_scorer.get():
             return
+        self._sort()
         self.guard.refuse(self._unenforceable, "GuardCallback", _INSTEAD)
         call = convert.model_call(operation, metadata, (serialized or {}).get("kwargs") or {})
         flow = Flow(self._blocking, call, parent=parent, outermost=above is None)

@@ -21,6 +21,7 @@ from llmguard_middleware import ConfigurationError, Guard, GuardrailViolation
 from llmguard_middleware._drive import inside_scorer
 from llmguard_middleware._flow import AskAgain, Flow, reentered
 from llmguard_middleware._guard import expect_guard
+from llmguard_middleware._policy import Policy
 from llmguard_middleware._steps import END, Ask, Emit, Judge, Pull, Steps, arun, astream, run, stream
 
 from . import _convert as convert
@@ -57,8 +58,12 @@ def protect(model: T, guard: Guard) -> T:
 
 def refuse_stages(guard: Guard, where: str) -> None:
     """Refuse rules of stages that this adapter does not reach."""
-    beyond = [rule for rule in guard.guardrails if rule.stage not in ("input", "output")]
-    guard.refuse(beyond, where, "this version judges what goes into and comes out of models, use stage input or output")
+
+    def check(policy: Policy) -> None:
+        beyond = [rule for rule in policy.guardrails if rule.stage not in ("input", "output")]
+        guard.refuse(beyond, where, "this version judges what goes into and out of models, use stage input or output")
+
+    guard.require(where, check)
 
 
 @dataclass(frozen=True, slots=True)

@@ -60,7 +60,7 @@ def instrument(guard: Guard) -> None:
         UnenforceableError: if the guard has an acting guardrail: LlamaIndex's handlers cannot stop or change a call.
     """
     expect_guard(guard, "instrument(guard)")
-    guard.refuse(guard.guardrails, "instrument(guard)", _INSTEAD)
+    guard.require("instrument(guard)", lambda policy: guard.refuse(policy.guardrails, "instrument(guard)", _INSTEAD))
     root = get_dispatcher()
     if not any(handler.guard is guard for handler in root.span_handlers if isinstance(handler, _Spans)):
         spans = _Spans(guard)

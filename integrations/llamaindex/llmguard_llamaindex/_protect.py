@@ -16,6 +16,7 @@ from llmguard_middleware import ConfigurationError, Guard, GuardrailViolation
 from llmguard_middleware._drive import inside_scorer
 from llmguard_middleware._flow import AskAgain, Flow, reentered
 from llmguard_middleware._guard import expect_guard
+from llmguard_middleware._policy import Policy
 from llmguard_middleware._steps import END, Ask, Emit, Judge, Pull, Steps, aopened, arun, opened, run
 
 from ._convert import facts, model_call
@@ -57,8 +58,12 @@ def protect(llm: L, guard: Guard) -> L:
 
 def refuse_stages(guard: Guard, where: str) -> None:
     """Refuse guardrails of the stages that no part of this adapter reaches yet."""
-    beyond = [rule for rule in guard.guardrails if rule.stage in ("tool_call", "tool_result", "embedding")]
-    guard.refuse(beyond, where, "this version judges the input, output and retrieval stages")
+
+    def check(policy: Policy) -> None:
+        beyond = [rule for rule in policy.guardrails if rule.stage in ("tool_call", "tool_result", "embedding")]
+        guard.refuse(beyond, where, "this version judges the input, output and retrieval stages")
+
+    guard.require(where, check)
 
 
 def guarded_llm(llm: L, guard: Guard) -> L:
