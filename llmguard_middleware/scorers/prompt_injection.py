@@ -24,7 +24,7 @@ _FAMILIES = {
         rf"\b(?:reveal|show|print|repeat|output|tell me|what is)\b{_GAP}{{0,30}}"
         rf"\b(?:system|hidden|initial|original)\b{_GAP}{{0,15}}\b(?:prompt|instruction|message)"
     ),
-    "reveal_ko": rf"시스템\s{0, 10}(?:프롬프트|메시지|지시){_GAP}{{0,15}}(?:보여|알려|출력|공개|말해)",
+    "reveal_ko": rf"시스템\s{{0,10}}(?:프롬프트|메시지|지시){_GAP}{{0,15}}(?:보여|알려|출력|공개|말해)",
     "persona": (
         rf"\b(?:you are now|act as|pretend to be|roleplay as)\b{_GAP}{{0,40}}"
         r"\b(?:dan|jailbroken|unrestricted|unfiltered|uncensored|evil)\b"
