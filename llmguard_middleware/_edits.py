@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from ._actions import Operator, Redact, placeholder
@@ -19,8 +19,6 @@ __all__ = [
     "merge",
     "merge_spans",
     "swap",
-    "texts_in",
-    "with_texts",
 ]
 
 # Characters. Spans that overlap in a chain longer than this are redacted whatever their action: a stream cannot hold
@@ -80,38 +78,6 @@ def merge(found: Iterable[Found]) -> list[Found]:
 def merge_spans(spans: Iterable[TextSpan]) -> list[TextSpan]:
     """`merge` for spans that nobody has decided on yet."""
     return [TextSpan(one.start, one.end, one.kind) for one in merge(Found(*span) for span in spans)]
-
-
-def texts_in(value: Any) -> list[str]:
-    """Every text in `value`, however deep, as `with_texts` finds them."""
-    found: list[str] = []
-
-    def keep(text: str) -> str:
-        found.append(text)
-        return text
-
-    with_texts(value, keep)
-    return found
-
-
-def with_texts(value: Any, edit: Callable[[str], str]) -> Any:
-    """`value` with `edit` made to every text in it, however deep.
-
-    Numbers and None are as they were. An object is taken by its fields (`model_dump()`), or else, since nobody can tell
-    which texts it holds, replaced by the name of its type.
-    """
-    if isinstance(value, str):
-        return edit(value)
-    if value is None or isinstance(value, (bool, int, float)):
-        return value
-    if isinstance(value, Mapping):
-        return {key: with_texts(item, edit) for key, item in value.items()}
-    if isinstance(value, (list, tuple, set, frozenset)):
-        items = [with_texts(item, edit) for item in value]
-        return items if isinstance(value, list) else tuple(items)
-    if callable(dump := getattr(value, "model_dump", None)):
-        return with_texts(dump(), edit)
-    return f"<{type(value).__name__}>"
 
 
 def swap(text: str, by: Mapping[str, str]) -> str:

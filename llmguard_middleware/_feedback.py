@@ -17,8 +17,8 @@ from ._bound import BoundScorer
 from ._call import Call
 from ._checks import is_number
 from ._drive import inside_scorer
-from ._edits import texts_in
 from ._guard import Guard
+from ._leaves import texts_in
 from ._score import Score, as_score
 from ._scorer import bind, check_name
 from .errors import ConfigurationError

@@ -19,10 +19,10 @@ from opentelemetry import context as otel
 from . import _scope
 from ._actions import Reask
 from ._call import Call, Message, Stage
-from ._edits import with_texts
 from ._guard import Guard
 from ._guarded_stream import GuardedStream
 from ._judge import Case, Plan, Running, begun, raced
+from ._leaves import with_texts
 from ._policy import Policy
 from ._root import Root
 from ._rules import Guardrail

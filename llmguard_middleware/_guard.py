@@ -22,8 +22,8 @@ from . import _scope
 from ._call import STAGES, Call, Stage
 from ._checks import expect_known, expect_text
 from ._drive import adrive, drive
-from ._edits import with_texts
 from ._judge import Case, Plan, judge
+from ._leaves import with_texts
 from ._monitoring import MonitorQueue, Monitors, MonitorStats
 from ._policy import Policy
 from ._root import Conversations, Root

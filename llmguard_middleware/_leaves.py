@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import fields, is_dataclass, replace
 from typing import Any
 
-__all__ = ["leaves", "with_leaves"]
+__all__ = ["leaves", "texts_in", "with_leaves", "with_texts"]
 
 
 def leaves(value: Any) -> list[str]:
@@ -60,3 +60,35 @@ def _changed(value: Any, change: Callable[[str], str]) -> Any:  # noqa: PLR0911 
 
 def _same(after: Sequence[Any], before: Any) -> bool:
     return all(one is other for one, other in zip(after, before, strict=True))
+
+
+def texts_in(value: Any) -> list[str]:
+    """Every text in `value`, however deep, as `with_texts` finds them."""
+    found: list[str] = []
+
+    def keep(text: str) -> str:
+        found.append(text)
+        return text
+
+    with_texts(value, keep)
+    return found
+
+
+def with_texts(value: Any, edit: Callable[[str], str]) -> Any:
+    """`value` with `edit` made to every text in it, however deep.
+
+    Numbers and None are as they were. An object is taken by its fields (`model_dump()`), or else, since nobody can tell
+    which texts it holds, replaced by the name of its type.
+    """
+    if isinstance(value, str):
+        return edit(value)
+    if value is None or isinstance(value, (bool, int, float)):
+        return value
+    if isinstance(value, Mapping):
+        return {key: with_texts(item, edit) for key, item in value.items()}
+    if isinstance(value, (list, tuple, set, frozenset)):
+        items = [with_texts(item, edit) for item in value]
+        return items if isinstance(value, list) else tuple(items)
+    if callable(dump := getattr(value, "model_dump", None)):
+        return with_texts(dump(), edit)
+    return f"<{type(value).__name__}>"

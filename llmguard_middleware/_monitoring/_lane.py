@@ -13,7 +13,7 @@ from typing import Any, Protocol
 from opentelemetry.context import Context
 
 from .._call import Call
-from .._edits import texts_in
+from .._leaves import texts_in
 from .._rules import Monitor
 from .._score import as_score
 from .._workers import Workers

@@ -16,9 +16,9 @@ from llama_index.core.schema import QueryType
 from llmguard_middleware import Call, ConfigurationError, Guard, Message
 from llmguard_middleware._flow import Flow, reentered
 from llmguard_middleware._guard import expect_guard
+from llmguard_middleware._leaves import leaves, with_leaves
 from llmguard_middleware._steps import END, Ask, Emit, Judge, Pull, Steps, aopened, arun, opened, run
 
-from ._convert import leaves, with_leaves
 from ._parts import Parts
 from ._postprocess import GuardPostprocessor
 from ._protect import refuse_stages

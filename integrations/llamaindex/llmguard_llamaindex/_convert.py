@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -10,7 +10,7 @@ from llama_index.core.base.llms.base import BaseLLM
 
 from llmguard_middleware import Call, Usage
 
-__all__ = ["facts", "get", "leaves", "model_call", "provider", "with_leaves"]
+__all__ = ["facts", "get", "model_call", "provider"]
 
 # `llama_index.llms.<part>` where that is not the value of `gen_ai.provider.name`.
 _PROVIDERS = {
@@ -119,34 +119,3 @@ def _count(counted: Any, *names: str) -> int | None:
 
 def _text(value: Any) -> str:
     return value if isinstance(value, str) else ""
-
-
-# Structured values
-
-
-def leaves(value: Any) -> list[str]:
-    """The strings in a parsed value, in order."""
-    found: list[str] = []
-
-    def note(text: str) -> str:
-        found.append(text)
-        return text
-
-    _mapped(value, note)
-    return found
-
-
-def with_leaves(value: Any, texts: Sequence[str]) -> Any:
-    """A copy of a parsed value with its strings, in order, replaced."""
-    source = iter(texts)
-    return _mapped(value, lambda _: next(source))
-
-
-def _mapped(value: Any, change: Callable[[str], str]) -> Any:
-    if isinstance(value, str):
-        return change(value)
-    if isinstance(value, Mapping):
-        return {key: _mapped(item, change) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_mapped(item, change) for item in value]
-    return value

@@ -10,7 +10,7 @@ from llama_index.core.base.llms.types import ChatMessage, CitableBlock, Completi
 from llama_index.core.llms.mock import MockLLM
 from llama_index.llms.openai_like import OpenAILike
 
-from llmguard_llamaindex._convert import facts, leaves, model_call, provider, with_leaves
+from llmguard_llamaindex._convert import facts, model_call, provider
 from llmguard_llamaindex._forms import CHAT
 from llmguard_middleware import Message, Usage
 
@@ -113,10 +113,3 @@ def test_nested_blocks() -> None:
     assert CHAT.asked(changed)[2].text == "c"
     assert cited.content == [TextBlock(text="b")]
     assert CHAT.rewritten(messages, ["z", "a", "b"]) is messages
-
-
-def test_leaves() -> None:
-    """The strings of a parsed value can be read and replaced in order."""
-    value = {"a": ["x", {"b": "y"}], "n": 1, "c": ("z",)}
-    assert leaves(value) == ["x", "y", "z"]
-    assert with_leaves(value, ["1", "2", "3"]) == {"a": ["1", {"b": "2"}], "n": 1, "c": ["3"]}
