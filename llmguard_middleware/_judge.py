@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Protocol, TypeVar
 
 from ._actions import Replace
+from ._breaker import Admission
 from ._call import Stage
 from ._edits import Edit, Found, compose
 from ._pseudonyms import Pseudonyms
@@ -96,7 +97,7 @@ class Case:
         self._known = memory.findings(stage, text) if memory is not None else None
         self._findings: list[Finding | None] = [None] * len(rules)
         self._keys: dict[int, bytes] = {}
-        self._open: set[int] = set()  # launched and not settled
+        self._open: dict[int, Admission] = {}  # launched and not settled
         self._edited = False
 
     @property
@@ -122,13 +123,14 @@ class Case:
                 todo.append((index, rule))
         admitted: list[tuple[int, Guardrail]] = []
         for index, rule in todo:
-            if rule.circuit is None or rule.circuit.admits():
+            if as_what := "call" if rule.circuit is None else rule.circuit.admits():
                 admitted.append((index, rule))
-                self._open.add(index)
+                self._open[index] = as_what
             else:
                 why = f'scorer "{rule.bound.name}" keeps failing and is left alone for a while'
                 refused = Completion(index, error=ScorerUnavailableError(why))
                 if self._settled(index, rule, settle(rule, refused, text)):
+                    self.close()
                     return None
         return Launch(admitted, available, deadline) if admitted else None
 
@@ -144,7 +146,7 @@ class Case:
         """Settle one rule; whether the call must stop, so that the rest need not be waited for."""
         index = done.index
         rule = self.rules[index]
-        self._open.discard(index)
+        self._open.pop(index, None)
         if rule.circuit is not None:
             if done.error is None or isinstance(done.error, ScorerInputError):
                 rule.circuit.succeeded()
@@ -164,9 +166,9 @@ class Case:
 
     def close(self) -> None:
         """Tell the circuits of what nobody waits for any more."""
-        for index in self._open:
+        for index, admitted in self._open.items():
             if (circuit := self.rules[index].circuit) is not None:
-                circuit.withdrawn()
+                circuit.withdrawn(admitted)
         self._open.clear()
 
     def verdict(self) -> Verdict:
@@ -212,7 +214,11 @@ def judge(case: Case, deadline: float | None = None) -> Plan[Verdict]:
 def begun(case: Case, deadline: float | None = None) -> Plan[Running | None]:
     """Start judging and do not wait: what runs is to be given to `raced`."""
     launch = case.launch(deadline)
-    return None if launch is None else (yield replace(launch, detached=True))
+    try:
+        return None if launch is None else (yield replace(launch, detached=True))
+    except BaseException:  # it could not be started
+        case.close()
+        raise
 
 
 def raced(case: Case, running: Running | None) -> Plan[Verdict]:
