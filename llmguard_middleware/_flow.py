@@ -163,7 +163,7 @@ class Flow:
             GuardrailViolation: if a guardrail stops the call, or stopped one below the same outermost call.
         """
         self.root.check()
-        if not self.guard.policy.at("input"):
+        if not self.policy.at("input"):
             self.call = self.call.but(messages=tuple(messages))
             return [message.text for message in messages]
         available = self.call.but(messages=tuple(messages)).available()

@@ -67,8 +67,8 @@ class Memory(Protocol):
     pseudonyms: Pseudonyms
     outgoing: Pseudonyms
 
-    def findings(self, stage: Stage, text: str) -> dict[str, Finding]:
-        """By rule, what was found in this text before; what is found now is to be put in."""
+    def findings(self, digest: str, stage: Stage, text: str) -> dict[str, Finding]:
+        """By rule of the policy, what was found in this text before; what is found now is to be put in."""
 
 
 class Case:
@@ -94,7 +94,7 @@ class Case:
         self._available = available
         self._guard, self._digest = guard, digest
         self._memory = memory
-        self._known = memory.findings(stage, text) if memory is not None else None
+        self._known = memory.findings(digest, stage, text) if memory is not None else None
         self._findings: list[Finding | None] = [None] * len(rules)
         self._keys: dict[int, bytes] = {}
         self._open: dict[int, Admission] = {}  # launched and not settled
@@ -113,7 +113,7 @@ class Case:
             available["output"] = text
         todo: list[tuple[int, Guardrail]] = []
         for index, rule in enumerate(self.rules):
-            if self._known and (known := self._known.get(rule.name)) is not None:
+            if self._known and rule.bound.text_only and (known := self._known.get(rule.name)) is not None:
                 if self._settled(index, rule, replace(known, remembered=True)):
                     return None
             elif rule.scores is not None and (score := self._cached(index, rule, available)) is not None:
@@ -159,7 +159,7 @@ class Case:
 
     def _settled(self, index: int, rule: Guardrail, finding: Finding) -> bool:
         self._findings[index] = finding
-        if self._known is not None:
+        if self._known is not None and finding.error is None:  # what failed was not scored, and is tried again
             self._known[rule.name] = finding
         self._edited = self._edited or finding.outcome in ("redacted", "replaced")
         return finding.stops
