@@ -89,7 +89,9 @@ class Flow:
         if (said := _scope.attributes()) is not None:
             call = call.but(attributes={**call.attributes, **said})
         self.guard: Guard = guard
-        self.policy: Policy = guard.policy_for(call) if above is None else above.policy
+        # A guard without some of its rules may be around one with all of them, which has to apply them all the same.
+        same = next((flow for flow in reversed(around) if flow.guard is guard), None)
+        self.policy: Policy = guard.policy_for(call) if same is None else same.policy
         self.owner: object = owner
         self.outermost = above is None if outermost is None else outermost
         self._ends_root = root is None and above is None

@@ -326,7 +326,9 @@ class Guard:
         Waits only if the `queue` says so. `outermost` is whether no other call is around this one,
         `policy` the rules that the call began with, if they are not those in force.
         """
-        only = None if policy is None or policy is self.policy else policy.monitors
+        default, variants = self._policies.chosen
+        policy = policy or default
+        only = None if policy is default and not variants else policy.monitors
         self._monitoring.observe(call, context, outermost=outermost, only=only)
 
     @property
