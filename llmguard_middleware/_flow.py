@@ -100,7 +100,9 @@ class Flow:
         self.span: CallSpan = span or guard.emitter.start(call, parent)
         identity = self.span.span.get_span_context()
         self.call = call.but(started=call.started or time_ns(), trace_id=identity.trace_id, span_id=identity.span_id)
-        if (reason := _scope.bypassed(guard.identity)) is not None:
+        reason = _scope.bypassed(guard.identity)
+        self._bypassed = reason is not None  # for the whole call, wherever a stream of it is read
+        if reason is not None:
             self.span.bypassed(reason)
         self._verdicts: list[Verdict] = []
         self._races: list[tuple[Case, Running | None]] = []
@@ -184,7 +186,7 @@ class Flow:
 
     def _race(self, text: str, rules: Sequence[Guardrail], available: Mapping[str, Any]) -> Plan[Sequence[Guardrail]]:
         """Start the rules that race with the model; returns the others."""
-        if not self.policy.races("input") or _scope.bypassed(self.guard.identity) is not None:
+        if not self.policy.races("input") or self._bypassed:
             return rules
         racing = [rule for rule in rules if rule.race]
         if racing:
@@ -202,7 +204,13 @@ class Flow:
     ) -> Plan[Verdict]:
         return (
             yield from self.guard.plan(
-                text, stage, rules=rules, available=available, memory=self.root, policy=self.policy
+                text,
+                stage,
+                rules=rules,
+                available=available,
+                memory=self.root,
+                policy=self.policy,
+                bypassed=self._bypassed,
             )
         )
 
@@ -252,7 +260,8 @@ class Flow:
         """What guards an answer that arrives in pieces."""
         rules = self.rules("output")
         races = self._settle_races if self._races else None
-        return GuardedStream(rules, self.call.available(), self._whole, self.noted, self.root, races)
+        judging = () if self._bypassed else rules
+        return GuardedStream(rules, self.call.available(), self._whole, self.noted, self.root, races, judging)
 
     def _whole(self, text: str) -> Plan[str]:
         (released,) = yield from self.release([text])

@@ -173,13 +173,17 @@ class Guard:
         available: Mapping[str, Any] = _NO_CALL,
         memory: Root | None = None,
         policy: Policy | None = None,
+        bypassed: bool | None = None,
     ) -> Plan[Verdict]:
-        """The decision about one text, to be run by `drive` or `adrive`; `memory` is what its outermost call knows."""
+        """The decision about one text, to be run by `drive` or `adrive`; `memory` is what its outermost call knows.
+
+        `bypassed` is whether the call began in a bypass; found out if None.
+        """
         policy = policy or self.policy
         rules = policy.rules(stage) if rules is None else rules
         if not rules:
             return Verdict("passed", stage, text, (), (), self.name, policy.digest)
-        if _scope.bypassed(self.identity) is not None:
+        if bypassed or (bypassed is None and _scope.bypassed(self.identity) is not None):
             findings = tuple(Finding(rule.name, rule.remedy.name, "skipped") for rule in rules)
             return Verdict("skipped", stage, text, findings, (), self.name, policy.digest)
         case = Case(rules, text, stage, available, self.name, policy.digest, memory)
@@ -364,7 +368,7 @@ class Guard:
         )
 
     def _redacted(self, text: str, stage: Stage, rules: Sequence[Guardrail]) -> str:
-        verdict = drive(self.plan(text, stage, rules=rules), self.workers)
+        verdict = drive(self.plan(text, stage, rules=rules, bypassed=False), self.workers)
         return "" if verdict.stops else verdict.guarded
 
 
