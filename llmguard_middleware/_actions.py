@@ -190,6 +190,9 @@ class Pseudonymize(Operator):
     vault: MutableMapping[str, str] | None = field(default=None, repr=False, compare=False, hash=False)
     restore_tools: bool = False
 
+    def described(self) -> str:
+        return f"{self!r}{'' if self.vault is None else ' with a vault'}"
+
     def replacement(self, kind: str, text: str, pseudonyms: Any) -> str:
         return str(pseudonyms.placeholder(kind, text, self))
 

@@ -30,6 +30,7 @@ class BoundScorer:
         "scorer",
         "setup",
         "target",
+        "text_only",
     )
 
     def __init__(self, scorer: Any, target: Callable[..., Any], name: str) -> None:
@@ -45,6 +46,8 @@ class BoundScorer:
         self.open_tail: Callable[[str], int] = getattr(scorer, "open_tail", None) or self._all_in_reach
         self.is_async = is_async(target)
         self.parameters, self.everything = read(target, getattr(scorer, "column_map", None), name)
+        # Then its score of a text is the same wherever the text appears.
+        self.text_only = not self.everything and all(source in ("text", "output") for _, source, _ in self.parameters)
         setup = getattr(scorer, "setup", None)
         self.setup = Setup(scorer, setup, name, on_loop=self.is_async) if callable(setup) else None
         self.ready = self.setup is None

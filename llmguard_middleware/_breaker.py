@@ -12,6 +12,7 @@ from ._checks import expect_count, expect_seconds
 __all__ = ["Breaker", "Circuit"]
 
 State = Literal["closed", "open", "half_open"]
+Admission = Literal["", "call", "probe"]
 
 
 @dataclass(frozen=True)
@@ -52,17 +53,17 @@ class Circuit:
             return "closed"
         return "half_open" if self._breaker.clock() - self._opened >= self._breaker.cooldown else "open"
 
-    def admits(self) -> bool:
-        """Whether a call may score; if so it must tell how it went: `succeeded`, `failed` or `withdrawn`."""
+    def admits(self) -> Admission:
+        """As what a call may score; if it may, it must tell how it went: `succeeded`, `failed` or `withdrawn`."""
         if self._opened is None:
-            return True
+            return "call"
         if self.state == "open":
-            return False
+            return ""
         try:
             self._probe.pop()
         except IndexError:
-            return False
-        return True
+            return ""
+        return "probe"
 
     def succeeded(self) -> None:
         """A score came back."""
@@ -76,7 +77,7 @@ class Circuit:
             self._opened = self._breaker.clock()
             self._probe = [None]
 
-    def withdrawn(self) -> None:
-        """The call ended before the scorer did: nothing is known, and a probe may be made by the next call."""
-        if self._opened is not None and not self._probe:
+    def withdrawn(self, admitted: Admission) -> None:
+        """The call ended before the scorer did: nothing is known, and its probe may be made by the next call."""
+        if admitted == "probe" and self._opened is not None:
             self._probe = [None]

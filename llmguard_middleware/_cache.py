@@ -49,8 +49,9 @@ class ScoreCache:
         """What identifies this score; None if the scorer is given more than texts and numbers."""
         if self._uncacheable:
             return None
-        given = [(name, available.get(source)) for name, source, _ in self._parameters]
-        if not all(value is None or isinstance(value, (str, int, float)) for _, value in given):
+        given = [(name, available[source]) for name, source, _ in self._parameters if source in available]
+        # Of these types exactly: the repr of a subclass may be anything, the same for all.
+        if not all(value is None or type(value) in (str, int, float, bool) for _, value in given):
             return None
         return hashlib.blake2b(repr(given).encode("utf-8", "surrogatepass"), digest_size=20).digest()
 
@@ -66,6 +67,8 @@ class ScoreCache:
     def put(self, key: bytes, score: Score) -> None:
         """Keep a score."""
         self._scores[key] = (self._options.clock(), score)
+        with suppress(KeyError):  # another thread dropped it
+            self._scores.move_to_end(key)
         while len(self._scores) > self._options.size:
             with suppress(KeyError):  # another thread was faster
                 self._scores.popitem(last=False)

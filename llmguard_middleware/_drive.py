@@ -122,7 +122,7 @@ class _Launched:
         self._deadline = launch.deadline
         self._pending: dict[Any, tuple[int, Guardrail]] = {}
         for index, rule in launch.rules:
-            if rule.inline and (short or rule.bound.extent is not None):
+            if rule.inline and (short or _divisible(rule)):
                 self._inline.append((index, rule))
             else:
                 self._pending[self._start(rule, workers)] = (index, rule)
@@ -213,6 +213,11 @@ class _Launched:
 
     def _give_up(self, future: Any) -> None:
         self._workers.abandon(future)
+
+
+def _divisible(rule: Guardrail) -> bool:
+    """Whether pieces of a text give the score of the whole: the spans do, a value only if the scorer can join them."""
+    return rule.bound.extent is not None and (not rule.condition or hasattr(rule.bound.scorer, "joined"))
 
 
 class _Scoring(_Launched):

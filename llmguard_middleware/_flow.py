@@ -89,9 +89,9 @@ class Flow:
         if (said := _scope.attributes()) is not None:
             call = call.but(attributes={**call.attributes, **said})
         self.guard: Guard = guard
-        # One policy from the outermost call to the innermost, unless this is for a part of the guard's rules only.
-        pinned = above is not None and above.guard is guard
-        self.policy: Policy = above.policy if above is not None and pinned else guard.policy_for(call)
+        # A guard without some of its rules may be around one with all of them, which has to apply them all the same.
+        same = next((flow for flow in reversed(around) if flow.guard is guard), None)
+        self.policy: Policy = guard.policy_for(call) if same is None else same.policy
         self.owner: object = owner
         self.outermost = above is None if outermost is None else outermost
         self._ends_root = root is None and above is None
@@ -100,7 +100,9 @@ class Flow:
         self.span: CallSpan = span or guard.emitter.start(call, parent)
         identity = self.span.span.get_span_context()
         self.call = call.but(started=call.started or time_ns(), trace_id=identity.trace_id, span_id=identity.span_id)
-        if (reason := _scope.bypassed(guard.identity)) is not None:
+        reason = _scope.bypassed(guard.identity)
+        self._bypassed = reason is not None  # for the whole call, wherever a stream of it is read
+        if reason is not None:
             self.span.bypassed(reason)
         self._verdicts: list[Verdict] = []
         self._races: list[tuple[Case, Running | None]] = []
@@ -165,7 +167,7 @@ class Flow:
             GuardrailViolation: if a guardrail stops the call, or stopped one below the same outermost call.
         """
         self.root.check()
-        if not self.guard.policy.at("input"):
+        if not self.policy.at("input"):
             self.call = self.call.but(messages=tuple(messages))
             return [message.text for message in messages]
         available = self.call.but(messages=tuple(messages)).available()
@@ -184,7 +186,7 @@ class Flow:
 
     def _race(self, text: str, rules: Sequence[Guardrail], available: Mapping[str, Any]) -> Plan[Sequence[Guardrail]]:
         """Start the rules that race with the model; returns the others."""
-        if not self.policy.races("input") or _scope.bypassed(self.guard.identity) is not None:
+        if not self.policy.races("input") or self._bypassed:
             return rules
         racing = [rule for rule in rules if rule.race]
         if racing:
@@ -207,7 +209,13 @@ class Flow:
     ) -> Plan[Verdict]:
         return (
             yield from self.guard.plan(
-                text, stage, rules=rules, available=available, memory=self.root, policy=self.policy
+                text,
+                stage,
+                rules=rules,
+                available=available,
+                memory=self.root,
+                policy=self.policy,
+                bypassed=self._bypassed,
             )
         )
 
@@ -266,8 +274,10 @@ class Flow:
             (released,) = yield from self.release([text], reask=reask)
             return released
 
+        rules = self.rules("output")
         races = self.settle_races if self._races else None
-        return GuardedStream(self.rules("output"), self.call.available(), whole, self.noted, self.root, races)
+        judging = () if self._bypassed else rules
+        return GuardedStream(rules, self.call.available(), whole, self.noted, self.root, races, judging)
 
     def follow(self, guard: Guard) -> None:
         """Go on under a guard that is this one without some of its rules."""

@@ -131,8 +131,8 @@ class Guard:
             check(policy)
             for _, variant in variants:
                 check(variant)
-        self._policies.default, self._policies.variants = policy, tuple(variants)
-        self._policies.conversations = Conversations(policy.digest)
+        self._policies.chosen = policy, tuple(variants)
+        self._policies.conversations = Conversations()
         self.emitter.digest = policy.digest
         everywhere = (policy, *(variant for _, variant in variants))
         self._monitoring.swap(list(dict.fromkeys(rule for one in everywhere for rule in one.monitors)))
@@ -182,19 +182,23 @@ class Guard:
         available: Mapping[str, Any] = _NO_CALL,
         memory: Root | None = None,
         policy: Policy | None = None,
+        bypassed: bool | None = None,
     ) -> Plan[Verdict]:
-        """The decision about one text, to be run by `drive` or `adrive`; `memory` is what its outermost call knows."""
+        """The decision about one text, to be run by `drive` or `adrive`; `memory` is what its outermost call knows.
+
+        `bypassed` is whether the call began in a bypass; found out if None.
+        """
         policy = policy or self.policy
         rules = policy.rules(stage) if rules is None else rules
         if not rules:
             return Verdict("passed", stage, text, (), (), self.name, policy.digest)
-        if _scope.bypassed(self.identity) is not None:
+        if bypassed or (bypassed is None and _scope.bypassed(self.identity) is not None):
             findings = tuple(Finding(rule.name, rule.remedy.name, "skipped") for rule in rules)
             return Verdict("skipped", stage, text, findings, (), self.name, policy.digest)
         case = Case(rules, text, stage, available, self.name, policy.digest, memory)
         verdict = yield from judge(case, _scope.deadline())
         if memory is not None:
-            memory.keep(stage, text, verdict.findings)
+            memory.keep(policy.digest, stage, text, verdict.findings)
         return verdict
 
     def check(
@@ -246,21 +250,21 @@ class Guard:
 
     def _unjudged(self, text: str, stage: Stage) -> Verdict | None:
         """The verdict where no rule can apply, which should cost next to nothing."""
-        policies = self._policies
-        if policies.variants or type(text) is not str or policies.default.at(_stage(stage)):
+        default, variants = self._policies.chosen
+        if variants or type(text) is not str or default.at(_stage(stage)):
             return None
-        return Verdict("passed", stage, text, (), (), self.name, policies.default.digest)
+        return Verdict("passed", stage, text, (), (), self.name, default.digest)
 
     def _direct(
         self, text: str, stage: Stage, inputs: Mapping[str, Any], attributes: Mapping[str, Any]
     ) -> Plan[Verdict]:
         expect_text(text, "what check() judges")
-        policies = self._policies
-        if not policies.selective:
-            rules = policies.default.rules(_stage(stage))
-            return (yield from self.plan(text, stage, rules=rules, available=inputs))
+        default, variants = self._policies.chosen
+        if not (variants or default.filtered):
+            rules = default.rules(_stage(stage))
+            return (yield from self.plan(text, stage, rules=rules, available=inputs, policy=default))
         call = Call("check", attributes={**(_scope.attributes() or {}), **attributes}, inputs=inputs)
-        policy = policies.choose(call)
+        policy = self.policy_for(call)
         rules = policy.rules(_stage(stage), call=call)
         return (yield from self.plan(text, stage, rules=rules, available=inputs, policy=policy))
 
@@ -342,7 +346,9 @@ class Guard:
         Waits only if the `queue` says so. `outermost` is whether no other call is around this one,
         `policy` the rules that the call began with, if they are not those in force.
         """
-        only = None if policy is None or policy is self.policy else policy.monitors
+        default, variants = self._policies.chosen
+        policy = policy or default
+        only = None if policy is default and not variants else policy.monitors
         self._monitoring.observe(call, context, outermost=outermost, only=only)
 
     @property
@@ -378,36 +384,41 @@ class Guard:
         )
 
     def _redacted(self, text: str, stage: Stage, rules: Sequence[Guardrail]) -> str:
-        verdict = drive(self.plan(text, stage, rules=rules), self.workers)
+        verdict = drive(self.plan(text, stage, rules=rules, bypassed=False), self.workers)
         return "" if verdict.stops else verdict.guarded
 
 
 class _Policies:
-    """The policies of one guard: the common one, those for some calls, and what must hold for all."""
+    """The policies of one guard: the common one, those for some calls, and what must hold for all.
+
+    Attributes:
+        chosen: the common policy and the others, in one value: a call that comes while they are swapped must not get
+            the new common one and the old others.
+    """
 
     def __init__(self, default: Policy) -> None:
-        self.default = default
-        self.variants: tuple[tuple[Callable[[Call], bool], Policy], ...] = ()
-        self.conversations = Conversations(default.digest)
+        self.chosen: tuple[Policy, tuple[tuple[Callable[[Call], bool], Policy], ...]] = default, ()
+        self.conversations = Conversations()
         self.checks: dict[str, Callable[[Policy], None]] = {}  # by where the guard is attached
 
     @property
-    def selective(self) -> bool:
-        """Whether it depends on the call which rules apply."""
-        return bool(self.variants) or self.default.filtered
+    def default(self) -> Policy:
+        """The common policy."""
+        return self.chosen[0]
 
     def choose(self, call: Call | None) -> Policy:
         """The policy for this call."""
+        default, variants = self.chosen
         if call is not None:
-            for takes, policy in self.variants:
+            for takes, policy in variants:
                 if takes(call):
                     return policy
-        return self.default
+        return default
 
     def without(self, rules: Sequence[Guardrail]) -> _Policies:
         rest = copy.copy(self)
-        rest.default = self.default.without(rules)
-        rest.variants = tuple((takes, policy.without(rules)) for takes, policy in self.variants)
+        default, variants = self.chosen
+        rest.chosen = default.without(rules), tuple((takes, policy.without(rules)) for takes, policy in variants)
         return rest
 
 

@@ -29,6 +29,7 @@ class GuardedStream:
         root: the outermost call, whose pseudonyms are put back in what leaves.
         races: the plan that waits for guardrails which race with the model, and raises if they stop the call; None if
             there are none.
+        judging: those of the rules that judge at all: none in a bypass.
 
     Attributes:
         acts: whether anything may be changed or held at all.
@@ -43,14 +44,16 @@ class GuardedStream:
         stopped: Callable[[Verdict], str],
         root: Root,
         races: Callable[[], Plan[None]] | None = None,
+        judging: Sequence[Guardrail] | None = None,
     ) -> None:
+        judging = rules if judging is None else judging
         self._available, self._judged, self._stopped = available, judged, stopped
         self._root = root
         self._restorer = Restorer(root.pseudonyms)
         self._rules = rules
-        self._local = tuple(rule for rule in rules if rule.window is not None)
-        self.holds = any(rule.holds for rule in rules)
-        self.acts = races is not None or bool(root.pseudonyms) or any(rule.acts for rule in rules)
+        self._local = tuple(rule for rule in judging if rule.window is not None)
+        self.holds = any(rule.holds for rule in judging)
+        self.acts = races is not None or bool(root.pseudonyms) or any(rule.acts for rule in judging)
         self._races = races
         self._backlog: list[str] = []
         self._window: Window | None = None

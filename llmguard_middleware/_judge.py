@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Protocol, TypeVar
 
 from ._actions import Replace
+from ._breaker import Admission
 from ._call import Stage
 from ._edits import Edit, Found, compose
 from ._pseudonyms import Pseudonyms
@@ -66,8 +67,8 @@ class Memory(Protocol):
     pseudonyms: Pseudonyms
     outgoing: Pseudonyms
 
-    def findings(self, stage: Stage, text: str) -> dict[str, Finding]:
-        """By rule, what was found in this text before; what is found now is to be put in."""
+    def findings(self, digest: str, stage: Stage, text: str) -> dict[str, Finding]:
+        """By rule of the policy, what was found in this text before; what is found now is to be put in."""
 
 
 class Case:
@@ -93,10 +94,10 @@ class Case:
         self._available = available
         self._guard, self._digest = guard, digest
         self._memory = memory
-        self._known = memory.findings(stage, text) if memory is not None else None
+        self._known = memory.findings(digest, stage, text) if memory is not None else None
         self._findings: list[Finding | None] = [None] * len(rules)
         self._keys: dict[int, bytes] = {}
-        self._open: set[int] = set()  # launched and not settled
+        self._open: dict[int, Admission] = {}  # launched and not settled
         self._edited = False
 
     @property
@@ -112,7 +113,7 @@ class Case:
             available["output"] = text
         todo: list[tuple[int, Guardrail]] = []
         for index, rule in enumerate(self.rules):
-            if self._known and (known := self._known.get(rule.name)) is not None:
+            if self._known and rule.bound.text_only and (known := self._known.get(rule.name)) is not None:
                 if self._settled(index, rule, replace(known, remembered=True)):
                     return None
             elif rule.scores is not None and (score := self._cached(index, rule, available)) is not None:
@@ -122,13 +123,14 @@ class Case:
                 todo.append((index, rule))
         admitted: list[tuple[int, Guardrail]] = []
         for index, rule in todo:
-            if rule.circuit is None or rule.circuit.admits():
+            if as_what := "call" if rule.circuit is None else rule.circuit.admits():
                 admitted.append((index, rule))
-                self._open.add(index)
+                self._open[index] = as_what
             else:
                 why = f'scorer "{rule.bound.name}" keeps failing and is left alone for a while'
                 refused = Completion(index, error=ScorerUnavailableError(why))
                 if self._settled(index, rule, settle(rule, refused, text)):
+                    self.close()
                     return None
         return Launch(admitted, available, deadline) if admitted else None
 
@@ -144,7 +146,7 @@ class Case:
         """Settle one rule; whether the call must stop, so that the rest need not be waited for."""
         index = done.index
         rule = self.rules[index]
-        self._open.discard(index)
+        self._open.pop(index, None)
         if rule.circuit is not None:
             if done.error is None or isinstance(done.error, ScorerInputError):
                 rule.circuit.succeeded()
@@ -157,16 +159,16 @@ class Case:
 
     def _settled(self, index: int, rule: Guardrail, finding: Finding) -> bool:
         self._findings[index] = finding
-        if self._known is not None:
+        if self._known is not None and finding.error is None:  # what failed was not scored, and is tried again
             self._known[rule.name] = finding
         self._edited = self._edited or finding.outcome in ("redacted", "replaced")
         return finding.stops
 
     def close(self) -> None:
         """Tell the circuits of what nobody waits for any more."""
-        for index in self._open:
+        for index, admitted in self._open.items():
             if (circuit := self.rules[index].circuit) is not None:
-                circuit.withdrawn()
+                circuit.withdrawn(admitted)
         self._open.clear()
 
     def verdict(self) -> Verdict:
@@ -212,7 +214,11 @@ def judge(case: Case, deadline: float | None = None) -> Plan[Verdict]:
 def begun(case: Case, deadline: float | None = None) -> Plan[Running | None]:
     """Start judging and do not wait: what runs is to be given to `raced`."""
     launch = case.launch(deadline)
-    return None if launch is None else (yield replace(launch, detached=True))
+    try:
+        return None if launch is None else (yield replace(launch, detached=True))
+    except BaseException:  # it could not be started
+        case.close()
+        raise
 
 
 def raced(case: Case, running: Running | None) -> Plan[Verdict]:

@@ -24,7 +24,8 @@ def in_pieces(score: Callable[[str], Any], text: str, reach: int, scorer: Any, n
     """
     spans: list[TextSpan] = []
     scores: list[Score] = []
-    open_end = False
+    begins: list[int] = []  # where each of the spans begins, as far as the pieces tell
+    open_ends: list[int] = []  # which of the spans leave the piece before
     for start in range(0, len(text), PIECE):
         if start:
             yield
@@ -34,17 +35,22 @@ def in_pieces(score: Callable[[str], Any], text: str, reach: int, scorer: Any, n
         scores.append(found)
         if found.unscored:
             return found
-        leaves = False
+        leaving: list[int] = []
         for span in found.spans:
             first, last = span.start + left, span.end + left
             if last <= start or first >= end:
                 continue
-            if first < start and open_end and spans:
-                spans[-1] = spans[-1]._replace(end=min(last, end))
+            rest_of = [one for one in open_ends if spans[one].kind == span.kind] if first < start else []
+            if rest_of:
+                which = next((one for one in rest_of if begins[one] == first), rest_of[0])
+                spans[which] = spans[which]._replace(end=max(spans[which].end, min(last, end)))
             else:
+                which = len(spans)
                 spans.append(TextSpan(max(first, start), min(last, end), span.kind))
-            leaves = last > end
-        open_end = leaves
+                begins.append(first)
+            if last > end:
+                leaving.append(which)
+        open_ends = leaving
     joined = getattr(scorer, "joined", None)
     return joined(spans) if joined is not None else _joined(scores, spans)
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Iterator
+from itertools import count
 from typing import Any
 
 from ._actions import Pseudonymize
@@ -14,13 +16,14 @@ __all__ = ["Pseudonyms", "Restorer"]
 class Pseudonyms:
     """Values and their placeholders, numbered by first appearance.
 
-    A placeholder carries a nonce that nobody can guess, so one that a user types is plain text.
+    A placeholder carries a nonce that nobody can guess, so one that a user types is plain text. Threads below one call
+    may ask at once: each step is one that Python makes whole, so that there is no lock for a fork to leave held.
     """
 
     def __init__(self) -> None:
         self._nonce = secrets.token_hex(4)
         self._placeholders: dict[tuple[str, str], str] = {}
-        self._counts: dict[str, int] = {}
+        self._counts: dict[str, Iterator[int]] = {}
         self._originals: dict[str, str] = {}
         self._for_tools: set[str] = set()
 
@@ -28,9 +31,10 @@ class Pseudonyms:
         """The placeholder of a value, a new one if it has none yet."""
         known = self._placeholders.get((kind, value))
         if known is None:
-            number = self._counts[kind] = self._counts.get(kind, 0) + 1
-            known = self._placeholders[kind, value] = f"<{kind}_{number}_{self._nonce}>"
-            self._originals[known] = value
+            number = next(self._counts.setdefault(kind, count(1)))
+            name = f"<{kind}_{number}_{self._nonce}>"
+            self._originals[name] = value  # first, so that nobody is given what cannot be put back yet
+            known = self._placeholders.setdefault((kind, value), name)  # another thread may have been faster
             if action.vault is not None:
                 action.vault[known] = value
         if action.restore_tools:
@@ -42,7 +46,7 @@ class Pseudonyms:
 
     def restorable(self, *, tools: bool = False) -> dict[str, str]:
         """Placeholder to original, of those that are put back."""
-        return {name: value for name, value in self._originals.items() if not tools or name in self._for_tools}
+        return {name: value for name, value in list(self._originals.items()) if not tools or name in self._for_tools}
 
     def restore(self, text: str, *, tools: bool = False) -> str:
         """`text` with the originals back in."""
@@ -76,7 +80,8 @@ class Restorer:
 
     def _open(self, text: str) -> int:
         names: Any = self._pseudonyms.restorable()
-        at = text.rfind("<")
-        if at < 0 or not any(name != text[at:] and name.startswith(text[at:]) for name in names):
-            return len(text)
-        return at
+        longest = max(map(len, names), default=0)
+        at = text.find("<", max(0, len(text) - longest + 1))
+        while at >= 0 and not any(name != text[at:] and name.startswith(text[at:]) for name in names):
+            at = text.find("<", at + 1)  # kinds are what scorers call them, and may hold a "<" too
+        return len(text) if at < 0 else at

@@ -6,9 +6,11 @@ import hashlib
 from collections import OrderedDict
 from collections.abc import MutableMapping
 from contextlib import suppress
+from dataclasses import replace
 
 from ._call import Stage
 from ._pseudonyms import Pseudonyms
+from ._score import Score
 from ._verdict import Finding
 from .errors import GuardrailViolation
 
@@ -35,25 +37,25 @@ class Root:
         self.documents: tuple[str, ...] = ()
         self._conversation = conversation
         self._conversations = conversations if conversation else None
-        self._findings: OrderedDict[tuple[Stage, str], dict[str, Finding]] = OrderedDict()
+        self._findings: OrderedDict[tuple[str, Stage, str], dict[str, Finding]] = OrderedDict()
 
-    def findings(self, stage: Stage, text: str) -> dict[str, Finding]:
-        """What the rules of this stage found in this text so far: a text is scored once by each."""
-        key = (stage, text)
+    def findings(self, digest: str, stage: Stage, text: str) -> dict[str, Finding]:
+        """What the rules of this policy and stage found in this text so far: a text is scored once by each."""
+        key = (digest, stage, text)
         found = self._findings.get(key)
         if found is None:
             found = self._findings[key] = {}
             if self._conversations is not None:
-                found.update(self._conversations.passed(self._conversation, stage, text))
+                found.update(self._conversations.passed(self._conversation, digest, stage, text))
             if len(self._findings) > _TEXTS:
                 with suppress(KeyError):  # another thread was faster
                     self._findings.popitem(last=False)
         return found
 
-    def keep(self, stage: Stage, text: str, findings: tuple[Finding, ...]) -> None:
+    def keep(self, digest: str, stage: Stage, text: str, findings: tuple[Finding, ...]) -> None:
         """Remember beyond this root what passed, if it belongs to a conversation."""
         if self._conversations is not None:
-            self._conversations.keep(self._conversation, stage, text, findings)
+            self._conversations.keep(self._conversation, digest, stage, text, findings)
 
     def check(self) -> None:
         """Raise what stopped a call below, if anything did.
@@ -72,27 +74,34 @@ class Root:
 class Conversations:
     """Which texts of a conversation passed which rules, so that its history is not scored again at every turn.
 
-    Kept by hash: no text stays. Only what passed is kept; a text that was blocked or edited is judged again.
+    Kept by policy and hash: no text stays, nor what a scorer may have quoted of it. Only what passed is kept; a text
+    that was blocked or edited is judged again.
     """
 
-    def __init__(self, digest: str, size: int = 20_000) -> None:
-        self._digest, self._size = digest, size
+    def __init__(self, size: int = 20_000) -> None:
+        self._size = size
         self._passed: MutableMapping[bytes, dict[str, Finding]] = OrderedDict()
 
-    def passed(self, conversation: str, stage: Stage, text: str) -> dict[str, Finding]:
+    def passed(self, conversation: str, digest: str, stage: Stage, text: str) -> dict[str, Finding]:
         """The rules that let this text pass before, with what they found."""
-        return self._passed.get(self._key(conversation, stage, text), {})
+        return self._passed.get(_key(conversation, digest, stage, text), {})
 
-    def keep(self, conversation: str, stage: Stage, text: str, findings: tuple[Finding, ...]) -> None:
+    def keep(self, conversation: str, digest: str, stage: Stage, text: str, findings: tuple[Finding, ...]) -> None:
         """Remember the rules that let this text pass."""
-        passed = {finding.rule: finding for finding in findings if finding.outcome == "passed"}
+        passed = {finding.rule: _bare(finding) for finding in findings if finding.outcome == "passed"}
         if not passed:
             return
-        self._passed[self._key(conversation, stage, text)] = passed
+        self._passed[_key(conversation, digest, stage, text)] = passed
         while len(self._passed) > self._size:
             with suppress(KeyError, RuntimeError):  # another thread was faster
                 del self._passed[next(iter(self._passed))]
 
-    def _key(self, conversation: str, stage: Stage, text: str) -> bytes:
-        whole = f"{self._digest}\0{conversation}\0{stage}\0{text}".encode("utf-8", "surrogatepass")
-        return hashlib.blake2b(whole, digest_size=16).digest()
+
+def _key(*what: str) -> bytes:
+    return hashlib.blake2b(repr(what).encode("utf-8", "surrogatepass"), digest_size=16).digest()
+
+
+def _bare(finding: Finding) -> Finding:
+    score = finding.score
+    assert score is not None
+    return replace(finding, score=Score(score.value, label=score.label))

@@ -149,9 +149,10 @@ class Guardrail(_Rule):
 
     def described(self) -> tuple[Any, ...]:
         """As for every rule."""
-        condition = (self.above, self.below, getattr(self.when, "__qualname__", ""))
-        scope = (self.roles, describe_where(self.where), [getattr(one, "pattern", one) for one in self.allow])
-        how = (self.race, self.stream, self.active)
+        condition = (self.above, self.below, describe_where(self.when))
+        allowed = [one if isinstance(one, str) else (one.pattern, one.flags) for one in self.allow]
+        scope = (self.roles, describe_where(self.where), allowed)
+        how = (self.race, self.stream, self.active, repr(self.cache), repr(self.breaker))
         return (*super().described(), self.stage, self.remedy.described(), self.on_error, condition, scope, how)
 
     @property
