@@ -117,6 +117,8 @@ class Flow:
     ) -> None:
         if isinstance(error, GeneratorExit):
             self.abandoned()
+        elif error is not None and self.guard.untouched(error):
+            self.interrupted()
         elif error is not None:
             self.failed(error)
 
@@ -190,7 +192,8 @@ class Flow:
             return rules
         racing = [rule for rule in rules if rule.race]
         if racing:
-            case = Case(racing, text, "input", available, self.guard.name, self.policy.digest, self.root)
+            guard = self.guard
+            case = Case(racing, text, "input", available, guard.name, self.policy.digest, self.root, guard.untouched)
             self._races.append((case, (yield from begun(case, _scope.deadline()))))
         return [rule for rule in rules if not rule.race]
 
@@ -324,6 +327,13 @@ class Flow:
             self._tell()
             if not self._joined:
                 self.span.failed(error)
+
+    def interrupted(self) -> None:
+        """A framework's signal ended the call: it did not fail, and has no answer."""
+        if self._end():
+            self._tell()
+            if not self._joined:
+                self.span.interrupted()
 
     def abandoned(self) -> None:
         """The reader of a stream went away before its end."""

@@ -86,6 +86,7 @@ class Guard:
         self.refusal = refusal
         _provider(tracer_provider, "tracer_provider", "get_tracer")
         _provider(logger_provider, "logger_provider", "get_logger")
+        self._signals: list[Callable[[BaseException], bool]] = []
         self.identity = object()  # what copies of this guard share
         self.workers = Workers(8, "llmguard-guardrail")
         self._policies = _Policies(Policy(rules))
@@ -136,6 +137,15 @@ class Guard:
         self.emitter.digest = policy.digest
         everywhere = (policy, *(variant for _, variant in variants))
         self._monitoring.swap(list(dict.fromkeys(rule for one in everywhere for rule in one.monitors)))
+
+    def untouched(self, error: BaseException) -> bool:
+        """Whether this exception is a framework's signal, which passes as if there were no guard."""
+        return any(signal(error) for signal in self._signals)
+
+    def pass_untouched(self, signal: Callable[[BaseException], bool]) -> None:
+        """Let a framework's signals (an interrupt that asks a person, say) pass: `signal` tells them from failures."""
+        if signal not in self._signals:
+            self._signals.append(signal)
 
     def require(self, where: str, check: Callable[[Policy], None]) -> None:
         """Have `check` refuse policies that cannot be enforced where this guard is attached: this one, and later ones.
@@ -195,7 +205,7 @@ class Guard:
         if bypassed or (bypassed is None and _scope.bypassed(self.identity) is not None):
             findings = tuple(Finding(rule.name, rule.remedy.name, "skipped") for rule in rules)
             return Verdict("skipped", stage, text, findings, (), self.name, policy.digest)
-        case = Case(rules, text, stage, available, self.name, policy.digest, memory)
+        case = Case(rules, text, stage, available, self.name, policy.digest, memory, self.untouched)
         verdict = yield from judge(case, _scope.deadline())
         if memory is not None:
             memory.keep(policy.digest, stage, text, verdict.findings)

@@ -6,7 +6,7 @@ a Verdict. `_drive` runs it for sync and for async callers, so that there is one
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol, TypeVar
 
@@ -71,12 +71,16 @@ class Memory(Protocol):
         """By rule of the policy, what was found in this text before; what is found now is to be put in."""
 
 
+def _none(error: Exception) -> bool:
+    return False
+
+
 class Case:
     """One text before the rules of its stage: what is to be scored, what was found, and in the end the verdict."""
 
     __slots__ = (
         "_available", "_digest", "_edited", "_findings", "_guard", "_keys", "_known", "_memory", "_open", "_stage",
-        "rules", "text",
+        "_untouched", "rules", "text",
     )  # fmt: skip
 
     def __init__(
@@ -88,8 +92,10 @@ class Case:
         guard: str,
         digest: str,
         memory: Memory | None = None,
+        untouched: Callable[[Exception], bool] = _none,
     ) -> None:
         self.rules, self.text = rules, text
+        self._untouched = untouched
         self._stage: Stage = stage
         self._available = available
         self._guard, self._digest = guard, digest
@@ -143,9 +149,15 @@ class Case:
         return rule.scores.get(key)
 
     def take(self, done: Completion) -> bool:
-        """Settle one rule; whether the call must stop, so that the rest need not be waited for."""
+        """Settle one rule; whether the call must stop, so that the rest need not be waited for.
+
+        Raises:
+            Exception: what a scorer raised, if it is a framework's signal and no failure.
+        """
         index = done.index
         rule = self.rules[index]
+        if done.error is not None and self._untouched(done.error):
+            raise done.error
         self._open.pop(index, None)
         if rule.circuit is not None:
             if done.error is None or isinstance(done.error, ScorerInputError):

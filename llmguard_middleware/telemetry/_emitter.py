@@ -258,6 +258,12 @@ class CallSpan:
         self.span.end()
 
     @_silent
+    def interrupted(self) -> None:
+        """End the span of a call that a framework's signal ended."""
+        self.span.set_attribute(names.INTERRUPTED, True)
+        self.span.end()
+
+    @_silent
     def abandoned(self) -> None:
         """End the span of a stream whose reader went away."""
         self.span.set_attribute(names.ABANDONED, True)

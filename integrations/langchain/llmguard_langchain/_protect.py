@@ -6,6 +6,7 @@ decides by method identity whether a model can stream, and its defaults call the
 
 from __future__ import annotations
 
+import sys
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import aclosing, closing
 from dataclasses import dataclass
@@ -64,6 +65,13 @@ def refuse_stages(guard: Guard, where: str) -> None:
         guard.refuse(beyond, where, "this version judges what goes into and out of models, use stage input or output")
 
     guard.require(where, check)
+    guard.pass_untouched(_is_signal)
+
+
+def _is_signal(error: BaseException) -> bool:
+    """LangGraph's interrupts and commands to a parent graph travel as exceptions."""
+    langgraph = sys.modules.get("langgraph.errors")
+    return langgraph is not None and isinstance(error, langgraph.GraphBubbleUp)
 
 
 @dataclass(frozen=True, slots=True)
