@@ -71,7 +71,7 @@ class Memory(Protocol):
         """By rule of the policy, what was found in this text before; what is found now is to be put in."""
 
 
-def _none(error: Exception) -> bool:
+def _none(_: Exception) -> bool:
     return False
 
 
