@@ -184,7 +184,8 @@ async def test_judging_twice_is_caught() -> None:
 
     class Thorough(Desk):
         def ask(self, text: str) -> str:
-            self.guards[0].check(text, stage="input")
+            if not any(rule.race for rule in self.guards[0].guardrails):  # which would wait for the model
+                self.guards[0].check(text, stage="input")
             return super().ask(text)
 
     class Adapted(Desks):

@@ -126,7 +126,6 @@ class Protected(Adapter):
         "*-refusal/*": "no refusal mode yet: the violation is raised",
         "output-reask*/*": "the model is not asked again yet: reask blocks",
         "input-race/*stream_*": "chunks are released as they are where the guard has no output rule",
-        "input-race-passes/*stream_*": "as input-race",
         "input-pseudonymize/*stream_*": "as input-race: originals are not put back",
         "call-many-at-once/*stream_*": "as input-pseudonymize",
     }

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import re
+from time import sleep
 from typing import Any
 
 from ..._actions import Hash, Reask
 from ..._rules import Guardrail
 from ...errors import UnenforceableError
 from .._fakes import Flags
+from ._ask import Answer
 from ._scenario import Claim, claim
 from ._script import in_sizes
-from ._texts import ANSWER, CLEAN, KIND, QUESTION, SECRET, finds, leaks, shows
+from ._texts import ANSWER, CLEAN, KIND, QUESTION, SECRET, finds, leaks
 from ._trial import Trial
 
 __all__ = ["acting", "unreached"]
@@ -23,6 +25,7 @@ _EDITS: dict[str, tuple[Any, str]] = {
     "pseudonymize": ("pseudonymize", rf"<{KIND}_1_[0-9a-f]{{8}}>"),
 }
 _REFUSAL = "no, sorry"
+_LATE = 0.05  # seconds
 
 
 def acting(stages: tuple[str, ...]) -> list[Claim]:
@@ -211,32 +214,29 @@ async def _asks_no_more(trial: Trial) -> None:
     assert len(trial.script.received) == 3, f"the model was asked {len(trial.script.received)} times"
 
 
-class _Waits(Flags):
-    """Finds the secret, when it is let."""
+class _Late(Flags):
+    """Finds the secret, some time after the model has begun to answer."""
 
     def __init__(self, trial: Trial) -> None:
         super().__init__(when=SECRET, kind=KIND, name="races")
-        self._gate = trial.script.gate.__class__()
-        self._gate.shut()
-        self.release = self._gate.open
-        trial.finally_(self.release)
+        self._trial = trial
 
     def outcome(self, text: str) -> Any:
         """As the base, later."""
-        self._gate.wait()
+        assert self._trial.script.began.wait(self._trial.patience), "the model was not asked while a guardrail judged"
+        sleep(_LATE)  # what is released now, or in all this time, is in the answer when the violation comes
         return super().outcome(text)
+
+
+async def _raced(trial: Trial, text: str) -> Answer:
+    trial.build(Guardrail(_Late(trial), stage="input", race=True, timeout=4 * trial.patience))
+    return await trial.ask(text)
 
 
 @claim("input", "race")
 async def _races(trial: Trial) -> None:
     """While a racing guardrail judges, the model works and nothing of its answer is released; then it is stopped."""
-    waits = _Waits(trial)
-    trial.build(Guardrail(waits, stage="input", race=True))
-    answer, asking = trial.begin(QUESTION)
-    await trial.until(lambda: bool(trial.script.received), "the model was not asked while the guardrail judged")
-    assert not answer.pieces, f"this was released before the verdict: {answer.text!r}"
-    waits.release()
-    await asking
+    answer = await _raced(trial, QUESTION)
     assert getattr(answer.error, "code", None) == "blocked", f"a violation was expected and there was {answer!r}"
     assert not answer.pieces, f"this was released: {answer.text!r}"
 
@@ -244,15 +244,10 @@ async def _races(trial: Trial) -> None:
 @claim("input", "race-passes")
 async def _races_and_passes(trial: Trial) -> None:
     """A racing guardrail that lets a call pass changes nothing."""
-    waits = _Waits(trial)
-    trial.build(Guardrail(waits, stage="input", race=True))
-    answer, asking = trial.begin(CLEAN)
-    await trial.until(lambda: bool(trial.script.received), "the model was not asked while the guardrail judged")
-    assert not answer.pieces, f"this was released before the verdict: {answer.text!r}"
-    waits.release()
-    await asking
-    assert (answer.error, answer.text) == (None, trial.script.answer)
-    assert trial.span().attributes["llmguard.verdict"] == "passed"
+    answer = await _raced(trial, CLEAN)
+    assert answer.error is None, f"an answer was expected and {answer.error!r} was raised"
+    assert answer.text == trial.script.answer, f"the answer became {answer.text!r}"
+    assert trial.span().attributes.get("llmguard.verdict") == "passed", "the span does not tell the verdict"
 
 
 @claim("input", "race-streams", streamed=True)
@@ -315,11 +310,10 @@ async def _two_guards(trial: Trial) -> None:
 async def _guarded_twice(trial: Trial) -> None:
     """The same guard around a subject for a second time changes nothing: one span, scored once."""
     scorer = finds()
-    guard = trial.build(Guardrail(scorer, stage="input", action="redact"))
+    guard = trial.build(Guardrail(scorer, stage="input", action="log"))
     trial.subject = trial.adapter.again(trial.subject, guard)
     await trial.answered(QUESTION)
     assert scorer.seen == [QUESTION], f"the guard judged {scorer.seen}"
-    assert not any(map(shows, trial.script.received))
     trial.span()
 
 

@@ -15,6 +15,7 @@ __all__ = ["Claim", "Result", "Scenario", "claim"]
 
 Status = Literal["enforced", "refused", "gap", "failed"]
 _SECONDS = 20.0  # a scenario that takes longer hangs
+_PATIENCE, _SHORT_PATIENCE = 3.0, 0.2  # seconds; short where it is known that what is waited for will not come
 
 
 @dataclass(frozen=True)
@@ -103,7 +104,7 @@ class Scenario:
         """
         cannot, gap = _declared(adapter.cannot, self.id), _declared(adapter.gaps, self.id)
         try:
-            await asyncio.wait_for(self._tried(adapter), _SECONDS)
+            await asyncio.wait_for(self._tried(adapter, _PATIENCE if gap is None else _SHORT_PATIENCE), _SECONDS)
         except Refused as refused:
             if cannot is None:
                 msg = f"{self}: {adapter.name} refuses this guard, which `cannot` does not declare: {refused}"
@@ -123,8 +124,8 @@ class Scenario:
             raise AssertionError(msg)
         return Result(self, "enforced")
 
-    async def _tried(self, adapter: Adapter) -> None:
-        async with Trial(adapter, self.mode) as trial:
+    async def _tried(self, adapter: Adapter, patience: float) -> None:
+        async with Trial(adapter, self.mode, patience) as trial:
             await self.about.body(trial)
 
 

@@ -9,13 +9,18 @@ from typing import Any
 
 __all__ = ["Gate", "Script", "in_sizes"]
 
-_PATIENCE = 5.0  # seconds until a wait for something that should have happened gives up
+_PATIENCE = 3.0  # seconds
 
 
 class Gate:
-    """Where a model waits until it is let through; open unless `shut()`. For threads and event loops alike."""
+    """Where a model waits until it is let through; open unless `shut()`. For threads and event loops alike.
 
-    def __init__(self) -> None:
+    Args:
+        patience: seconds after which waiting fails.
+    """
+
+    def __init__(self, patience: float = _PATIENCE) -> None:
+        self._patience = patience
         self._open = threading.Event()
         self._open.set()
         self.reached = threading.Event()
@@ -31,12 +36,12 @@ class Gate:
     def wait(self) -> None:
         """Wait on this thread until the gate is open."""
         self.reached.set()
-        assert self._open.wait(_PATIENCE), "a trial left the gate of its model shut"
+        assert self._open.wait(self._patience), "a trial left the gate of its model shut"
 
     async def wait_async(self) -> None:
         """`wait`, for a coroutine; may be cancelled."""
         self.reached.set()
-        for _ in range(int(_PATIENCE / 0.005)):
+        for _ in range(int(self._patience / 0.005) + 1):
             if self._open.is_set():
                 return
             await asyncio.sleep(0.005)  # an asyncio.Event could not be set from any thread
@@ -58,19 +63,21 @@ class Script:
         error: raised in place of an answer, in a stream after `error_after` pieces.
         gate: where it waits before it answers, in a stream after `gate_after` pieces.
         received: the text of each request that reached it.
+        began: set once it has begun to answer.
         material: by stage, the text that crosses there: what a document holds, the arguments that the model gives a
             tool, what the tool returns, what is embedded. For adapters that reach these stages.
         arrived: by stage, the texts that came out on the other side. The adapter's `build` sees to it.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, patience: float = _PATIENCE) -> None:
         self.answer: str | Callable[[str], str] = "all is well"
         self.cut: Callable[[str], Sequence[str]] = in_sizes(7)
         self.error: BaseException | None = None
         self.error_after = 0
-        self.gate = Gate()
+        self.gate = Gate(patience)
         self.gate_after = 0
         self.received: list[str] = []
+        self.began = threading.Event()
         self.material: dict[str, str] = {}
         self.arrived: dict[str, list[str]] = {}
 
@@ -112,10 +119,12 @@ class Script:
             yield piece
 
     def _fail(self, number: int) -> None:
+        self.began.set()
         if self.error is not None and number == self.error_after:
             raise self.error
 
     def _answer(self, text: str) -> str:
+        self.began.set()
         if self.error is not None:
             raise self.error
         return self.answer(text) if callable(self.answer) else self.answer

@@ -5,6 +5,9 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ..._guard import Guard
@@ -20,7 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Refused", "Trial"]
 
-_PATIENCE = 2.0  # seconds until something that should have happened is said not to
+_THREADS = 8
 
 
 class Refused(Exception):  # noqa: N818 - what an adapter does
@@ -28,14 +31,22 @@ class Refused(Exception):  # noqa: N818 - what an adapter does
 
 
 class Trial:
-    """One subject, asked in one mode. Use as an async context manager."""
+    """One subject, asked in one mode. Use as an async context manager.
 
-    def __init__(self, adapter: Adapter, mode: Mode) -> None:
-        self.adapter, self.mode = adapter, mode
-        self.script = Script()
+    Args:
+        adapter: whose subject.
+        mode: how it is asked.
+        patience: seconds until something that should have happened is said not to.
+    """
+
+    def __init__(self, adapter: Adapter, mode: Mode, patience: float) -> None:
+        self.adapter, self.mode, self.patience = adapter, mode, patience
+        self.script = Script(patience)
         self.telemetry = captured_telemetry()
         self.subject: Any = None
         self._guards: list[Guard] = []
+        self._threads = ThreadPoolExecutor(_THREADS, "trial")
+        self._asking: list[asyncio.Task[None]] = []
         self._cleanups: list[Callable[[], object]] = [self.script.gate.open]
 
     async def __aenter__(self) -> Self:
@@ -46,6 +57,7 @@ class Trial:
             cleanup()
         for guard in self._guards:
             guard.shutdown(0)
+        self._threads.shutdown(wait=False)
 
     def guard(self, *rules: Guardrail | Monitor, **options: Any) -> Guard:
         """A guard whose telemetry is captured."""
@@ -79,7 +91,9 @@ class Trial:
     def begin(self, text: str) -> tuple[Answer, asyncio.Task[None]]:
         """Start asking: the answer fills up while the task runs. Cancelling the task cancels an async call."""
         answer = Answer(self.adapter)
-        return answer, asyncio.ensure_future(self._ask(text, answer, None))
+        asking = asyncio.ensure_future(self._ask(text, answer, None))
+        self._asking.append(asking)
+        return answer, asking
 
     async def _ask(self, text: str, answer: Answer, at_most: int | None) -> None:
         try:
@@ -87,10 +101,13 @@ class Trial:
                 await ask_later(self.adapter, self.subject, self.mode, text, answer, at_most)
             else:
                 given = (self.adapter, self.subject, self.mode, text, answer, at_most)
-                await asyncio.to_thread(ask_here, *given)
+                work = partial(copy_context().run, ask_here, *given)
+                await asyncio.get_running_loop().run_in_executor(self._threads, work)
         except Exception as error:
             if isinstance(error, AssertionError):
                 raise
+            if isinstance(error, ConfigurationError) and not answer.pieces:  # some can tell only at the first call
+                raise Refused(str(error)) from error
             answer.error = error
 
     async def answered(self, text: str) -> Answer:
@@ -123,15 +140,18 @@ class Trial:
         return self.span()
 
     async def until(self, happened: Callable[[], bool], otherwise: str) -> None:
-        """Wait until something has happened."""
-        deadline = asyncio.get_running_loop().time() + _PATIENCE
+        """Wait until something has happened, or asking failed."""
+        deadline = asyncio.get_running_loop().time() + self.patience
         while not happened():
+            for asking in self._asking:
+                if asking.done() and not asking.cancelled():
+                    asking.result()
             assert asyncio.get_running_loop().time() < deadline, otherwise
             await asyncio.sleep(0.002)
 
     async def flushed(self, guard: Guard) -> None:
         """Wait until the monitors of a guard are done."""
-        pending = await asyncio.to_thread(guard.flush, _PATIENCE)
+        pending = await asyncio.to_thread(guard.flush, self.patience)
         assert not pending, f"{pending} scores of monitors are still pending"
 
     async def set(self, event: threading.Event, otherwise: str) -> None:

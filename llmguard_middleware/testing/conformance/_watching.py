@@ -5,19 +5,18 @@ from __future__ import annotations
 import asyncio
 import pickle
 import re
-from collections.abc import Callable, Coroutine
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
 from typing import Any
 
 from ..._guard import Guard
 from ..._rules import Guardrail, Monitor
 from ..._score import Score, TextSpan
-from ...errors import GuardrailViolation
+from ...errors import ConfigurationError, GuardrailViolation
 from .._fakes import Hangs, Raises
 from ._ask import Answer, ask_here, ask_later
 from ._scenario import Claim, claim
 from ._texts import ANSWER, CLEAN, KIND, QUESTION, SECRET, finds, leaks
-from ._trial import Trial
+from ._trial import Refused, Trial
 
 __all__ = ["WATCHING"]
 
@@ -114,7 +113,10 @@ async def _outermost_call(trial: Trial, guard: Guard, body: Callable[[Callable[[
             ask_here(trial.adapter, trial.subject, trial.mode, text, answer)
         return answer
 
-    await asyncio.to_thread(guard.op(lambda: body(ask)))
+    try:
+        await asyncio.to_thread(guard.op(lambda: body(ask)))
+    except ConfigurationError as error:
+        raise Refused(str(error)) from error
 
 
 @claim("violation", "sticks")
@@ -231,7 +233,7 @@ async def _many_at_once(trial: Trial) -> None:
     trial.build(Guardrail(_words, stage="input", action="pseudonymize", name="words"))
     trial.script.answer = lambda asked: f"you said: {asked}"
     texts = [f"keep {SECRET[at:] + SECRET[:at]} safe" for at in range(_TASKS if trial.mode.is_async else _THREADS)]
-    answers = await _all(trial, texts)
+    answers = await asyncio.gather(*map(trial.ask, texts))
     assert [answer.error for answer in answers] == [None] * len(texts)
     wrong = [answer.text for text, answer in zip(texts, answers, strict=True) if answer.text != f"you said: {text}"]
     assert not wrong, f"answers of other calls: {wrong}"
@@ -239,21 +241,6 @@ async def _many_at_once(trial: Trial) -> None:
     assert all(map(pattern.fullmatch, trial.script.received)), f"the model was asked {trial.script.received}"
     assert len(set(trial.script.received)) == len(texts), "two calls share a pseudonym"
     assert len(trial.spans) == len(texts)
-
-
-async def _all(trial: Trial, texts: list[str]) -> list[Answer]:
-    answers = [Answer(trial.adapter) for _ in texts]
-    given = [(trial.adapter, trial.subject, trial.mode, text, a) for text, a in zip(texts, answers, strict=True)]
-    jobs: list[Coroutine[Any, Any, None] | asyncio.Future[None]]
-    if trial.mode.is_async:
-        jobs = [ask_later(*one) for one in given]
-        await asyncio.gather(*jobs)
-        return answers
-    with ThreadPoolExecutor(_THREADS) as threads:
-        loop = asyncio.get_running_loop()
-        jobs = [loop.run_in_executor(threads, ask_here, *one) for one in given]
-        await asyncio.gather(*jobs)
-    return answers
 
 
 WATCHING: tuple[Claim, ...] = (
