@@ -109,9 +109,7 @@ def _edits(stage: Any, word: str) -> Claim:
                 assert answer == f"you said: {text}", f"the original is not back in the answer: {answer!r}"
             elif stage == "input":
                 assert answer == f"you said: {arrived[0]}", f"the answer became {answer!r}"
-            attributes = trial.span().attributes
-            assert attributes["llmguard.verdict"] == "redacted"
-            assert (attributes["llmguard.flagged_by"], attributes["llmguard.redactions"]) == (("finds",), 1)
+            assert trial.told() == ("redacted", ("finds",)), f"the span says {trial.told()}"
 
     return _saying(body, f"What a guardrail of the {stage} stage finds goes on only as {word} leaves it.")
 
@@ -124,7 +122,7 @@ def _replaces(stage: Any) -> Claim:
         trial.build(Guardrail(finds(), stage=stage, action="replace"))
         _, arrived = await _cross(trial, stage, text)
         assert arrived == ["[removed]"], f"what went on is {arrived}"
-        assert trial.span().attributes["llmguard.verdict"] == "replaced"
+        assert trial.told() == ("replaced", ("finds",)), f"the span says {trial.told()}"
 
     return _saying(body, f"A flagged text of the {stage} stage is replaced as a whole.")
 
@@ -141,8 +139,7 @@ def _logs(stage: Any) -> Claim:
         else:
             _, arrived = await _cross(trial, stage, text)
         assert arrived == [text], f"what went on is {arrived}"
-        attributes = trial.span().attributes
-        assert (attributes["llmguard.verdict"], attributes["llmguard.flagged_by"]) == ("flagged", ("finds",))
+        assert trial.told() == ("flagged", ("finds",)), f"the span says {trial.told()}"
 
     return _saying(body, f"A guardrail of the {stage} stage that only logs is on the span and changes nothing.")
 
@@ -266,7 +263,8 @@ async def _judged_once(trial: Trial) -> None:
     into, out = finds("into"), finds("out")
     trial.build(Guardrail(into, stage="input"), Guardrail(out, stage="output"))
     await trial.answered(CLEAN)
-    assert (into.seen, out.seen) == ([CLEAN], [trial.script.answer]), f"they scored {into.seen} and {out.seen}"
+    assert trial.seen_once(into.seen, CLEAN), f"of the request, {into.seen} was scored"
+    assert trial.seen_once(out.seen, str(trial.script.answer)), f"of the answer, {out.seen} was scored"
 
 
 @claim("call", "bypassed")
@@ -297,11 +295,11 @@ async def _two_guards(trial: Trial) -> None:
     trial.script.answer = ANSWER
     answer = await trial.answered(QUESTION)
     masked, redacted = QUESTION.replace(SECRET, "*" * len(SECRET)), ANSWER.replace(SECRET, f"<{KIND}>")
-    assert into["outside"].seen == [QUESTION], f"the outer guard judged {into['outside'].seen}"
-    assert into["inside"].seen == [masked], f"the inner guard judged {into['inside'].seen}"
+    assert trial.seen_once(into["outside"].seen, QUESTION), f"the outer guard judged {into['outside'].seen}"
+    assert trial.seen_once(into["inside"].seen, masked), f"the inner guard judged {into['inside'].seen}"
     assert trial.script.received == [masked], f"the model was asked {trial.script.received}"
-    assert out["inside"].seen == [ANSWER], f"the inner guard judged {out['inside'].seen}"
-    assert out["outside"].seen == [redacted], f"the outer guard judged {out['outside'].seen}"
+    assert trial.seen_once(out["inside"].seen, ANSWER), f"the inner guard judged {out['inside'].seen}"
+    assert trial.seen_once(out["outside"].seen, redacted), f"the outer guard judged {out['outside'].seen}"
     assert answer.text == redacted, f"the answer is {answer.text!r}"
     assert trial.span().attributes["llmguard.guard.name"] == "outside"
 
@@ -313,7 +311,7 @@ async def _guarded_twice(trial: Trial) -> None:
     guard = trial.build(Guardrail(scorer, stage="input", action="log"))
     trial.subject = trial.adapter.again(trial.subject, guard)
     await trial.answered(QUESTION)
-    assert scorer.seen == [QUESTION], f"the guard judged {scorer.seen}"
+    assert trial.seen_once(scorer.seen, QUESTION), f"the guard judged {scorer.seen}"
     trial.span()
 
 

@@ -33,6 +33,8 @@ class Adapter:
         name: for people.
         modes: the ways to call what it guards.
         stages: those that it reaches. A guardrail of any other must be refused.
+        composite: whether a call of the subject makes guarded calls below it (an engine's retrieval, an agent's model
+            calls), each with a span of its own; else one call must be one span.
         cannot: patterns (as of `fnmatch`) of scenario ids, with the reason: the adapter must refuse these guards when
             they are attached, by a `ConfigurationError`. None of its scenarios is skipped.
         gaps: likewise, of scenarios that do not hold yet and are not refused either: they are run and must fail, so
@@ -42,6 +44,7 @@ class Adapter:
     name: str = "adapter"
     modes: Sequence[Mode] = ()
     stages: Sequence[Stage] = ("input", "output")
+    composite: bool = False
     cannot: Mapping[str, str] = MappingProxyType({})
     gaps: Mapping[str, str] = MappingProxyType({})
 

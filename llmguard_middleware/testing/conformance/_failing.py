@@ -43,8 +43,7 @@ def _fails(stage: Any, how: str, on_error: Any) -> Claim:
             assert violation.retryable, "a guardrail that failed may succeed another time"
             assert not answer.pieces, f"this was released: {answer.text!r}"
             assert stage != "input" or not trial.script.received, "the model was asked although nobody judged"
-        attributes = trial.span().attributes
-        assert (attributes["llmguard.verdict"], attributes["llmguard.flagged_by"]) == ("error", ("fails",))
+        assert trial.told() == ("error", ("fails",)), f"the span says {trial.told()}"
 
     verb = "stops the call" if on_error == "block" else "lets the call pass"
     says = f"A guardrail of the {stage} stage whose scorer {how.replace('-', ' ')} {verb}, since its on_error says so."

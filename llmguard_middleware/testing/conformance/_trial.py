@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["Refused", "Trial"]
 
 _THREADS = 8
+_TOLD = ("llmguard.verdict", "llmguard.flagged_by")
 
 
 class Refused(Exception):  # noqa: N818 - what an adapter does
@@ -126,13 +127,26 @@ class Trial:
 
     @property
     def spans(self) -> list[CapturedSpan]:
-        """The ended spans of calls: not those of single guardrails and monitors."""
-        return [span for span in self.telemetry.spans if not span.name.startswith("llmguard.")]
+        """The ended spans of calls: not those of single guardrails and monitors, nor those of calls below."""
+        spans = [span for span in self.telemetry.spans if not span.name.startswith("llmguard.")]
+        return [span for span in spans if span.parent is None] if self.adapter.composite else spans
 
     def span(self) -> CapturedSpan:
         """The one span there must be."""
         assert len(self.spans) == 1, f"one span was expected, and there are {[span.name for span in self.spans]}"
         return self.spans[0]
+
+    def told(self) -> tuple[object, ...]:
+        """Verdict and guardrails that found something, as the one span says; of a composite, those that say it."""
+        spans = self.telemetry.spans if self.adapter.composite else [self.span()]
+        told = [tuple(span.attributes.get(name) for name in _TOLD) for span in spans]
+        flagged = [one for one in told if one[1]]
+        assert len(set(flagged)) <= 1, f"the spans tell different things: {told}"
+        return (flagged or told)[0]
+
+    def seen_once(self, seen: list[str], text: str) -> bool:
+        """Whether a scorer has seen this text once, and nothing else; in a composite, no text twice and this first."""
+        return seen[:1] == [text] and len(seen) == (len(set(seen)) if self.adapter.composite else 1)
 
     async def ended_span(self) -> CapturedSpan:
         """The one span there must be, soon."""

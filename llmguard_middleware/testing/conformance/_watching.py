@@ -162,8 +162,8 @@ async def _span_of_blocked(trial: Trial) -> None:
         await trial.stopped(QUESTION)
         span = trial.span()
         assert span.status == "ERROR"
-        told = [span.attributes.get(name) for name in ("error.type", "llmguard.verdict", "llmguard.flagged_by")]
-        assert told == ["blocked", "blocked", ("finds",)], f"the span says {dict(span.attributes)}"
+        assert span.attributes.get("error.type") == "blocked", f"the span says {dict(span.attributes)}"
+        assert trial.told() == ("blocked", ("finds",)), f"the span says {trial.told()}"
 
 
 @claim("span", "nests")
@@ -179,9 +179,11 @@ async def _nests(trial: Trial) -> None:
     trial.script.answer = answer
     with tracer.start_as_current_span("caller"):
         await trial.answered(CLEAN)
-    parents = {span.name: span.parent for span in trial.spans}
-    (call,) = parents.keys() - {"caller", "request"}
-    assert (parents[call], parents["request"]) == ("caller", call), f"spans and their parents: {parents}"
+    parents = {span.name: span.parent for span in trial.telemetry.spans}
+    above = str(parents.get("request"))
+    if trial.adapter.composite:
+        above = str(parents[above])
+    assert parents.get(above) == "caller", f"spans and their parents: {parents}"
 
 
 @claim("span", "records-once")
@@ -195,10 +197,12 @@ async def _records_once(trial: Trial) -> None:
     trial.script.answer = ANSWER
     await trial.answered(QUESTION)
     span, records = trial.span(), trial.telemetry.records
-    named = [record.attributes.get("llmguard.guardrail.name") for record in records]
-    assert sorted(map(str, named)) == ["in", "out", "shadow"], f"the records are of {named}"
+    named = [record.attributes.get("llmguard.guardrail.name") for record in records]  # None: several that passed
+    assert sorted(str(name) for name in named if name) == ["in", "out", "shadow"], f"the records are of {named}"
     assert {record.event_name for record in records} == {"gen_ai.evaluation.result"}
-    assert {(record.trace_id, record.span_id) for record in records} == {(span.trace_id, span.span_id)}
+    spans = trial.telemetry.spans if trial.adapter.composite else [span]
+    assert {record.span_id for record in records} <= {span.span_id for span in spans}, "a record is of no call's span"
+    assert {record.trace_id for record in records} == {span.trace_id}
 
 
 @claim("span", "without-content")
