@@ -309,6 +309,9 @@ class Flow:
         Raises:
             GuardrailViolation: if this is the outermost call and one below it was stopped.
         """
+        if self._races:  # or what they find would be lost
+            msg = "an adapter ended a call before the guardrails that race with it: run settle_races() first"
+            raise LLMGuardError(msg)
         if self._ends_root and self.root.violation is not None:
             self.failed(self.root.violation)
             raise self.root.violation

@@ -10,8 +10,14 @@ from typing import Any
 
 import pytest
 
-PUBLIC = ["llmguard_middleware", "llmguard_middleware.scorers", "llmguard_middleware.telemetry"]
-DEFINING = ["llmguard_middleware.errors", "llmguard_middleware.testing"]
+PUBLIC = [
+    "llmguard_middleware",
+    "llmguard_middleware.scorers",
+    "llmguard_middleware.telemetry",
+    "llmguard_middleware.testing",
+    "llmguard_middleware.testing.conformance",
+]
+DEFINING = ["llmguard_middleware.errors"]
 
 
 def visible(module: ModuleType) -> list[str]:

@@ -143,7 +143,6 @@ class GuardCallback(BaseCallbackHandler):
         flow = Flow(self._blocking, call, parent=parent, outermost=above is None)
         try:
             drive(flow.admit(messages), self.guard.workers)
-            drive(flow.settle_races(), self.guard.workers)  # a callback could not hold the answer until they are done
         except BaseException as error:
             # LangChain tells nobody of a start that failed, so this span would never end.
             flow.failed(error)
@@ -170,6 +169,7 @@ class GuardCallback(BaseCallbackHandler):
             return
         self.guard.refuse(self._output_rules, "GuardCallback on a streamed answer", _INSTEAD)
         run.streamed = True
+        drive(run.flow.settle_races(), self.guard.workers)  # before the first piece leaves
         run.flow.follow(self._recording)
 
     def on_llm_end(self, response: LLMResult, *, run_id: UUID, **kwargs: Any) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
 from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
@@ -13,7 +13,7 @@ from llama_index.core.base.base_query_engine import BaseQueryEngine
 from llama_index.core.base.response.schema import AsyncStreamingResponse, PydanticResponse, Response, StreamingResponse
 from llama_index.core.schema import QueryType
 
-from llmguard_middleware import Call, ConfigurationError, Guard, Message
+from llmguard_middleware import Call, ConfigurationError, Guard, GuardrailViolation, Message
 from llmguard_middleware._flow import Flow, reentered
 from llmguard_middleware._guard import expect_guard
 from llmguard_middleware._leaves import leaves, with_leaves
@@ -97,10 +97,21 @@ def _guarded(
 def _behind(
     runner: Callable[[Steps[Any]], Any], guard: Guard, engine: Any, ask: Callable[[QueryType], Any], query: QueryType
 ) -> Any:
-    return runner(_queried(guard, engine, ask, query))
+    return runner(_queried(guard, engine, ask, query, is_async=runner is arun))
 
 
-def _queried(guard: Guard, engine: Any, ask: Callable[[QueryType], Any], query: QueryType) -> Steps[Any]:
+def _queried(
+    guard: Guard, engine: Any, ask: Callable[[QueryType], Any], query: QueryType, *, is_async: bool
+) -> Steps[Any]:
+    try:
+        return (yield from _asked(guard, engine, ask, query))
+    except GuardrailViolation:
+        if guard.refusal is None:
+            raise
+        return _refusal(engine, guard.refusal, is_async=is_async)
+
+
+def _asked(guard: Guard, engine: Any, ask: Callable[[QueryType], Any], query: QueryType) -> Steps[Any]:
     flow = Flow(guard, Call("invoke_workflow", type(engine).__name__, inputs=asked(query_text(query))), owner=engine)
     root = Root(flow)
     with flow:
@@ -109,6 +120,9 @@ def _queried(guard: Guard, engine: Any, ask: Callable[[QueryType], Any], query: 
         flow.call = flow.call.but(inputs=asked(query_text(query)))
         response = yield Ask(root.active, partial(ask, query))
         root.check()
+        streamed = isinstance(response, (StreamingResponse, AsyncStreamingResponse))
+        if not streamed:
+            yield Judge(guard, flow.settle_races())
         found = texts_of(getattr(response, "source_nodes", None) or ())
         flow.call = flow.call.but(context=found or root.context)
         if isinstance(response, StreamingResponse):
@@ -164,20 +178,46 @@ def _released(root: Root, response: Any) -> Steps[tuple[Any, Any]]:
 def _answered(root: Root, source: Any) -> Steps[None]:
     """The pieces of a streamed answer: those that the guarded LLM let go as they come, others through a stream."""
     flow = root.flow
-    with flow:
-        yield Emit(None)
-        stream, judging = flow.stream(), False
-        output: list[str] = []
-        root.taken()
-        while (piece := (yield Pull(root.active, source))) is not END:
-            judging = root.taken() != piece or judging
-            free = stream.feed(piece) if judging else piece
-            output.append(free)
-            if free:
-                yield Emit(free)
-        root.check()
-        if judging:
-            output.append((yield Judge(flow.guard, stream.finish())))
-            if output[-1]:
-                yield Emit(output[-1])
-        flow.answered(output="".join(output))
+    try:
+        with flow:
+            yield Emit(None)
+            flow.answered(output=(yield from _pieces(root, source)))
+    except GuardrailViolation:
+        if flow.guard.refusal is None:
+            raise
+        yield Emit(flow.guard.refusal)
+
+
+def _pieces(root: Root, source: Any) -> Steps[str]:
+    flow = root.flow
+    stream, judging, settled = flow.stream(), False, False
+    output: list[str] = []
+    root.taken()
+    while (piece := (yield Pull(root.active, source))) is not END:
+        if not settled:  # nothing leaves before the guardrails that race with the engine are done
+            backlog = yield Judge(flow.guard, stream.settle())
+            assert not backlog  # nothing was fed yet
+            settled = True
+        judging = root.taken() != piece or judging
+        free = stream.feed(piece) if judging else piece
+        output.append(free)
+        if free:
+            yield Emit(free)
+    root.check()
+    yield Judge(flow.guard, flow.settle_races())
+    if judging:
+        output.append((yield Judge(flow.guard, stream.finish())))
+        if output[-1]:
+            yield Emit(output[-1])
+    return "".join(output)
+
+
+def _refusal(engine: Any, text: str, *, is_async: bool) -> Any:
+    """An answer that says this, of the kind that the engine gives."""
+    if not getattr(vars(engine).get("_response_synthesizer"), "_streaming", False):
+        return Response(text)
+    return AsyncStreamingResponse(_alone(text)) if is_async else StreamingResponse(piece for piece in (text,))
+
+
+async def _alone(text: str) -> AsyncGenerator[str, None]:
+    yield text

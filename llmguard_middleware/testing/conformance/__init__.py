@@ -1,0 +1,39 @@
+"""The conformance suite: one set of scenarios that any adapter runs, by giving a few hooks.
+
+An adapter's author subclasses `Adapter` around a fake model of the framework:
+
+    class MyAdapter(Adapter):
+        name = "my framework"
+        modes = (Mode("ask"), Mode("ask_stream", streamed=True), Mode("aask", is_async=True))
+
+        def build(self, guard, script):
+            return protect(FakeModel(script), guard)  # whose methods return script.reply(text) and the like
+
+        def again(self, subject, guard):
+            return protect(subject, guard)
+
+        def call(self, subject, mode, text):
+            return getattr(subject, mode.name)(text)
+
+        def text(self, reply):
+            return reply.content
+
+and runs every scenario, here with pytest:
+
+    ADAPTER = MyAdapter()
+
+    @pytest.mark.parametrize("scenario", scenarios(ADAPTER), ids=str)
+    async def test_it_conforms(scenario):
+        await scenario.run(ADAPTER)
+
+What the adapter refuses is declared in `cannot` and must be refused; what does not hold yet is declared in `gaps` and
+must fail. `table(adapter, await report(adapter))` tells people about both. Needs the OpenTelemetry SDK (extra `otlp`).
+"""
+
+from ._adapter import Adapter, Mode
+from ._scenario import Claim, Result, Scenario
+from ._script import Gate, Script
+from ._suite import scenarios
+from ._table import report, table
+
+__all__ = ["Adapter", "Claim", "Gate", "Mode", "Result", "Scenario", "Script", "report", "scenarios", "table"]
