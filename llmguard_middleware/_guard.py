@@ -8,10 +8,11 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
+from os import PathLike
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from opentelemetry._logs import LoggerProvider
 from opentelemetry.context import Context
@@ -32,6 +33,12 @@ from ._verdict import Finding, Verdict
 from ._workers import Workers
 from .errors import ConfigurationError, UnenforceableError, nearest
 from .telemetry._emitter import Emitter
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+    from .config._loader import Loader
+    from .config._reload import Watch
 
 __all__ = ["Guard", "expect_guard"]
 
@@ -60,6 +67,9 @@ class Guard:
         ConfigurationError: for something that is no rule, a name used twice or an unusable name.
     """
 
+    source: Loader | None = None  # what `from_config` read the rules from
+    watching: Watch | None = None  # what looks whether that has changed
+
     def __init__(
         self,
         *rules: Guardrail | Monitor,
@@ -85,6 +95,31 @@ class Guard:
         self.emitter = Emitter(self.name, self.digest, tracer_provider, logger_provider)
         self._monitoring = Monitors(self.monitors, self.emitter, self._without_personal_data, queue, executor)
 
+    @classmethod
+    def from_config(
+        cls,
+        source: str | PathLike[str] | Mapping[str, Any],
+        *,
+        environ: Mapping[str, str] | None = None,
+        reload: float | None = None,
+        **options: Any,
+    ) -> Self:
+        """A guard with the rules of a file; `llmguard_middleware.config` describes it.
+
+        Args:
+            source: the path of a YAML file, or a mapping of the same shape.
+            environ: the environment, for overrides and `${NAME}`; that of the process if not given.
+            reload: seconds between two looks at the file, whose changes are put in force as `config.watch` says. The
+                handle is `guard.watching`.
+            options: of `Guard` itself (providers, executor, ...); they win over the file's.
+
+        Raises:
+            ConfigurationError: if anything is wrong, with a line `file:line:column: sentence` for each problem.
+        """
+        from .config._reload import start  # noqa: PLC0415 - only who has a file pays for pydantic and YAML
+
+        return start(cls, source, environ, reload, options)
+
     def __repr__(self) -> str:
         rules = ", ".join([*(rule.name for rule in self.guardrails), *(monitor.name for monitor in self.monitors)])
         return f"Guard({rules}, name={self.name!r})"
@@ -92,7 +127,7 @@ class Guard:
     @property
     def policy(self) -> Policy:
         """The rules in force; a call keeps those that it began with."""
-        return self._policies.default
+        return self._policies.now.default
 
     @property
     def guardrails(self) -> tuple[Guardrail, ...]:
@@ -111,7 +146,7 @@ class Guard:
 
     def policy_for(self, call: Call | None) -> Policy:
         """The rules for this call: those of the first variant that is for it, else the common ones."""
-        return self._policies.choose(call)
+        return self._policies.now.choose(call)
 
     def swap(self, policy: Policy, variants: Sequence[tuple[Callable[[Call], bool], Policy]] = ()) -> None:
         """Put other rules in force, all at once; calls under way keep theirs.
@@ -124,7 +159,7 @@ class Guard:
             check(policy)
             for _, variant in variants:
                 check(variant)
-        self._policies.default, self._policies.variants = policy, tuple(variants)
+        self._policies.now = _InForce(policy, tuple(variants))
         self._policies.conversations = Conversations(policy.digest)
         self.emitter.digest = policy.digest
         everywhere = (policy, *(variant for _, variant in variants))
@@ -223,21 +258,21 @@ class Guard:
 
     def _unjudged(self, text: str, stage: Stage) -> Verdict | None:
         """The verdict where no rule can apply, which should cost next to nothing."""
-        policies = self._policies
-        if policies.variants or type(text) is not str or policies.default.at(_stage(stage)):
+        now = self._policies.now
+        if now.variants or type(text) is not str or now.default.at(_stage(stage)):
             return None
-        return Verdict("passed", stage, text, (), (), self.name, policies.default.digest)
+        return Verdict("passed", stage, text, (), (), self.name, now.default.digest)
 
     def _direct(
         self, text: str, stage: Stage, inputs: Mapping[str, Any], attributes: Mapping[str, Any]
     ) -> Plan[Verdict]:
         expect_text(text, "what check() judges")
-        policies = self._policies
-        if not policies.selective:
-            rules = policies.default.rules(_stage(stage))
-            return (yield from self.plan(text, stage, rules=rules, available=inputs))
+        now = self._policies.now
+        if not now.selective:
+            rules = now.default.rules(_stage(stage))
+            return (yield from self.plan(text, stage, rules=rules, available=inputs, policy=now.default))
         call = Call("check", attributes={**(_scope.attributes() or {}), **attributes}, inputs=inputs)
-        policy = policies.choose(call)
+        policy = now.choose(call)
         rules = policy.rules(_stage(stage), call=call)
         return (yield from self.plan(text, stage, rules=rules, available=inputs, policy=policy))
 
@@ -293,7 +328,9 @@ class Guard:
         Waits only if the `queue` says so. `outermost` is whether no other call is around this one,
         `policy` the rules that the call began with, if they are not those in force.
         """
-        only = None if policy is None or policy is self.policy else policy.monitors
+        now = self._policies.now
+        policy = policy or now.default
+        only = None if policy is now.default and not now.variants else policy.monitors
         self._monitoring.observe(call, context, outermost=outermost, only=only)
 
     @property
@@ -316,9 +353,10 @@ class Guard:
 
     def _without_personal_data(self, call: Call) -> Call:
         """The call as a monitor may see it: what the editing guardrails of either end remove is removed here too."""
+        policy = self.policy_for(call)
 
         def clean(value: Any, *stages: Stage) -> Any:
-            rules = [rule for stage in stages for rule in self.policy.at(stage) if rule.remedy.edits == "spans"]
+            rules = [rule for stage in stages for rule in policy.at(stage) if rule.remedy.edits == "spans"]
             return with_texts(value, partial(self._redacted, stage=stages[0], rules=rules)) if rules else value
 
         return call.but(
@@ -333,14 +371,12 @@ class Guard:
         return "" if verdict.stops else verdict.guarded
 
 
-class _Policies:
-    """The policies of one guard: the common one, those for some calls, and what must hold for all."""
+@dataclass(frozen=True)
+class _InForce:
+    """The common policy and those for some calls, in one object: whoever holds it sees no half of a swap."""
 
-    def __init__(self, default: Policy) -> None:
-        self.default = default
-        self.variants: tuple[tuple[Callable[[Call], bool], Policy], ...] = ()
-        self.conversations = Conversations(default.digest)
-        self.checks: list[Callable[[Policy], None]] = []
+    default: Policy
+    variants: tuple[tuple[Callable[[Call], bool], Policy], ...] = ()
 
     @property
     def selective(self) -> bool:
@@ -355,10 +391,19 @@ class _Policies:
                     return policy
         return self.default
 
+
+class _Policies:
+    """The policies of one guard, and what must hold for all."""
+
+    def __init__(self, default: Policy) -> None:
+        self.now = _InForce(default)
+        self.conversations = Conversations(default.digest)
+        self.checks: list[Callable[[Policy], None]] = []
+
     def without(self, rules: Sequence[Guardrail]) -> _Policies:
         rest = copy.copy(self)
-        rest.default = self.default.without(rules)
-        rest.variants = tuple((takes, policy.without(rules)) for takes, policy in self.variants)
+        variants = tuple((takes, policy.without(rules)) for takes, policy in self.now.variants)
+        rest.now = _InForce(self.now.default.without(rules), variants)
         return rest
 
 
