@@ -207,7 +207,7 @@ class _Merging:
 
     def _find(self, rules: Rules, name: str, mark: Mark) -> Rule | None:
         if name not in rules:
-            known = nearest(name, rules) if rules else "there is none yet"
+            known = nearest(name, rules) if rules else "there are none to change"
             self._problems.add(mark, f'there is no rule "{name}": {known}')
         return rules.get(name)
 

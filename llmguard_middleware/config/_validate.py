@@ -42,7 +42,8 @@ def validate(document: Document, problems: Problems) -> None:
     except ValidationError as error:
         for one in error.errors(include_url=False):
             steps = _steps(one["loc"])
-            mark = document.key(steps) if one["type"] == "extra_forbidden" else document.at(steps)
+            of_key = one["type"] in ("extra_forbidden", "invalid_key") or one["loc"][-1] == "[key]"
+            mark = document.key(steps) if of_key else document.at(steps)
             told = steps[-1:] == ("key_env",) and one["type"] == "missing" and "key" in one["input"]
             if not (told or document.broken(steps)):  # else what is wrong with it was said
                 problems.add(mark, _sentence(one, steps, document.written.get(steps)))
@@ -71,6 +72,8 @@ def _sentence(error: ErrorDetails, steps: Steps, written: str | None, root: type
     name = next((step for step in reversed(steps) if isinstance(step, str)), "this")
     if kind == "sentence":
         return error["msg"]
+    if kind == "invalid_key" or error["loc"][-1] == "[key]":
+        return f"key {steps[-1]} is no text; put it in quotes"
     if kind == "missing":
         return f'"{steps[-1]}" is missing'
     if kind == "extra_forbidden":
