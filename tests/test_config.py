@@ -125,8 +125,10 @@ def test_a_mapping_is_a_file_without_a_file():
     guard = Guard.from_config({"guardrails": [{"scorer": "pii", "stage": "input", "action": "redact"}]}, environ={})
     assert guard.check("a@b.com", stage="input").guarded == "<EMAIL_ADDRESS>"
     assert problems({"guardrails": [{"scorer": "pii", "stage": "inptu"}]}) == [
-        'guardrails[0].stage: unknown stage "inptu": did you mean "input"? '
-        "Known: input, output, retrieval, tool_call, tool_result, embedding"
+        (
+            'guardrails[0].stage: unknown stage "inptu": did you mean "input"? '
+            "Known: input, output, retrieval, tool_call, tool_result, embedding"
+        )
     ]
     with pytest.raises(ConfigurationError, match="a configuration is a path or a mapping, and this is of type int"):
         Guard.from_config(7)
@@ -210,37 +212,57 @@ tenants:
     )
     assert problems(file) == [
         f'guard.yaml:1:1: unknown key "nmae": did you mean "name"? Known: {known_files} unenforceable, version',
-        'guard.yaml:4:12: unknown stage "inputt": did you mean "input"? '
-        "Known: input, output, retrieval, tool_call, tool_result, embedding",
-        'guard.yaml:5:13: unknown action "redcat": did you mean "redact"? '
-        "Known: block, redact, mask, hash, pseudonymize, replace, reask, log",
+        (
+            'guard.yaml:4:12: unknown stage "inputt": did you mean "input"? '
+            "Known: input, output, retrieval, tool_call, tool_result, embedding"
+        ),
+        (
+            'guard.yaml:5:13: unknown action "redcat": did you mean "redact"? '
+            "Known: block, redact, mask, hash, pseudonymize, replace, reask, log"
+        ),
         'guard.yaml:6:12: above is "high"; give a number',
         'guard.yaml:7:13: unknown roles "usr": did you mean "user"? Known: system, user, assistant, tool',
-        f'guard.yaml:8:5: unknown key "onerror": did you mean "on_error"? Known: {known_rule} '
-        "roles, scorer, stage, stream, timeout, where",
-        'guard.yaml:9:14: no scorer is registered as "pi"; give one of these or "package.module:attribute": '
-        'did you mean "pii"? Known: pii, prompt_injection, secrets',
+        (
+            f'guard.yaml:8:5: unknown key "onerror": did you mean "on_error"? Known: {known_rule} '
+            "roles, scorer, stage, stream, timeout, where"
+        ),
+        (
+            'guard.yaml:9:14: no scorer is registered as "pi"; give one of these or "package.module:attribute": '
+            'did you mean "pii"? Known: pii, prompt_injection, secrets'
+        ),
         "guard.yaml:9:50: timeout is 0; give a number greater than 0.0",
-        'guard.yaml:10:5: two rules are called "b", this one and that in guard.yaml:9; '
-        'give one of them another name, for example "b-2"',
-        'guard.yaml:11:14: scorer "no_such:thing" cannot be imported: ModuleNotFoundError '
-        '(there is no module "no_such"); write "package.module:attribute"',
-        'guard.yaml:12:25: rule name "no good!" is not usable: start with a letter or digit and use letters, digits, '
-        '"-" and "_" only, for example name="no-good"',
+        (
+            'guard.yaml:10:5: two rules are called "b", this one and that in guard.yaml:9; '
+            'give one of them another name, for example "b-2"'
+        ),
+        (
+            'guard.yaml:11:14: scorer "no_such:thing" cannot be imported: ModuleNotFoundError '
+            '(there is no module "no_such"); write "package.module:attribute"'
+        ),
+        (
+            'guard.yaml:12:25: rule name "no good!" is not usable: start with a letter or digit and use letters, digits, '
+            '"-" and "_" only, for example name="no-good"'
+        ),
         'guard.yaml:13:49: race=True of rule "c" is for block and log at the input stage: the model has read the text',
-        'guard.yaml:14:52: pii() knows no kind "EMAIL": '
-        "Known: EMAIL_ADDRESS, KR_RRN, CREDIT_CARD, PHONE_NUMBER, US_SSN",
+        (
+            'guard.yaml:14:52: pii() knows no kind "EMAIL": '
+            "Known: EMAIL_ADDRESS, KR_RRN, CREDIT_CARD, PHONE_NUMBER, US_SSN"
+        ),
         'guard.yaml:15:5: guardrail "e" has no "stage"; give one or a list',
         'guard.yaml:16:5: rule "f" has no "scorer"',
         'guard.yaml:17:60: pattern is "("; give a regular expression (missing ), unterminated subpattern at position 0)',
         "guard.yaml:18:50: hash needs a secret key; write hash: with key_env: NAME below it",
         "guard.yaml:19:50: action is a mapping; give one action, such as mask: with keep_last: 4 below it",
         "guard.yaml:20:5: guardrails is 5; give a mapping",
-        'guard.yaml:22:5: two rules are called "b", this one and that in guard.yaml:9; '
-        'give one of them another name, for example "b-2"',
+        (
+            'guard.yaml:22:5: two rules are called "b", this one and that in guard.yaml:9; '
+            'give one of them another name, for example "b-2"'
+        ),
         "guard.yaml:23:36: sample is 2; give a number that is 1.0 or less",
-        'guard.yaml:23:39: unknown key "above": did you mean "where"? Known: active, args, batch_size, batch_wait, '
-        "description, locked, name, on, options, sample, scorer, timeout, where",
+        (
+            'guard.yaml:23:39: unknown key "above": Known: active, args, batch_size, batch_wait, '
+            "description, locked, name, on, options, sample, scorer, timeout, where"
+        ),
         'guard.yaml:24:1: tenants need "attribute": the call attribute that tells them apart',
         'guard.yaml:25:21: there is no rule "bb": did you mean "b"? Known: pii, b, thing, c, d, e, f, g, h, i, m',
     ]
@@ -298,7 +320,7 @@ tenants:
     ],
 )
 def test_a_mistake_is_one_sentence_at_its_place(write, text, sentence):
-    """YAML that is none, files that are not there, keys in a file and scorers that fail are told with their place."""
+    """YAML that is none, missing files, keys in a file and scorers that fail are told with their place."""
     write(ends__py="raise SystemExit(3)\n", fails__py="def make(key): raise RuntimeError(key)\n")
     found = problems(write(guard__yaml=text))
     assert len(found) == 1
@@ -319,8 +341,10 @@ def test_what_came_from_the_environment_is_never_quoted(write):
     file = write(guard__yaml="guardrails: [{scorer: pii, stage: '${STAGE}', timeout: '${TIME}'}]\n")
     found = problems(file, {"STAGE": "hunter2", "TIME": "hunter3"})
     assert found == [
-        "guard.yaml:1:35: unknown stage the value of ${STAGE}: "
-        "Known: input, output, retrieval, tool_call, tool_result, embedding",
+        (
+            "guard.yaml:1:35: unknown stage the value of ${STAGE}: "
+            "Known: input, output, retrieval, tool_call, tool_result, embedding"
+        ),
         "guard.yaml:1:56: timeout is the value of ${TIME}; give a number",
     ]
 
@@ -379,7 +403,7 @@ tenants: {attribute: t, acme: {override: {pii-input: {action: log}}}}
     ],
 )
 def test_a_variable_that_fits_nothing_is_named(write, variable, value, sentence):
-    """An override of a rule or field that does not exist, or of a wrong value, is an error with the variable's name."""
+    """An override of no rule or field, or with a wrong value, is an error with the variable's name."""
     file = write(
         guard__yaml="""
 guardrails:

@@ -72,14 +72,8 @@ def _sentence(error: ErrorDetails, steps: Steps, written: str | None, root: type
     name = next((step for step in reversed(steps) if isinstance(step, str)), "this")
     if kind == "sentence":
         return error["msg"]
-    if kind == "invalid_key" or error["loc"][-1] == "[key]":
-        return f"key {steps[-1]} is no text; put it in quotes"
-    if kind == "missing":
-        return f'"{steps[-1]}" is missing'
-    if kind == "extra_forbidden":
-        if steps[-2:] == ("hash", "key"):
-            return "a key does not belong into a file; put it into an environment variable and name that: key_env: NAME"
-        return f'unknown key "{steps[-1]}": {nearest(str(steps[-1]), _known(steps[:-1], root))}'
+    if kind in ("missing", "extra_forbidden", "invalid_key") or error["loc"][-1] == "[key]":
+        return _about_key(kind, steps, root)
     wanted = error["msg"] if kind == "expected" else _WANTED.get(kind, error["msg"]).format(**context)
     if kind == "literal_error":
         words = re.findall(r"'([^']*)'", str(context.get("expected")))
@@ -88,6 +82,16 @@ def _sentence(error: ErrorDetails, steps: Steps, written: str | None, root: type
             return f"unknown {name} {shown}: {nearest(error['input'] if written is None else '', words)}"
         wanted = f"one of {', '.join(words)}" if words else str(context.get("expected"))
     return f"{name} is {_shown(error['input'], written)}; give {wanted}"
+
+
+def _about_key(kind: str, steps: Steps, root: type[BaseModel]) -> str:
+    if kind == "missing":
+        return f'"{steps[-1]}" is missing'
+    if steps[-2:] == ("hash", "key"):
+        return "a key does not belong into a file; put it into an environment variable and name that: key_env: NAME"
+    if kind == "extra_forbidden":
+        return f'unknown key "{steps[-1]}": {nearest(str(steps[-1]), _known(steps[:-1], root))}'
+    return f"key {steps[-1]} is no text; put it in quotes"
 
 
 def _shown(value: Any, written: str | None) -> str:
