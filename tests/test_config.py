@@ -240,8 +240,8 @@ tenants:
             '(there is no module "no_such"); write "package.module:attribute"'
         ),
         (
-            'guard.yaml:12:25: rule name "no good!" is not usable: start with a letter or digit and use letters, digits, '
-            '"-" and "_" only, for example name="no-good"'
+            'guard.yaml:12:25: rule name "no good!" is not usable: start with a letter or digit and use letters, '
+            'digits, "-" and "_" only, for example name="no-good"'
         ),
         'guard.yaml:13:49: race=True of rule "c" is for block and log at the input stage: the model has read the text',
         (
@@ -250,7 +250,10 @@ tenants:
         ),
         'guard.yaml:15:5: guardrail "e" has no "stage"; give one or a list',
         'guard.yaml:16:5: rule "f" has no "scorer"',
-        'guard.yaml:17:60: pattern is "("; give a regular expression (missing ), unterminated subpattern at position 0)',
+        (
+            'guard.yaml:17:60: pattern is "("; give a regular expression '
+            "(missing ), unterminated subpattern at position 0)"
+        ),
         "guard.yaml:18:50: hash needs a secret key; write hash: with key_env: NAME below it",
         "guard.yaml:19:50: action is a mapping; give one action, such as mask: with keep_last: 4 below it",
         "guard.yaml:20:5: guardrails is 5; give a mapping",

@@ -139,11 +139,11 @@ class _Merging:
     def environment(self, before: Rules, found: Sequence[Variable]) -> Rules:
         """The rules once the environment is applied."""
         rules = dict(before)
+        changes: dict[str, dict[str, Field]] = {}
         for variable in found:
-            if variable.rule in rules:
-                rules[variable.rule] = self._changed(
-                    rules[variable.rule], {variable.field: Field(variable.value, variable.mark)}
-                )
+            changes.setdefault(variable.rule, {})[variable.field] = Field(variable.value, variable.mark)
+        for name in changes.keys() & rules.keys():
+            rules[name] = self._changed(rules[name], changes[name])
         return rules
 
     def _entry(
