@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,12 @@ def base(tmp_path, monkeypatch):
     """A base policy in the current folder."""
     monkeypatch.chdir(tmp_path)
     Path("base.yaml").write_text(BASE)
+
+
+@cache
+def unchanged() -> Guard:
+    """The guard of the base itself."""
+    return Guard.from_config(yaml.safe_load(BASE), environ={})
 
 
 def effective(document: dict[str, Any], environ: dict[str, str] | None = None) -> Guard:
@@ -268,20 +275,25 @@ overrides = st.dictionaries(st.sampled_from(NAMES), changes, max_size=2)
 listed = st.lists(st.builds(lambda name, change: {"name": name, **change}, st.sampled_from(NAMES), changes), max_size=2)
 sometimes = st.sampled_from([[], [], [], ["open"], ["hidden"], ["watched"]])
 part = st.fixed_dictionaries({}, optional={"disable": sometimes, "override": overrides, "guardrails": listed})
-one_field = st.tuples(st.sampled_from(NAMES), st.sampled_from(sorted(FIELDS))).flatmap(
+TELLING = ["stage", "action", "above", "below", "on_error", "timeout", "roles", "where", "allow", "stream", "breaker"]
+one_field = st.tuples(st.sampled_from(NAMES[:4]), st.sampled_from(TELLING)).flatmap(
     lambda chosen: FIELDS[chosen[1]].map(lambda value: {"override": {chosen[0]: {chosen[1]: value}}})
 )
-documents = one_field | st.builds(
-    lambda own, acme, defaults, warn: {
-        **own,
-        "tenants": {"attribute": "t", "acme": acme},
-        **({"defaults": defaults} if defaults else {}),
-        **({"unenforceable": "warn"} if warn else {}),
-    },
-    part,
-    part,
-    st.none() | st.just({"on_error": "allow", "timeout": 1, "breaker": {"failures": 1}}),
-    st.sampled_from([False, False, False, True]),
+documents = (
+    one_field
+    | one_field
+    | st.builds(
+        lambda own, acme, defaults, warn: {
+            **own,
+            "tenants": {"attribute": "t", "acme": acme},
+            **({"defaults": defaults} if defaults else {}),
+            **({"unenforceable": "warn"} if warn else {}),
+        },
+        part,
+        part,
+        st.none() | st.just({"on_error": "allow", "timeout": 1, "breaker": {"failures": 1}}),
+        st.sampled_from([False, False, False, True]),
+    )
 )
 variables = st.dictionaries(
     st.sampled_from([(name, field) for name in NAMES for field in FIELDS]), st.integers(0, 99), max_size=1
@@ -289,12 +301,11 @@ variables = st.dictionaries(
 
 
 @pytest.mark.filterwarnings("ignore::hypothesis.errors.NonInteractiveExampleWarning")
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=200)
 @given(document=documents, environ=variables, data=st.data())
 def test_no_document_weakens_a_locked_rule(document, environ, data):
     """Whatever a child, its tenants and variables say, it is refused or every locked rule is as strong as before."""
-    Path("base.yaml").write_text(BASE)
-    before = Guard.from_config("base.yaml", environ={})
+    before = unchanged()
     given_variables = {
         f"LLMGUARD__{name.upper()}__{field.upper()}": json.dumps(data.draw(FIELDS[field])) for name, field in environ
     }

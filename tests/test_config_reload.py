@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from llmguard_middleware import ConfigurationError, Guard, Guardrail
+from llmguard_middleware._policy import Policy
 from llmguard_middleware.config import watch
 from llmguard_middleware.scorers import pii
 
@@ -175,6 +176,24 @@ def test_a_forked_child_can_look(file):
         _, status = os.waitpid(child, 0)
     guard.watching.stop()
     assert os.waitstatus_to_exitcode(status) == 0
+
+
+def test_a_verdict_tells_of_the_rules_that_made_it():
+    """A swap right after a check has chosen its rules changes neither these nor the digest in the verdict."""
+    new = Policy([])
+
+    class SwappedMeanwhile(Policy):
+        def rules(self, *args, **options):
+            found = super().rules(*args, **options)
+            guard.swap(new)
+            return found
+
+    guard = Guard()
+    old = SwappedMeanwhile([Guardrail(pii(), stage="input")])
+    guard.swap(old)
+    verdict = guard.check(MAIL, stage="input")
+    assert (verdict.outcome, verdict.digest) == ("blocked", old.digest)
+    assert guard.policy is new
 
 
 def test_calls_never_see_a_mix(file):
