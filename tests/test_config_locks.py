@@ -50,7 +50,7 @@ def base(tmp_path, monkeypatch):
 @cache
 def unchanged() -> Guard:
     """The guard of the base itself."""
-    return Guard.from_config(yaml.safe_load(BASE), environ={})
+    return Guard.from_config("base.yaml", environ={})
 
 
 def effective(document: dict[str, Any], environ: dict[str, str] | None = None) -> Guard:
