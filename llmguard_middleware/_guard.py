@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from contextvars import copy_context
 from dataclasses import replace
 from functools import partial
+from os import PathLike
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar, overload
 
@@ -25,6 +26,7 @@ from ._drive import adrive, drive
 from ._judge import Case, Plan, judge
 from ._leaves import with_texts
 from ._monitoring import MonitorQueue, Monitors, MonitorStats
+from ._policies import InForce, Policies
 from ._policy import Policy
 from ._root import Conversations, Root
 from ._rules import Guardrail, Monitor
@@ -35,7 +37,11 @@ from .errors import ConfigurationError, UnenforceableError, nearest
 from .telemetry._emitter import Emitter
 
 if TYPE_CHECKING:
+    from typing_extensions import Self
+
     from ._op import AsyncOp, AsyncStreamOp, StreamOp, SyncOp
+    from .config._loader import Loader
+    from .config._reload import Watch
 
 __all__ = ["Guard", "expect_guard"]
 
@@ -67,6 +73,9 @@ class Guard:
         ConfigurationError: for something that is no rule, a name used twice or an unusable name.
     """
 
+    source: Loader | None = None  # what `from_config` read the rules from
+    watching: Watch | None = None  # what looks whether that has changed
+
     def __init__(
         self,
         *rules: Guardrail | Monitor,
@@ -89,9 +98,34 @@ class Guard:
         self._signals: list[Callable[[BaseException], bool]] = []
         self.identity = object()  # what copies of this guard share
         self.workers = Workers(8, "llmguard-guardrail")
-        self._policies = _Policies(Policy(rules))
+        self._policies = Policies(Policy(rules))
         self.emitter = Emitter(self.name, self.digest, tracer_provider, logger_provider)
         self._monitoring = Monitors(self.monitors, self.emitter, self._without_personal_data, queue, executor)
+
+    @classmethod
+    def from_config(
+        cls,
+        source: str | PathLike[str] | Mapping[str, Any],
+        *,
+        environ: Mapping[str, str] | None = None,
+        reload: float | None = None,
+        **options: Any,
+    ) -> Self:
+        """A guard with the rules of a file; `llmguard_middleware.config` describes it.
+
+        Args:
+            source: the path of a YAML file, or a mapping of the same shape.
+            environ: the environment, for overrides and `${NAME}`; that of the process if not given.
+            reload: seconds between two looks at the file, whose changes are put in force as `config.watch` says. The
+                handle is `guard.watching`.
+            options: of `Guard` itself (providers, executor, ...); they win over the file's.
+
+        Raises:
+            ConfigurationError: if anything is wrong, with a line `file:line:column: sentence` for each problem.
+        """
+        from .config._reload import start  # noqa: PLC0415 - only who has a file pays for pydantic and YAML
+
+        return start(cls, source, environ, reload, options)
 
     def __repr__(self) -> str:
         rules = ", ".join([*(rule.name for rule in self.guardrails), *(monitor.name for monitor in self.monitors)])
@@ -100,7 +134,7 @@ class Guard:
     @property
     def policy(self) -> Policy:
         """The rules in force; a call keeps those that it began with."""
-        return self._policies.default
+        return self._policies.now.default
 
     @property
     def guardrails(self) -> tuple[Guardrail, ...]:
@@ -119,7 +153,7 @@ class Guard:
 
     def policy_for(self, call: Call | None) -> Policy:
         """The rules for this call: those of the first variant that is for it, else the common ones."""
-        return self._policies.choose(call)
+        return self._policies.now.choose(call)
 
     def swap(self, policy: Policy, variants: Sequence[tuple[Callable[[Call], bool], Policy]] = ()) -> None:
         """Put other rules in force, all at once; calls under way keep theirs.
@@ -132,7 +166,7 @@ class Guard:
             check(policy)
             for _, variant in variants:
                 check(variant)
-        self._policies.chosen = policy, tuple(variants)
+        self._policies.now = InForce(policy, tuple(variants))
         self._policies.conversations = Conversations()
         self.emitter.digest = policy.digest
         everywhere = (policy, *(variant for _, variant in variants))
@@ -260,21 +294,21 @@ class Guard:
 
     def _unjudged(self, text: str, stage: Stage) -> Verdict | None:
         """The verdict where no rule can apply, which should cost next to nothing."""
-        default, variants = self._policies.chosen
-        if variants or type(text) is not str or default.at(_stage(stage)):
+        now = self._policies.now
+        if now.variants or type(text) is not str or now.default.at(_stage(stage)):
             return None
-        return Verdict("passed", stage, text, (), (), self.name, default.digest)
+        return Verdict("passed", stage, text, (), (), self.name, now.default.digest)
 
     def _direct(
         self, text: str, stage: Stage, inputs: Mapping[str, Any], attributes: Mapping[str, Any]
     ) -> Plan[Verdict]:
         expect_text(text, "what check() judges")
-        default, variants = self._policies.chosen
-        if not (variants or default.filtered):
-            rules = default.rules(_stage(stage))
-            return (yield from self.plan(text, stage, rules=rules, available=inputs, policy=default))
+        now = self._policies.now
+        if not now.selective:
+            rules = now.default.rules(_stage(stage))
+            return (yield from self.plan(text, stage, rules=rules, available=inputs, policy=now.default))
         call = Call("check", attributes={**(_scope.attributes() or {}), **attributes}, inputs=inputs)
-        policy = self.policy_for(call)
+        policy = now.choose(call)
         rules = policy.rules(_stage(stage), call=call)
         return (yield from self.plan(text, stage, rules=rules, available=inputs, policy=policy))
 
@@ -356,9 +390,9 @@ class Guard:
         Waits only if the `queue` says so. `outermost` is whether no other call is around this one,
         `policy` the rules that the call began with, if they are not those in force.
         """
-        default, variants = self._policies.chosen
-        policy = policy or default
-        only = None if policy is default and not variants else policy.monitors
+        now = self._policies.now
+        policy = policy or now.default
+        only = None if policy is now.default and not now.variants else policy.monitors
         self._monitoring.observe(call, context, outermost=outermost, only=only)
 
     @property
@@ -381,9 +415,10 @@ class Guard:
 
     def _without_personal_data(self, call: Call) -> Call:
         """The call as a monitor may see it: what the editing guardrails of either end remove is removed here too."""
+        policy = self.policy_for(call)
 
         def clean(value: Any, *stages: Stage) -> Any:
-            rules = [rule for stage in stages for rule in self.policy.at(stage) if rule.remedy.edits == "spans"]
+            rules = [rule for stage in stages for rule in policy.at(stage) if rule.remedy.edits == "spans"]
             return with_texts(value, partial(self._redacted, stage=stages[0], rules=rules)) if rules else value
 
         return call.but(
@@ -396,40 +431,6 @@ class Guard:
     def _redacted(self, text: str, stage: Stage, rules: Sequence[Guardrail]) -> str:
         verdict = drive(self.plan(text, stage, rules=rules, bypassed=False), self.workers)
         return "" if verdict.stops else verdict.guarded
-
-
-class _Policies:
-    """The policies of one guard: the common one, those for some calls, and what must hold for all.
-
-    Attributes:
-        chosen: the common policy and the others, in one value: a call that comes while they are swapped must not get
-            the new common one and the old others.
-    """
-
-    def __init__(self, default: Policy) -> None:
-        self.chosen: tuple[Policy, tuple[tuple[Callable[[Call], bool], Policy], ...]] = default, ()
-        self.conversations = Conversations()
-        self.checks: dict[str, Callable[[Policy], None]] = {}  # by where the guard is attached
-
-    @property
-    def default(self) -> Policy:
-        """The common policy."""
-        return self.chosen[0]
-
-    def choose(self, call: Call | None) -> Policy:
-        """The policy for this call."""
-        default, variants = self.chosen
-        if call is not None:
-            for takes, policy in variants:
-                if takes(call):
-                    return policy
-        return default
-
-    def without(self, rules: Sequence[Guardrail]) -> _Policies:
-        rest = copy.copy(self)
-        default, variants = self.chosen
-        rest.chosen = default.without(rules), tuple((takes, policy.without(rules)) for takes, policy in variants)
-        return rest
 
 
 def expect_guard(value: Any, where: str) -> None:

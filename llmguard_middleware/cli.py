@@ -19,6 +19,8 @@ __all__ = ["main"]
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit code: 0, 1 if something could not be scored, 2 for a mistake of the user."""
     options = _parser().parse_args(arguments)
+    if options.command == "config":
+        return _config(options)
     failures = _Failures()
     logging.getLogger("llmguard").addHandler(failures)
     try:
@@ -36,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser("llmguard", description="Guardrails and monitors around LLM applications.")
     parser.add_argument("--version", action="version", version=version("llmguard-middleware"))
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND", dest="command")
     demo = commands.add_parser(
         "demo", help="a guarded, traced LangChain chain and LlamaIndex query engine, with no key and no server"
     )
@@ -53,7 +55,34 @@ def _parser() -> argparse.ArgumentParser:
         "--traces", metavar="DIR", default="traces", help="folder for the OTLP JSON lines (default: traces)"
     )
     demo.add_argument("--guard", metavar="FILE:NAME", help="use the Guard called NAME in this Python file")
+    config = commands.add_parser("config", help="guard.yaml: whether it is right, what it means, what it may hold")
+    actions = config.add_subparsers(required=True, metavar="ACTION", dest="action")
+    check = actions.add_parser("check", help="say whether a file is fine, or list all that is wrong with it")
+    explain = actions.add_parser("explain", help="print the rules of a file as a table in plain words")
+    for action in (check, explain):
+        action.add_argument("file", metavar="FILE")
+    explain.add_argument("--tenant", metavar="NAME", help="as they are for this tenant")
+    actions.add_parser("schema", help="print the JSON schema of the file")
     return parser
+
+
+def _config(options: argparse.Namespace) -> int:
+    from . import config  # noqa: PLC0415 - pydantic and YAML are slow to import
+
+    sys.path.insert(0, "")  # scorers of the file's own project, as `python -m` would find them
+    try:
+        if options.action == "schema":
+            print(config.schema())
+        elif options.action == "check":
+            print(config.check(options.file))
+        else:
+            print(config.explain(options.file, tenant=options.tenant))
+    except ConfigurationError as error:
+        print(error, file=sys.stderr)
+        return 2
+    finally:
+        sys.path.remove("")
+    return 0
 
 
 def _demo(options: argparse.Namespace) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 from ..errors import ConfigurationError, nearest
 
-__all__ = ["load"]
+__all__ = ["find", "load"]
 
 _GROUP = "llmguard_middleware.scorers"
 
@@ -32,8 +32,7 @@ def load(name: str, /, *args: Any, **options: Any) -> Any:
     if not isinstance(name, str):
         msg = f'a scorer is loaded by its name, not by a {type(name).__name__}; write load("pii")'
         raise ConfigurationError(msg)
-    by_path = ":" in name
-    found = _imported(name) if by_path else _registered(name)
+    by_path, found = ":" in name, find(name)
     given = bool(args or options)
     if _is_ready(found) or (by_path and not given and _scores(found)):
         if given:
@@ -41,6 +40,15 @@ def load(name: str, /, *args: Any, **options: Any) -> Any:
             raise ConfigurationError(msg)
         return found
     return _made(name, found, args, options)
+
+
+def find(name: str) -> Any:
+    """What this name stands for: what makes a scorer, or a scorer.
+
+    Raises:
+        ConfigurationError: if there is no such scorer, or it cannot be imported.
+    """
+    return _imported(name) if ":" in name else _registered(name)
 
 
 def _registered(name: str) -> Any:
