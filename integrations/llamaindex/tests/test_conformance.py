@@ -135,6 +135,7 @@ class Protected(Adapter):
         "input-race/*stream_*": "chunks are released as they are where the guard has no output rule",
         "input-pseudonymize/*stream_*": "as input-race: originals are not put back",
         "call-many-at-once/*stream_*": "as input-pseudonymize",
+        "stream-originals-back/*": "as input-pseudonymize",
     }
 
     def build(self, guard: Guard, script: Script) -> Any:

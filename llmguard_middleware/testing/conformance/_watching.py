@@ -62,6 +62,19 @@ async def _sees_no_secret(trial: Trial) -> None:
     assert not any(leaks(one, [m.text for m in one[3] or ()]) for one in sees.seen), "it saw what was redacted"
 
 
+@claim("monitor", "sees-pseudonyms")
+async def _sees_pseudonyms(trial: Trial) -> None:
+    """A monitor sees pseudonyms where the caller gets the originals back."""
+    sees = _Sees()
+    guard = trial.build(Monitor(sees, name="sees"), Guardrail(finds(), stage="input", action="pseudonymize"))
+    trial.script.answer = lambda asked: f"you said: {asked}"
+    await trial.answered(QUESTION)
+    await trial.flushed(guard)
+    assert len(sees.seen) == 1, f"it scored {len(sees.seen)} calls"
+    assert f"<{KIND}_1_" in sees.seen[0][0], f"as the answer it saw {sees.seen[0][0]!r}"
+    assert not any(leaks(one, [m.text for m in one[3] or ()]) for one in sees.seen), "it saw the original"
+
+
 @claim("monitor", "not-when-blocked")
 async def _not_when_blocked(trial: Trial) -> None:
     """A monitor does not score calls that are blocked at either end, nor those in which the model fails."""
@@ -250,6 +263,7 @@ async def _many_at_once(trial: Trial) -> None:
 WATCHING: tuple[Claim, ...] = (
     _scored_once,
     _sees_no_secret,
+    _sees_pseudonyms,
     _not_when_blocked,
     _in_background,
     _outermost,
