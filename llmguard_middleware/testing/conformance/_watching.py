@@ -6,13 +6,14 @@ import asyncio
 import pickle
 import re
 from collections.abc import Callable
+from threading import Lock
 from typing import Any
 
 from ..._guard import Guard
 from ..._rules import Guardrail, Monitor
 from ..._score import Score, TextSpan
 from ...errors import ConfigurationError, GuardrailViolation
-from .._fakes import Hangs, Raises
+from .._fakes import Hangs, Raises, Returns
 from ._ask import Answer, ask_here, ask_later
 from ._scenario import Claim, claim
 from ._texts import ANSWER, CLEAN, KIND, QUESTION, SECRET, finds, leaks
@@ -157,8 +158,9 @@ async def _sticks(trial: Trial) -> None:
 
 @claim("violation", "pickles")
 async def _pickles(trial: Trial) -> None:
-    """The violation that comes out of the framework survives pickling."""
-    trial.build(Guardrail(finds(), stage="input"))
+    """The violation that comes out of the framework survives pickling, whatever its scorer returned."""
+    score = Score(value=1.0, flagged=True, metadata={"lock": Lock()})
+    trial.build(Guardrail(Returns(score), stage="input"))
     _, violation = await trial.stopped(QUESTION)
     again = pickle.loads(pickle.dumps(violation))  # noqa: S301 - of our own making
     assert type(again) is type(violation)
