@@ -33,7 +33,7 @@ from .telemetry._emitter import CallSpan
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-__all__ = ["AskAgain", "Flow", "reentered", "surrounded"]
+__all__ = ["AskAgain", "Flow", "innermost", "reentered", "surrounded"]
 
 # The flows that this code runs inside of, outermost first.
 _inside: ContextVar[tuple[Flow, ...]] = ContextVar("llmguard_flows", default=())
@@ -48,6 +48,12 @@ def surrounded(owner: object) -> bool:
     """Whether another guard is around this very call of `owner`: an inner one shares its span."""
     around = _inside.get()
     return bool(around) and around[-1].owner is owner
+
+
+def innermost() -> Flow | None:
+    """The flow that this code runs inside of, if it does."""
+    around = _inside.get()
+    return around[-1] if around else None
 
 
 class AskAgain(LLMGuardError):  # noqa: N818 - an event, not a mistake

@@ -12,7 +12,7 @@ from typing import Any, Generic, ParamSpec, TypeVar
 from ._call import Call
 from ._drive import inside_scorer
 from ._feedback import RecordedCall
-from ._flow import AskAgain, Flow
+from ._flow import AskAgain, Flow, innermost
 from ._guard import Guard
 from ._leaves import leaves, with_leaves
 from ._scorer import check_name
@@ -35,7 +35,7 @@ class Op(Generic[P, R]):
     """
 
     def __init__(self, function: Callable[..., Any], guard: Guard, name: str) -> None:
-        functools.update_wrapper(self, function)  # type: ignore[arg-type]  # each kind of op is callable
+        functools.update_wrapper(self, function, updated=())  # type: ignore[arg-type]  # each kind of op is callable
         self._function, self._guard, self.name = function, guard, name
         self._signature = inspect.signature(function)
 
@@ -44,6 +44,10 @@ class Op(Generic[P, R]):
             return self
         return type(self)(MethodType(self._function, instance), self._guard, self.name)
 
+    def is_guarded_by(self, guard: Guard) -> bool:
+        """Whether this guard is around the function already."""
+        return self._guard is guard or (isinstance(self._function, Op) and self._function.is_guarded_by(guard))
+
     def _asked(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> inspect.BoundArguments:
         bound = self._signature.bind(*args, **kwargs)  # raises TypeError, as the function would
         bound.apply_defaults()
@@ -51,7 +55,10 @@ class Op(Generic[P, R]):
 
     def _flow(self, bound: inspect.BoundArguments, *, streamed: bool) -> Flow:
         call = Call("invoke_workflow", self.name, inputs=_named(bound), streamed=streamed)
-        return Flow(self._guard, call, owner=self)
+        around = innermost()
+        # An op of an op is one call under two guards, the outer one's first, and one span.
+        shared = around.span if around is not None and _is_around(around.owner, self) else None
+        return Flow(self._guard, call, owner=self, span=shared)
 
     def _admitted(self, flow: Flow, bound: inspect.BoundArguments) -> Steps[None]:
         """Judge the arguments, and put what may go on in their place."""
@@ -197,6 +204,11 @@ def make_op(guard: Guard, function: Any, name: str | None) -> Op[Any, Any]:
         msg = f"@guard.op is for functions and was put on {getattr(function, '__name__', type(function).__name__)}"
         raise ConfigurationError(msg)
     own = re.sub(r"\W+", "-", getattr(function, "__name__", "")).strip("_-")
+    if isinstance(function, Op):
+        inner: Op[Any, Any] = function
+        if inner.is_guarded_by(guard):
+            return inner
+        return type(inner)(inner, guard, name or inner.name)  # type: ignore[arg-type]  # each kind is callable
     named = check_name(name or own or "op", "op")
     kind: type[Op[Any, Any]] = SyncOp
     if inspect.isasyncgenfunction(function):
@@ -206,6 +218,10 @@ def make_op(guard: Guard, function: Any, name: str | None) -> Op[Any, Any]:
     elif inspect.iscoroutinefunction(function):
         kind = AsyncOp
     return kind(function, guard, named)
+
+
+def _is_around(owner: object, op: Op[Any, Any]) -> bool:
+    return isinstance(owner, Op) and getattr(owner._function, "__func__", owner._function) is op  # noqa: SLF001 - one of us
 
 
 def _named(bound: inspect.BoundArguments) -> Mapping[str, Any]:

@@ -106,7 +106,7 @@ def test_a_policy_that_an_adapter_cannot_enforce_is_refused(file):
             msg = "blocks cannot be enforced here"
             raise ConfigurationError(msg)
 
-    guard._policies.checks.append(only_editing)
+    guard._policies.checks["somewhere"] = only_editing  # as guard.require() does, once it holds
     with watch(guard, file, HOUR) as watching:
         file.write_text(BLOCK)
         assert (watching.check_now(), outcome(guard)) == (False, "redacted")
@@ -127,7 +127,7 @@ def test_the_thread_looks_by_itself(file):
     """`reload=` starts a thread that sees the change; the guard keeps the handle."""
     guard = Guard.from_config(file, environ={}, reload=0.01)
     swapped = threading.Event()
-    guard._policies.checks.append(lambda policy: swapped.set())
+    guard._policies.checks["here"] = lambda policy: swapped.set()
     file.write_text(BLOCK)
     assert swapped.wait(30)
     guard.watching.stop()

@@ -27,9 +27,6 @@ class Ops(Adapter):
     )
 
     gaps: Mapping[str, str] = {
-        "output-reask*/*generator": "an op of a generator is never asked again; reask blocks",
-        "call-two-guards/*": "an op of an op is another op, with a span of its own",
-        "call-guarded-twice/*": "likewise; the inner op judges again what the outer one let through",
         "*-unreached/*": "an op lets in guardrails of stages that it does not reach, since others below it may",
     }
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -301,3 +303,17 @@ def test_scenarios_have_stable_ids_and_claims() -> None:
     assert [name for name, count in Counter(map(str, found)).items() if count > 1] == []
     assert all(str(s).endswith("/ask") and s.claim.endswith(".") and "\n" not in s.claim for s in found)
     assert {"input-block/ask", "tool_result-hash/ask", "violation-sticks/ask"} <= {s.id for s in found}
+
+
+def test_the_suite_needs_no_test_runner() -> None:
+    """Importing the suite, and listing the scenarios of an adapter, loads neither pytest nor the OpenTelemetry SDK."""
+    program = """
+import sys
+from llmguard_middleware.testing.conformance import Adapter, Mode, scenarios
+class Mine(Adapter):
+    modes = (Mode("ask"),)
+assert scenarios(Mine())
+print(*(name for name in ("pytest", "opentelemetry.sdk") if name in sys.modules))
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
+    assert (done.stdout, done.stderr) == ("\n", "")

@@ -216,7 +216,6 @@ class Attached(Adapter):
     )
     stages = ("input", "output", "retrieval")
     composite = True
-
     gaps: Mapping[str, str] = {
         "output-refusal/*": "the span of the LLM tells that it was blocked, the query's does not",
         "output-reask/*": "the feedback follows the documents in the prompt, where this test does not look",

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from ..._rules import Guardrail
 from ._scenario import Claim, claim
 from ._script import in_sizes
-from ._texts import ANSWER, CLEAN, KIND, SECRET, finds, leaks, shows
+from ._texts import ANSWER, CLEAN, KIND, QUESTION, SECRET, finds, leaks, shows
 from ._trial import Trial
 
 __all__ = ["STREAMING"]
@@ -64,6 +64,21 @@ async def _blocked_in_window(trial: Trial) -> None:
         assert ANSWER[:_AT].startswith(answer.text), f"cut {where}, this was released: {answer.text!r}"
 
 
+@claim("stream", "originals-back", streamed=True)
+async def _originals_back(trial: Trial) -> None:
+    """A placeholder that the model repeats becomes the original again, wherever the model cuts it."""
+    trial.build(Guardrail(finds(), stage="input", action="pseudonymize"))
+    trial.script.answer = lambda asked: f"you said: {asked}"
+    before = f"you said: {QUESTION}".index(SECRET)
+    cuts: list[tuple[str, Callable[[str], Sequence[str]]]] = [
+        (f"at {border}", _at(before + border)) for border in range(len(f"<{KIND}_1_01234567>") + 1)
+    ]
+    for where, trial.script.cut in [*cuts, ("into characters", in_sizes(1))]:
+        answer = await trial.answered(QUESTION)
+        assert answer.text == f"you said: {QUESTION}", f"cut {where}, the stream became {answer.text!r}"
+    assert not any(map(shows, trial.script.received)), "the model was told the original"
+
+
 @claim("stream", "stays-a-stream", needs=("output",), streamed=True)
 async def _stays(trial: Trial) -> None:
     """A reader gets the beginning of an answer that is redacted through a window while the model still works."""
@@ -91,6 +106,7 @@ STREAMING: tuple[Claim, ...] = (
     _every_cut("redact-held", local=False),
     _blocked,
     _blocked_in_window,
+    _originals_back,
     _stays,
     _logged,
 )
