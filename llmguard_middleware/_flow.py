@@ -6,8 +6,8 @@ it how the call ended. The span, the verdicts on it, the violation and the monit
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from contextvars import ContextVar
 from dataclasses import replace
 from time import time_ns
@@ -128,19 +128,9 @@ class Flow:
         elif error is not None:
             self.failed(error)
 
-    @contextmanager
-    def active(self) -> Iterator[None]:
+    def active(self) -> _Active:
         """Make this call the current one, so that spans nest under it. For a stream: around each step, not all."""
-        token = _inside.set((*_inside.get(), self))
-        attached = otel.attach(self.span.context) if self.call.span_id else None
-        try:
-            yield
-        finally:
-            # A coroutine that is thrown away unwinds in another context, where there is nothing to put back.
-            with suppress(ValueError):
-                _inside.reset(token)
-                if attached is not None:
-                    otel.detach(attached)
+        return _Active(self)
 
     def rules(self, stage: Stage, *, role: str = "user") -> tuple[Guardrail, ...]:
         """The guardrails for a text of this role in this call."""
@@ -362,3 +352,26 @@ class Flow:
 
     def _tell(self, response_id: str = "") -> None:
         self.span.verdicts(self._verdicts, self.guard.emitter, response_id)
+
+
+class _Active:
+    """The context manager of `Flow.active`; written out, since a stream enters one for every piece."""
+
+    __slots__ = ("_attached", "_flow", "_token")
+
+    def __init__(self, flow: Flow) -> None:
+        self._flow = flow
+
+    def __enter__(self) -> None:
+        flow = self._flow
+        self._token = _inside.set((*_inside.get(), flow))
+        self._attached = otel.attach(flow.span.context) if flow.call.span_id else None
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        # A coroutine that is thrown away unwinds in another context, where there is nothing to put back.
+        with suppress(ValueError):
+            _inside.reset(self._token)
+            if self._attached is not None:
+                otel.detach(self._attached)

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable, Generator
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
-from typing import Any, Final, Generic, TypeVar
+from typing import Any, Final, TypeVar
 
 from ._drive import adrive, drive
 from ._guard import Guard
@@ -19,15 +18,18 @@ __all__ = ["END", "Ask", "Emit", "Judge", "Pull", "Steps", "aopened", "arun", "a
 
 T = TypeVar("T")
 
+Around = Callable[[], AbstractContextManager[Any]]
+
 END: Final = object()  # what a Pull replies when its source is exhausted
 
 
-@dataclass(frozen=True, slots=True)
 class Judge:
     """Have `guard` decide; the reply is what the plan returns."""
 
-    guard: Guard
-    plan: Plan[Any]
+    __slots__ = ("guard", "plan")
+
+    def __init__(self, guard: Guard, plan: Plan[Any]) -> None:
+        self.guard, self.plan = guard, plan
 
     def now(self) -> Any:
         return drive(self.plan, self.guard.workers)
@@ -36,12 +38,13 @@ class Judge:
         return await adrive(self.plan, self.guard.workers)
 
 
-@dataclass(frozen=True, slots=True)
 class Ask:
     """Call the framework inside `around`; `call` returns the reply, or an awaitable of it for async runners."""
 
-    around: Callable[[], AbstractContextManager[Any]]
-    call: Callable[[], Any]
+    __slots__ = ("around", "call")
+
+    def __init__(self, around: Around, call: Callable[[], Any]) -> None:
+        self.around, self.call = around, call
 
     def now(self) -> Any:
         with self.around():
@@ -52,12 +55,13 @@ class Ask:
             return await self.call()
 
 
-@dataclass(frozen=True, slots=True)
 class Pull:
-    """Take the next item of `source` inside `around`; the reply is the item or `END`."""
+    """Take the next item of `source` inside `around`; the reply is the item or `END`. One may be yielded many times."""
 
-    around: Callable[[], AbstractContextManager[Any]]
-    source: Any
+    __slots__ = ("around", "source")
+
+    def __init__(self, around: Around, source: Any) -> None:
+        self.around, self.source = around, source
 
     def now(self) -> Any:
         with self.around():
@@ -68,107 +72,111 @@ class Pull:
             return await anext(self.source, END)
 
 
-@dataclass(frozen=True, slots=True)
 class Emit:
     """Give `item` to the reader of a stream."""
 
-    item: Any
+    __slots__ = ("item",)
+
+    def __init__(self, item: Any) -> None:
+        self.item = item
 
 
 Step = Judge | Ask | Pull | Emit
 Steps = Generator[Step, Any, T]
 
 
-class _Turns(Generic[T]):
-    """Sends the outcome of each step back into the steps, errors and a reader's departure included."""
-
-    def __init__(self, steps: Steps[T]) -> None:
-        self._steps = steps
-        self._reply: Any = None
-        self._error: BaseException | None = None
-        self.source: Any = None
-        self.result: Any = None
-
-    def advance(self) -> Step | None:
-        """The next step, or None when `result` is there."""
-        error, self._error = self._error, None
-        reply, self._reply = self._reply, None
-        try:
-            step = self._steps.send(reply) if error is None else self._steps.throw(error)
-        except StopIteration as stop:
-            self.result = stop.value
-            return None
-        finally:
-            del error  # or its traceback and this frame keep each other alive
-        if isinstance(step, Pull):
-            self.source = step.source
-        return step
-
-    def perform(self, step: Judge | Ask | Pull) -> None:
-        try:
-            self._reply = step.now()
-        except BaseException as error:  # noqa: BLE001 - thrown into the steps, which end the call's span and raise it again
-            self._error = error
-
-    async def aperform(self, step: Judge | Ask | Pull) -> None:
-        try:
-            self._reply = await step.later()
-        except BaseException as error:  # noqa: BLE001 - as above
-            self._error = error
-
-    def left(self, error: BaseException) -> None:
-        self._error = error
+# Each runner sends the outcome of a step back into the steps: its reply or its error, and a reader's departure. They
+# are written out, since a stream runs through one for every piece; errors are forgotten at once, or their traceback and
+# the runner's frame would keep each other and the texts alive.
 
 
 def run(steps: Steps[T]) -> T:
     """Carry out steps without `Emit` and return what they return."""
-    turns = _Turns(steps)
-    while (step := turns.advance()) is not None:
-        assert not isinstance(step, Emit)
-        turns.perform(step)
-    return turns.result  # type: ignore[no-any-return]  # a generator's return
+    reply: Any = None
+    error: BaseException | None = None
+    try:
+        while True:
+            step: Any = steps.send(reply) if error is None else steps.throw(error)
+            reply, error = None, None
+            try:
+                reply = step.now()
+            except BaseException as raised:  # noqa: BLE001 - thrown into the steps, which end the call's span and raise it again
+                error = raised
+    except StopIteration as stop:
+        return stop.value  # type: ignore[no-any-return]  # StopIteration.value is Any
+    finally:
+        del error
 
 
 async def arun(steps: Steps[T]) -> T:
     """`run`, for async callers."""
-    turns = _Turns(steps)
-    while (step := turns.advance()) is not None:
-        assert not isinstance(step, Emit)
-        await turns.aperform(step)
-    return turns.result  # type: ignore[no-any-return]  # a generator's return
+    reply: Any = None
+    error: BaseException | None = None
+    try:
+        while True:
+            step: Any = steps.send(reply) if error is None else steps.throw(error)
+            reply, error = None, None
+            try:
+                reply = await step.later()
+            except BaseException as raised:  # noqa: BLE001 - as above
+                error = raised
+    except StopIteration as stop:
+        return stop.value  # type: ignore[no-any-return]  # as above
+    finally:
+        del error
 
 
 def stream(steps: Steps[Any]) -> Generator[Any, None, None]:
     """What the steps emit."""
-    turns = _Turns(steps)
+    reply: Any = None
+    error: BaseException | None = None
+    source: Any = None
     try:
-        while (step := turns.advance()) is not None:
-            if not isinstance(step, Emit):
-                turns.perform(step)
-                continue
+        while True:
             try:
-                yield step.item
-            except BaseException as error:  # noqa: BLE001 - GeneratorExit: the reader went away
-                turns.left(error)
+                step: Any = steps.send(reply) if error is None else steps.throw(error)
+            except StopIteration:
+                return
+            reply, error = None, None
+            try:
+                if type(step) is Emit:
+                    yield step.item
+                else:
+                    if type(step) is Pull:
+                        source = step.source
+                    reply = step.now()
+            except BaseException as raised:  # noqa: BLE001 - as above, and GeneratorExit: the reader went away
+                error = raised
     finally:
-        if (close := getattr(turns.source, "close", None)) is not None:
+        del error
+        if (close := getattr(source, "close", None)) is not None:
             close()
 
 
 async def astream(steps: Steps[Any]) -> AsyncGenerator[Any, None]:
     """`stream`, for async callers."""
-    turns = _Turns(steps)
+    reply: Any = None
+    error: BaseException | None = None
+    source: Any = None
     try:
-        while (step := turns.advance()) is not None:
-            if not isinstance(step, Emit):
-                await turns.aperform(step)
-                continue
+        while True:
             try:
-                yield step.item
-            except BaseException as error:  # noqa: BLE001 - GeneratorExit: the reader went away
-                turns.left(error)
+                step: Any = steps.send(reply) if error is None else steps.throw(error)
+            except StopIteration:
+                return
+            reply, error = None, None
+            try:
+                if type(step) is Emit:
+                    yield step.item
+                else:
+                    if type(step) is Pull:
+                        source = step.source
+                    reply = await step.later()
+            except BaseException as raised:  # noqa: BLE001 - as above
+                error = raised
     finally:
-        if (close := getattr(turns.source, "aclose", None)) is not None:
+        del error
+        if (close := getattr(source, "aclose", None)) is not None:
             await close()
 
 
