@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from langchain_core.messages import BaseMessageChunk
@@ -22,49 +22,43 @@ class ChunkGate:
         self._stream = stream
         self._ending: list[ChatGenerationChunk] = []
         self._released: list[str] = []
-        self._whole: BaseMessageChunk | None = None  # without text: what is left is small, so adding stays linear
-        self._info: dict[str, Any] = {}
+        self._like: BaseMessageChunk | None = None
+        self._facts = convert.StreamFacts()
 
-    def feed(self, chunk: ChatGenerationChunk) -> Iterator[ChatGenerationChunk]:
+    def feed(self, chunk: ChatGenerationChunk) -> Sequence[ChatGenerationChunk]:
         """What may leave once this chunk is here."""
-        text = convert.text_of(chunk.message)
+        message = chunk.message
+        text = message.content if isinstance(message.content, str) else convert.text_of(message)
         released = self._stream.feed(text) if text else ""
         self._released.append(released)
-        guarded = _with_text(chunk, released) if self._stream.acts else chunk
-        self._remember(guarded)
-        if self._stream.acts and (self._ending or _ends(chunk) or self._stream.holds):
+        self._like = message
+        self._facts.note(chunk)
+        if not self._stream.acts:
+            return (chunk,)
+        guarded = _with_text(chunk, released)
+        if self._ending or _ends(chunk) or self._stream.holds:
             # Held text comes before the end is announced, so the end waits for it. If nothing may leave before the
             # verdict, that goes for tool calls too.
-            if released:
-                yield ChatGenerationChunk(message=_blank(guarded.message, released))
             self._ending.append(_with_text(guarded, ""))
-        elif released or not text or _carries_more(chunk):
-            yield guarded
+            return (ChatGenerationChunk(message=_blank(guarded.message, released)),) if released else ()
+        return (guarded,) if released or not text or _carries_more(chunk) else ()
 
     def settled(self, released: str) -> Iterator[ChatGenerationChunk]:
         """What was held while guardrails raced with the model."""
         if released:
             self._released.append(released)
-            yield ChatGenerationChunk(message=_blank(self._whole, released))
+            yield ChatGenerationChunk(message=_blank(self._like, released))
 
     def finish(self, rest: str) -> Iterator[ChatGenerationChunk]:
         """The held text and the chunks that announce the end."""
         self._released.append(rest)
         if rest:
-            yield ChatGenerationChunk(message=_blank(self._whole, rest))
+            yield ChatGenerationChunk(message=_blank(self._like, rest))
         yield from (chunk for chunk in self._ending if _carries_more(chunk) or _ends(chunk))
 
     def answer(self) -> dict[str, Any]:
         """What `Flow.answered` takes."""
-        if self._whole is None:
-            return {"output": "", "streamed": True}
-        whole = ChatGenerationChunk(message=self._whole, generation_info=self._info or None)
-        return {**convert.answer([whole]), "output": "".join(self._released), "streamed": True}
-
-    def _remember(self, chunk: ChatGenerationChunk) -> None:
-        bare = chunk.message.model_copy(update={"content": "", "additional_kwargs": {}, "tool_call_chunks": []})
-        self._whole = bare if self._whole is None else self._whole + bare
-        self._info.update(chunk.generation_info or {})
+        return {**self._facts.answer(), "output": "".join(self._released), "streamed": True}
 
 
 def _ends(chunk: ChatGenerationChunk) -> bool:

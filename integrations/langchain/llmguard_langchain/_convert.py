@@ -14,6 +14,7 @@ from langchain_core.prompt_values import PromptValue
 from llmguard_middleware import Call, Message, Usage
 
 __all__ = [
+    "StreamFacts",
     "again",
     "answer",
     "first_candidates",
@@ -182,6 +183,44 @@ def answer(generations: Sequence[Generation], llm_output: Mapping[str, Any] | No
         "response_model": str(metadata.get("model_name") or metadata.get("model") or ""),
         "finish_reasons": tuple(str(reason) for reason in finish if reason),
     }
+
+
+class StreamFacts:
+    """What the chunks of a streamed answer tell besides its text, gathered without making a message of them."""
+
+    def __init__(self) -> None:
+        self._id = ""
+        self._metadata: dict[str, Any] = {}
+        self._usage: Usage | None = None
+
+    def note(self, chunk: ChatGenerationChunk) -> None:
+        """Take one chunk's."""
+        message = chunk.message
+        if message.id and (not self._id or not _own_id(self._id)):
+            self._id = message.id
+        if message.response_metadata:
+            self._metadata.update(message.response_metadata)
+        if chunk.generation_info:
+            self._metadata.update(chunk.generation_info)
+        if (usage := _usage(message)) is not None:
+            self._usage = usage if self._usage is None else _added(self._usage, usage)
+
+    def answer(self) -> dict[str, Any]:
+        """What `Flow.answered` takes."""
+        finish = self._metadata.get("finish_reason")
+        return {
+            "usage": self._usage,
+            "response_id": _own_id(self._metadata.get("id") or self._id),
+            "response_model": str(self._metadata.get("model_name") or self._metadata.get("model") or ""),
+            "finish_reasons": (str(finish),) if finish else (),
+        }
+
+
+def _added(one: Usage, other: Usage) -> Usage:
+    def both(a: int | None, b: int | None) -> int | None:
+        return b if a is None else a if b is None else a + b
+
+    return Usage(both(one.input_tokens, other.input_tokens), both(one.output_tokens, other.output_tokens))
 
 
 def _usage(message: BaseMessage) -> Usage | None:
