@@ -28,8 +28,9 @@ T = TypeVar("T")
 
 _CANCELLED = (asyncio.CancelledError, CancelledError)
 
-# Set while a scorer runs, so that a model it calls (a judge, say) is not judged and scored by the same guard again.
-inside_scorer: ContextVar[bool] = ContextVar("llmguard_inside_scorer", default=False)
+# Set while a scorer runs, so that a model it calls (a judge, say) is not judged and scored by the same guard again: how
+# many are around this code.
+inside_scorer: ContextVar[int] = ContextVar("llmguard_inside_scorer", default=0)
 
 
 def drive(plan: Plan[T], workers: Workers) -> T:
@@ -95,13 +96,19 @@ async def adrive(plan: Plan[T], workers: Workers) -> T:
 def run_inline(index: int, rule: Guardrail, available: Mapping[str, Any]) -> Completion:
     """Score with one rule on this thread."""
     started = perf_counter()
-    token = inside_scorer.set(True)
+    token = inside_scorer.set(inside_scorer.get() + 1)
     try:
         return Completion(index, rule.bound(available), None, perf_counter() - started)
     except Exception as error:  # noqa: BLE001 - a scorer is foreign code; what its failure means is `on_error`'s business
         return Completion(index, None, error, perf_counter() - started)
+    except asyncio.CancelledError:  # its own: what runs here cannot be cancelled from outside
+        return Completion(index, None, _cancelled(rule), perf_counter() - started)
     finally:
         inside_scorer.reset(token)
+
+
+def _cancelled(rule: Guardrail) -> ScorerError:
+    return ScorerError(f'scorer "{rule.bound.name}" was cancelled')
 
 
 _MORE: Any = object()
@@ -152,8 +159,8 @@ class _Launched:
 
     def _next_piece(self) -> Any:
         assert self._pieces is not None
-        index, _, scoring, started = self._pieces
-        token = inside_scorer.set(True)
+        index, rule, scoring, started = self._pieces
+        token = inside_scorer.set(inside_scorer.get() + 1)
         try:
             next(scoring)
         except StopIteration as stop:
@@ -162,6 +169,9 @@ class _Launched:
         except Exception as error:  # noqa: BLE001 - as in run_inline
             self._pieces = None
             return Completion(index, None, error, perf_counter() - started)
+        except asyncio.CancelledError:
+            self._pieces = None
+            return Completion(index, None, _cancelled(rule), perf_counter() - started)
         finally:
             inside_scorer.reset(token)
         return _MORE
@@ -190,7 +200,7 @@ class _Launched:
             # Nobody cancelled it from here, so the scorer did it itself, which is a way to fail like another.
             error = None if future.cancelled() else future.exception()
             if future.cancelled() or isinstance(error, _CANCELLED):
-                error = ScorerError(f'scorer "{rule.bound.name}" was cancelled')
+                error = _cancelled(rule)
             if error is not None and not isinstance(error, Exception):
                 raise error
             return Completion(index, None if error is not None else future.result(), error, elapsed)
@@ -225,7 +235,7 @@ class _Scoring(_Launched):
 
     def _start(self, rule: Guardrail, workers: Workers) -> Future[Any]:
         context = copy_context()
-        context.run(inside_scorer.set, True)
+        context.run(inside_scorer.set, inside_scorer.get() + 1)
         if rule.bound.is_async:
             return workers.submit_async(context, partial(_awaited, rule, self._available))
         return workers.submit(context, partial(rule.bound, self._available))
@@ -254,7 +264,7 @@ class _AsyncScoring(_Launched):
 
     def _start(self, rule: Guardrail, workers: Workers) -> asyncio.Future[Any]:
         context = copy_context()
-        context.run(inside_scorer.set, True)
+        context.run(inside_scorer.set, inside_scorer.get() + 1)
         future: asyncio.Future[Any]
         if rule.bound.is_async:
             future = context.run(asyncio.ensure_future, _awaited(rule, self._available))

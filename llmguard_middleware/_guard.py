@@ -21,7 +21,7 @@ from opentelemetry.trace import TracerProvider
 from . import _scope
 from ._call import STAGES, Call, Stage
 from ._checks import expect_known, expect_text
-from ._drive import adrive, drive
+from ._drive import adrive, drive, inside_scorer
 from ._edits import with_texts
 from ._judge import Case, Plan, judge
 from ._monitoring import MonitorQueue, Monitors, MonitorStats
@@ -31,7 +31,7 @@ from ._rules import Guardrail, Monitor
 from ._scorer import check_name
 from ._verdict import Finding, Verdict
 from ._workers import Workers
-from .errors import ConfigurationError, UnenforceableError, nearest
+from .errors import ConfigurationError, ScorerError, UnenforceableError, nearest
 from .telemetry._emitter import Emitter
 
 if TYPE_CHECKING:
@@ -45,6 +45,9 @@ R = TypeVar("R")
 Unenforceable = Literal["raise", "warn"]
 
 _audit = logging.getLogger("llmguard.audit")
+# A scorer may have a guard judge something. One that asks the guard it belongs to would go on for ever: in a pool until
+# no thread is left, on an event loop faster than it can be cancelled.
+_MOST_NESTED = 4
 _NO_CALL: Mapping[str, Any] = MappingProxyType({})
 
 
@@ -186,6 +189,9 @@ class Guard:
         if bypassed or (bypassed is None and _scope.bypassed(self.identity) is not None):
             findings = tuple(Finding(rule.name, rule.remedy.name, "skipped") for rule in rules)
             return Verdict("skipped", stage, text, findings, (), self.name, policy.digest)
+        if inside_scorer.get() >= _MOST_NESTED:
+            msg = f"scorers call guards {_MOST_NESTED} deep; a scorer must not have the guard it belongs to judge its text"
+            raise ScorerError(msg)
         case = Case(rules, text, stage, available, self.name, policy.digest, memory)
         verdict = yield from judge(case, _scope.deadline())
         if memory is not None:
