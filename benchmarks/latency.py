@@ -23,7 +23,7 @@ ROUNDS = 10
 def slow(number: int) -> Guardrail:
     """A guardrail that takes its time."""
 
-    async def waits(text: str) -> bool:
+    async def waits(text: str) -> bool:  # noqa: ARG001 - what a scorer takes
         await asyncio.sleep(SLOW)
         return False
 
@@ -31,14 +31,14 @@ def slow(number: int) -> Guardrail:
 
 
 @scorer
-async def flags(text: str) -> bool:
+async def flags(text: str) -> bool:  # noqa: ARG001
     """A fast one that stops the call."""
     await asyncio.sleep(0.01)
     return True
 
 
 @scorer
-async def late(text: str) -> bool:
+async def late(text: str) -> bool:  # noqa: ARG001
     """One that stops the call when the model is half done."""
     await asyncio.sleep(MODEL / 2)
     return True
@@ -75,9 +75,7 @@ async def at_once() -> None:
     """Five slow guardrails beside one, and with a fast one that flags."""
     one, five = Guard(slow(0)), Guard(*(slow(n) for n in range(5)))
     cut = Guard(*(slow(n) for n in range(5)), Guardrail(flags, stage="input"))
-    single, together = await paired(
-        lambda: one.acheck("x", stage="input"), lambda: five.acheck("x", stage="input")
-    )
+    single, together = await paired(lambda: one.acheck("x", stage="input"), lambda: five.acheck("x", stage="input"))
     print(f"five async guardrails of {SLOW * 1e3:.0f} ms   {together / single:5.2f} x one       (at most 1.2)")
     _, short = await paired(lambda: one.acheck("x", stage="input"), lambda: cut.acheck("x", stage="input"))
     print(f"with one that flags after 10 ms       {short * 1e3:5.1f} ms          (not {SLOW * 1e3:.0f})")
@@ -86,7 +84,7 @@ async def at_once() -> None:
 async def race() -> None:
     """A model call with a guardrail that races with it, beside one without."""
 
-    async def model(text: str) -> str:
+    async def model(text: str) -> str:  # noqa: ARG001
         await asyncio.sleep(MODEL)
         return "answer"
 
@@ -94,7 +92,9 @@ async def race() -> None:
     racing = Guard(Guardrail(slow(0).scorer, stage="input", name="racing", race=True)).op(model)
     before = Guard(slow(0)).op(model)
     alone, raced = await paired(lambda: plain("x"), lambda: racing("x"))
-    print(f"a race beside a model of {MODEL * 1e3:.0f} ms       {100 * (raced / alone - 1):+5.1f} %           (at most 5)")
+    print(
+        f"a race beside a model of {MODEL * 1e3:.0f} ms       {100 * (raced / alone - 1):+5.1f} %           (at most 5)"
+    )
     _, waited = await paired(lambda: plain("x"), lambda: before("x"))
     print(f"the same guardrail before it          {100 * (waited / alone - 1):+5.1f} %")
     stopped = Guard(Guardrail(late, stage="input", race=True)).op(model)

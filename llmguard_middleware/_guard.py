@@ -190,7 +190,9 @@ class Guard:
             findings = tuple(Finding(rule.name, rule.remedy.name, "skipped") for rule in rules)
             return Verdict("skipped", stage, text, findings, (), self.name, policy.digest)
         if inside_scorer.get() >= _MOST_NESTED:
-            msg = f"scorers call guards {_MOST_NESTED} deep; a scorer must not have the guard it belongs to judge its text"
+            msg = (
+                f"scorers ask guards {_MOST_NESTED} deep; a scorer must not have the guard it belongs to judge its text"
+            )
             raise ScorerError(msg)
         case = Case(rules, text, stage, available, self.name, policy.digest, memory)
         verdict = yield from judge(case, _scope.deadline())

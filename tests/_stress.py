@@ -16,6 +16,7 @@ import threading
 import time
 import traceback
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 from typing import Any
 
 from llmguard_middleware import (
@@ -32,7 +33,7 @@ from llmguard_middleware import (
     VerdictCache,
     scorer,
 )
-from llmguard_middleware._drive import adrive, drive
+from llmguard_middleware._drive import drive
 from llmguard_middleware._flow import Flow
 from llmguard_middleware._policy import Policy
 from llmguard_middleware.scorers import pii
@@ -286,8 +287,8 @@ class Run:
 
 def memory() -> float:
     """Resident megabytes."""
-    with open("/proc/self/statm", encoding="ascii") as file:
-        return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
+    pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
 
 
 def child() -> int:

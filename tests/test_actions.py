@@ -20,7 +20,6 @@ from llmguard_middleware import (
     Hash,
     Log,
     Mask,
-    Pseudonymize,
     Reask,
     Redact,
     Replace,

@@ -110,7 +110,7 @@ class Outcome:
         self.text, self.verdict = text, verdict
 
 
-def ask(guard: Guard, caller: str, text: str = "the answer") -> Outcome:
+def ask(guard: Guard, caller: str, text: str = "the answer") -> Outcome:  # noqa: C901 - one branch for each caller
     """Have the output `text` judged by this kind of caller, on this thread."""
 
     @guard.op
@@ -171,7 +171,8 @@ def running(make: Callable[[], Any]) -> Any:
 @pytest.mark.parametrize(("failure", "where", "caller", "on_error"), CELLS)
 def test_every_failure_is_an_error_of_its_rule(failure: str, where: str, caller: str, on_error: str) -> None:
     """Whatever goes wrong in a scorer, wherever it runs and whoever asks: the call is stopped if on_error says so and
-    goes on if it says so, the error is told, and no word of the scorer's is in what is told."""
+    goes on if it says so, the error is told, and no word of the scorer's is in what is told.
+    """
     fake = FAILURES[failure](where)
     rule = Guardrail(fake, stage="output", on_error=on_error, timeout=0.1 if failure == "hangs" else 5)  # type: ignore[arg-type]
     guard = Guard(rule, Guardrail(Returns(False, name="fine"), stage="output"))
@@ -220,7 +221,8 @@ def test_control_exceptions_pass_untouched(
     control: type[BaseException], where: str, caller: str, on_error: Any
 ) -> None:
     """What is no Exception is nobody's failed score: it reaches the caller as it is; the guard goes on working after
-    it, its circuit is closed and no other scorer is left running."""
+    it, its circuit is closed and no other scorer is left running.
+    """
     error = control("stop")
     raises = Raises(error, **options(where))
     other = Hangs(name="other", use_async=True)
@@ -259,7 +261,7 @@ async def test_a_caller_that_is_cancelled_leaves_nothing_behind(where: str) -> N
     for make in (lambda: guard.acheck("x", stage="output"), op):
         fake.started.clear()
         task: asyncio.Future[Any] = asyncio.ensure_future(make())
-        while not fake.started.is_set():
+        while not fake.started.is_set():  # noqa: ASYNC110 - an event of threads
             await asyncio.sleep(0.001)
         assert not rule.circuit.admits()
         task.cancel()
@@ -269,9 +271,9 @@ async def test_a_caller_that_is_cancelled_leaves_nothing_behind(where: str) -> N
     fake.release()
     assert (await guard.acheck("x", stage="output")).outcome == "passed"
     assert rule.circuit.state == "closed"
-    while asyncio.all_tasks() != {asyncio.current_task()}:
+    while asyncio.all_tasks() != {asyncio.current_task()}:  # noqa: ASYNC110 - an event of threads
         await asyncio.sleep(0)
-    while guard.workers.lost:
+    while guard.workers.lost:  # noqa: ASYNC110 - an event of threads
         await asyncio.sleep(0.001)
 
 

@@ -154,7 +154,8 @@ def prefixes(guard: Guard, text: str, sizes: Sequence[int]) -> list[str]:
 @given(editing(), texts, sizes)
 def test_every_edit_streams_alike(rules: list[Guardrail], text: str, sizes: list[int]) -> None:
     """For every chunking, reach and overlapping set of matches of several rules and actions, with allowed ones among
-    them, each prefix that leaves is a prefix of what the whole answer becomes, and in the end all of it has left."""
+    them, each prefix that leaves is a prefix of what the whole answer becomes, and in the end all of it has left.
+    """
     guard = Guard(*rules)
     whole = without_nonce(guard.check(text, stage="output").guarded)
     left = [without_nonce(prefix) for prefix in prefixes(guard, text, sizes)]
@@ -215,7 +216,9 @@ def test_a_window_stops_what_the_whole_answer_would(
 
 
 @some
-@given(st.lists(st.tuples(st.integers(0, 40), st.integers(1, 15), st.sampled_from("ABC"), st.integers(0, 2)), max_size=9))
+@given(
+    st.lists(st.tuples(st.integers(0, 40), st.integers(1, 15), st.sampled_from("ABC"), st.integers(0, 2)), max_size=9)
+)
 def test_redaction_offsets_compose(given_: list[tuple[int, int, str, int]]) -> None:
     """Whatever spans several rules find, each character that nobody found is left where it was, and no other."""
     text = "".join(chr(0x3B1 + n % 24) for n in range(55))
@@ -237,7 +240,7 @@ def test_redaction_offsets_compose(given_: list[tuple[int, int, str, int]]) -> N
     assert edited == found
     assert [edit.start for edit in verdict.edits] == sorted(edit.start for edit in verdict.edits)
     kept = [text[at] for at in range(len(text)) if at not in found]
-    assert [char for char in verdict.guarded if "α" <= char <= "ω"] == kept
+    assert [char for char in verdict.guarded if "α" <= char <= "ω"] == kept  # noqa: RUF001 - Greek letters are meant
     again = merge(Found(edit.start, edit.end, "X") for edit in verdict.edits)
     assert [(one.start, one.end) for one in again] == [(edit.start, edit.end) for edit in verdict.edits]
 
@@ -276,7 +279,7 @@ def test_the_order_of_guardrails_does_not_change_block_or_pass(rules: Any, dice:
         assert first.outcome == second.outcome
 
 
-# --- a scripted order of completion ------------------------------------------------------------------------------------
+# --- a scripted order of completion ----------------------------------------------------------------------------------
 
 
 class Scripted:
@@ -365,7 +368,8 @@ def test_a_scripted_order_gives_both_drivers_the_same_verdict(
     script: tuple[list[tuple[str, str, str, bool]], list[int]],
 ) -> None:
     """In whichever order the scorers come back, both drivers give the same verdict, finding by finding: that of a plan
-    to which the completions are sent in this order."""
+    to which the completions are sent in this order.
+    """
     rules, order = script
 
     def made() -> tuple[Scripted, list[Guardrail]]:
@@ -403,7 +407,7 @@ def _closed() -> Iterator[None]:
     LOOP.close()
 
 
-# --- sampling ----------------------------------------------------------------------------------------------------------
+# --- sampling --------------------------------------------------------------------------------------------------------
 
 
 @settings(max_examples=200, deadline=None)
@@ -469,8 +473,6 @@ def test_a_scorer_error_is_what_a_broken_span_is() -> None:
 def test_what_was_edited_once_is_not_edited_again(text: str, action: Any) -> None:
     """The guarded text passes the same guard unchanged, for any text and any edit but a mask that shows something."""
     assume(action != ACTIONS[2])
-    guard = Guard(
-        Guardrail(pii(), stage="input", action=action), Guardrail(secrets(), stage="input", action=action)
-    )
+    guard = Guard(Guardrail(pii(), stage="input", action=action), Guardrail(secrets(), stage="input", action=action))
     once = guard.check(text, stage="input").guarded
     assert guard.check(once, stage="input").guarded == once

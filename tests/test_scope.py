@@ -70,7 +70,10 @@ def test_of_nested_deadlines_the_shorter_wins(outer: float, inner: float, hangs:
 def test_a_shorter_time_limit_of_the_rule_still_counts(hangs: Hangs) -> None:
     """A deadline in an hour does not lengthen the rule's own time-out."""
     guard = Guard(Guardrail(hangs, stage="input", timeout=0.05))
-    assert str(guard.check("x", stage="input", deadline=3600).findings[0].error) == 'scorer "hangs" took longer than 0.05 s'
+    assert (
+        str(guard.check("x", stage="input", deadline=3600).findings[0].error)
+        == 'scorer "hangs" took longer than 0.05 s'
+    )
 
 
 def test_a_deadline_reaches_ops(hangs: Hangs) -> None:
@@ -90,11 +93,11 @@ def test_a_deadline_reaches_ops(hangs: Hangs) -> None:
 def test_a_deadline_is_a_time_span(seconds: Any) -> None:
     """Anything else is refused in a sentence."""
     guard = Guard(Guardrail(Returns(False), stage="input"))
-    with pytest.raises(ConfigurationError, match="deadline is .*; give seconds greater than 0"):
+    with pytest.raises(ConfigurationError, match=r"deadline is .*; give seconds greater than 0"):
         guard.check("x", stage="input", deadline=seconds)
 
 
-# --- bypass ------------------------------------------------------------------------------------------------------------
+# --- bypass ----------------------------------------------------------------------------------------------------------
 
 
 def test_a_bypass_is_audited(telemetry: CapturedTelemetry, caplog: pytest.LogCaptureFixture) -> None:
@@ -106,9 +109,7 @@ def test_a_bypass_is_audited(telemetry: CapturedTelemetry, caplog: pytest.LogCap
         seen.append(output)
         return False
 
-    guard = Guard(
-        Guardrail(Returns(True, cheap=True), stage="input", name="no"), Monitor(look), **telemetry.providers
-    )
+    guard = Guard(Guardrail(Returns(True, cheap=True), stage="input", name="no"), Monitor(look), **telemetry.providers)
 
     @guard.op
     def echo(text: str) -> str:
@@ -150,7 +151,7 @@ def test_a_bypass_ends_with_its_block() -> None:
     """Also if the block is left by an exception; threads started outside of it know nothing of it."""
     guard = Guard(Guardrail(Returns(True, cheap=True), stage="input"))
     said: list[str] = []
-    with pytest.raises(KeyError), guard.bypass(reason="test"):
+    with pytest.raises(KeyError), guard.bypass(reason="test"):  # noqa: PT012 - the block is what is claimed
         thread = threading.Thread(target=lambda: said.append(guard.check("x", stage="input").outcome))
         thread.start()
         thread.join()
@@ -203,7 +204,8 @@ def test_a_bypassed_stream_is_what_the_whole_answer_would_be(rule: Guardrail) ->
 
 def test_a_call_is_bypassed_as_it_began() -> None:
     """What decides is where the call was made: a bypass inside the function is for the calls inside, not for its own
-    answer, and a stream that was opened in a bypass stays so."""
+    answer, and a stream that was opened in a bypass stays so.
+    """
     guard = Guard(Guardrail(pii(), stage="output", action="redact"))
 
     @guard.op
@@ -254,7 +256,7 @@ def test_monitors_see_no_personal_data_of_a_bypassed_call() -> None:
     assert seen == ["<EMAIL_ADDRESS>"]
 
 
-# --- refusal -----------------------------------------------------------------------------------------------------------
+# --- refusal ---------------------------------------------------------------------------------------------------------
 
 
 def test_a_refusal_does_not_stick() -> None:

@@ -18,7 +18,8 @@ pytestmark = pytest.mark.slow
 
 def test_threads_tasks_and_children_share_one_guard() -> None:
     """Eight threads and two hundred tasks, switched as often as can be: nobody gets what is another's, nothing is left
-    behind, nobody waits for ever, memory does not grow; and each child forked meanwhile works and ends."""
+    behind, nobody waits for ever, memory does not grow; and each child forked meanwhile works and ends.
+    """
     seconds = float(os.environ.get("LLMGUARD_STRESS_SECONDS", "60"))
     done = subprocess.run(
         [sys.executable, "-W", "ignore::DeprecationWarning", str(Path(__file__).with_name("_stress.py"))],
