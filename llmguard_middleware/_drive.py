@@ -28,9 +28,8 @@ T = TypeVar("T")
 
 _CANCELLED = (asyncio.CancelledError, CancelledError)
 
-# Set while a scorer runs, so that a model it calls (a judge, say) is not judged and scored by the same guard again: how
-# many are around this code.
-inside_scorer: ContextVar[int] = ContextVar("llmguard_inside_scorer", default=0)
+# Set while a scorer runs, so that a model it calls (a judge, say) is not judged and scored by the same guard again.
+inside_scorer: ContextVar[bool] = ContextVar("llmguard_inside_scorer", default=False)
 
 
 def drive(plan: Plan[T], workers: Workers) -> T:
@@ -96,7 +95,7 @@ async def adrive(plan: Plan[T], workers: Workers) -> T:
 def run_inline(index: int, rule: Guardrail, available: Mapping[str, Any]) -> Completion:
     """Score with one rule on this thread."""
     started = perf_counter()
-    token = inside_scorer.set(inside_scorer.get() + 1)
+    token = inside_scorer.set(True)
     try:
         return Completion(index, rule.bound(available), None, perf_counter() - started)
     except Exception as error:  # noqa: BLE001 - a scorer is foreign code; what its failure means is `on_error`'s business
@@ -160,7 +159,7 @@ class _Launched:
     def _next_piece(self) -> Any:
         assert self._pieces is not None
         index, rule, scoring, started = self._pieces
-        token = inside_scorer.set(inside_scorer.get() + 1)
+        token = inside_scorer.set(True)
         try:
             next(scoring)
         except StopIteration as stop:
@@ -235,7 +234,7 @@ class _Scoring(_Launched):
 
     def _start(self, rule: Guardrail, workers: Workers) -> Future[Any]:
         context = copy_context()
-        context.run(inside_scorer.set, inside_scorer.get() + 1)
+        context.run(inside_scorer.set, True)
         if rule.bound.is_async:
             return workers.submit_async(context, partial(_awaited, rule, self._available))
         return workers.submit(context, partial(rule.bound, self._available))
@@ -264,7 +263,7 @@ class _AsyncScoring(_Launched):
 
     def _start(self, rule: Guardrail, workers: Workers) -> asyncio.Future[Any]:
         context = copy_context()
-        context.run(inside_scorer.set, inside_scorer.get() + 1)
+        context.run(inside_scorer.set, True)
         future: asyncio.Future[Any]
         if rule.bound.is_async:
             future = context.run(asyncio.ensure_future, _awaited(rule, self._available))

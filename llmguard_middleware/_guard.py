@@ -7,8 +7,8 @@ import logging
 import warnings
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
-from contextlib import contextmanager
-from contextvars import copy_context
+from contextlib import contextmanager, nullcontext, suppress
+from contextvars import ContextVar, copy_context
 from dataclasses import replace
 from functools import partial
 from types import MappingProxyType
@@ -48,6 +48,7 @@ _audit = logging.getLogger("llmguard.audit")
 # A scorer may have a guard judge something. One that asks the guard it belongs to would go on for ever: in a pool until
 # no thread is left, on an event loop faster than it can be cancelled.
 _MOST_NESTED = 4
+_nesting: ContextVar[int] = ContextVar("llmguard_nesting", default=0)
 _NO_CALL: Mapping[str, Any] = MappingProxyType({})
 
 
@@ -189,13 +190,9 @@ class Guard:
         if bypassed or (bypassed is None and _scope.bypassed(self.identity) is not None):
             findings = tuple(Finding(rule.name, rule.remedy.name, "skipped") for rule in rules)
             return Verdict("skipped", stage, text, findings, (), self.name, policy.digest)
-        if inside_scorer.get() >= _MOST_NESTED:
-            msg = (
-                f"scorers ask guards {_MOST_NESTED} deep; a scorer must not have the guard it belongs to judge its text"
-            )
-            raise ScorerError(msg)
         case = Case(rules, text, stage, available, self.name, policy.digest, memory)
-        verdict = yield from judge(case, _scope.deadline())
+        with _nested() if inside_scorer.get() else nullcontext():
+            verdict = yield from judge(case, _scope.deadline())
         if memory is not None:
             memory.keep(policy.digest, stage, text, verdict.findings)
         return verdict
@@ -378,6 +375,25 @@ class Guard:
     def _redacted(self, text: str, stage: Stage, rules: Sequence[Guardrail]) -> str:
         verdict = drive(self.plan(text, stage, rules=rules, bypassed=False), self.workers)
         return "" if verdict.stops else verdict.guarded
+
+
+@contextmanager
+def _nested() -> Iterator[None]:
+    """What is judged here is judged for a scorer.
+
+    Raises:
+        ScorerError: if that scorer is itself at work for another, and so on.
+    """
+    depth = _nesting.get()
+    if depth >= _MOST_NESTED:
+        msg = f"scorers ask guards {_MOST_NESTED} deep; a scorer must not have the guard it belongs to judge its text"
+        raise ScorerError(msg)
+    token = _nesting.set(depth + 1)
+    try:
+        yield
+    finally:
+        with suppress(ValueError):  # thrown away, it unwinds in another context, where there is nothing to put back
+            _nesting.reset(token)
 
 
 class _Policies:

@@ -95,7 +95,7 @@ def _guarded(base: type[Any], guard: Guard) -> type[Any]:  # noqa: C901, PLR0915
 
     def passes(self: Any) -> bool:
         """A call from inside this model, or from one of the guard's scorers, is not judged again."""
-        return bool(inside_scorer.get()) or reentered(self, guard)
+        return inside_scorer.get() or reentered(self, guard)
 
     def opened(self: Any, run_manager: Any, stop: list[str] | None, kwargs: dict[str, Any]) -> Flow:
         return _open(self, base._get_ls_params(self, stop=stop, **kwargs), guard, run_manager)
