@@ -184,7 +184,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--only", choices=list(ROWS))
     options = parser.parse_args()
-    sink = subprocess.Popen([sys.executable, "-c", SINK], stdout=subprocess.PIPE, text=True)
+    sink = subprocess.Popen([sys.executable, "-c", SINK], stdout=subprocess.PIPE, text=True)  # noqa: S603 - our own text
     assert sink.stdout is not None
     exporter = OTLPSpanExporter(f"http://127.0.0.1:{sink.stdout.readline().strip()}/v1/traces")
     provider = TracerProvider()

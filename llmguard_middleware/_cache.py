@@ -37,7 +37,7 @@ class VerdictCache:
 
 
 class ScoreCache:
-    """Scores of one scorer by a hash of everything that it was given. No text is kept."""
+    """Scores of one scorer by a hash of everything that it was given. What was given is not kept, its scores are."""
 
     def __init__(self, options: VerdictCache, scorer: BoundScorer) -> None:
         self._options = options

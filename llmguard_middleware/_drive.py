@@ -100,8 +100,14 @@ def run_inline(index: int, rule: Guardrail, available: Mapping[str, Any]) -> Com
         return Completion(index, rule.bound(available), None, perf_counter() - started)
     except Exception as error:  # noqa: BLE001 - a scorer is foreign code; what its failure means is `on_error`'s business
         return Completion(index, None, error, perf_counter() - started)
+    except asyncio.CancelledError:  # its own: what runs here cannot be cancelled from outside
+        return Completion(index, None, _cancelled(rule), perf_counter() - started)
     finally:
         inside_scorer.reset(token)
+
+
+def _cancelled(rule: Guardrail) -> ScorerError:
+    return ScorerError(f'scorer "{rule.bound.name}" was cancelled')
 
 
 _MORE: Any = object()
@@ -152,7 +158,7 @@ class _Launched:
 
     def _next_piece(self) -> Any:
         assert self._pieces is not None
-        index, _, scoring, started = self._pieces
+        index, rule, scoring, started = self._pieces
         token = inside_scorer.set(True)
         try:
             next(scoring)
@@ -162,6 +168,9 @@ class _Launched:
         except Exception as error:  # noqa: BLE001 - as in run_inline
             self._pieces = None
             return Completion(index, None, error, perf_counter() - started)
+        except asyncio.CancelledError:
+            self._pieces = None
+            return Completion(index, None, _cancelled(rule), perf_counter() - started)
         finally:
             inside_scorer.reset(token)
         return _MORE
@@ -190,7 +199,7 @@ class _Launched:
             # Nobody cancelled it from here, so the scorer did it itself, which is a way to fail like another.
             error = None if future.cancelled() else future.exception()
             if future.cancelled() or isinstance(error, _CANCELLED):
-                error = ScorerError(f'scorer "{rule.bound.name}" was cancelled')
+                error = _cancelled(rule)
             if error is not None and not isinstance(error, Exception):
                 raise error
             return Completion(index, None if error is not None else future.result(), error, elapsed)

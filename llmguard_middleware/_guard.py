@@ -7,8 +7,8 @@ import logging
 import warnings
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
-from contextlib import contextmanager
-from contextvars import copy_context
+from contextlib import contextmanager, nullcontext, suppress
+from contextvars import ContextVar, copy_context
 from dataclasses import replace
 from functools import partial
 from os import PathLike
@@ -22,7 +22,7 @@ from opentelemetry.trace import TracerProvider
 from . import _scope
 from ._call import STAGES, Call, Stage
 from ._checks import expect_known, expect_text
-from ._drive import adrive, drive
+from ._drive import adrive, drive, inside_scorer
 from ._judge import Case, Plan, judge
 from ._leaves import with_texts
 from ._monitoring import MonitorQueue, Monitors, MonitorStats
@@ -33,7 +33,7 @@ from ._rules import Guardrail, Monitor
 from ._scorer import check_name
 from ._verdict import Finding, Verdict
 from ._workers import Workers
-from .errors import ConfigurationError, UnenforceableError, nearest
+from .errors import ConfigurationError, ScorerError, UnenforceableError, nearest
 from .telemetry._emitter import Emitter
 
 if TYPE_CHECKING:
@@ -51,6 +51,10 @@ R = TypeVar("R")
 Unenforceable = Literal["raise", "warn"]
 
 _audit = logging.getLogger("llmguard.audit")
+# A scorer may have a guard judge something. One that asks the guard it belongs to would go on for ever: in a pool until
+# no thread is left, on an event loop faster than it can be cancelled.
+_MOST_NESTED = 4
+_nesting: ContextVar[int] = ContextVar("llmguard_nesting", default=0)
 _NO_CALL: Mapping[str, Any] = MappingProxyType({})
 
 
@@ -151,6 +155,16 @@ class Guard:
         """Twelve hex digits that change with the rules."""
         return self.policy.digest
 
+    @property
+    def policies(self) -> tuple[Policy, ...]:
+        """Every policy in force: the common one and those for some calls."""
+        now = self._policies.now
+        return (now.default, *(policy for _, policy in now.variants))
+
+    def has_rules(self, stage: Stage) -> bool:
+        """Whether any call may meet a guardrail of this stage."""
+        return any(policy.at(stage) for policy in self.policies)
+
     def policy_for(self, call: Call | None) -> Policy:
         """The rules for this call: those of the first variant that is for it, else the common ones."""
         return self._policies.now.choose(call)
@@ -240,7 +254,8 @@ class Guard:
             findings = tuple(Finding(rule.name, rule.remedy.name, "skipped") for rule in rules)
             return Verdict("skipped", stage, text, findings, (), self.name, policy.digest)
         case = Case(rules, text, stage, available, self.name, policy.digest, memory, self.untouched)
-        verdict = yield from judge(case, _scope.deadline())
+        with _nested() if inside_scorer.get() else nullcontext():
+            verdict = yield from judge(case, _scope.deadline())
         if memory is not None:
             memory.keep(policy.digest, stage, text, verdict.findings)
         return verdict
@@ -431,6 +446,25 @@ class Guard:
     def _redacted(self, text: str, stage: Stage, rules: Sequence[Guardrail]) -> str:
         verdict = drive(self.plan(text, stage, rules=rules, bypassed=False), self.workers)
         return "" if verdict.stops else verdict.guarded
+
+
+@contextmanager
+def _nested() -> Iterator[None]:
+    """What is judged here is judged for a scorer.
+
+    Raises:
+        ScorerError: if that scorer is itself at work for another, and so on.
+    """
+    depth = _nesting.get()
+    if depth >= _MOST_NESTED:
+        msg = f"scorers ask guards {_MOST_NESTED} deep; a scorer must not have the guard it belongs to judge its text"
+        raise ScorerError(msg)
+    token = _nesting.set(depth + 1)
+    try:
+        yield
+    finally:
+        with suppress(ValueError):  # thrown away, it unwinds in another context, where there is nothing to put back
+            _nesting.reset(token)
 
 
 def expect_guard(value: Any, where: str) -> None:

@@ -11,6 +11,7 @@ from ._judge import Plan, settle
 from ._pseudonyms import Restorer
 from ._root import Root
 from ._rules import Guardrail
+from ._score import TextSpan, as_score
 from ._stream import Window
 from ._verdict import Verdict
 
@@ -120,16 +121,24 @@ class GuardedStream:
     def _edit(self, one: Found, text: str) -> Edit:
         return edit_of(one, text, self._root.outgoing)
 
-    def _scan(self, text: str) -> list[Found]:
+    def _scan(self, text: str, start: int, cut: int) -> tuple[list[Found], list[TextSpan]]:
         found: list[Found] = []
+        whole: list[TextSpan] = []
         available = {**self._available, "text": text, "output": text}
         for rule in self._local:
-            finding = settle(rule, run_inline(0, rule, available), text)
+            done = run_inline(0, rule, available)
+            finding = settle(rule, done, text)
+            spans = () if finding.score is None else finding.score.spans
             if finding.stops:
-                self._stopped(Verdict(finding.outcome, "output", text, (finding,)))
-            elif finding.outcome == "redacted" and finding.score is not None:
-                found += [Found(span.start, span.end, span.kind, rule.remedy) for span in finding.score.spans]  # type: ignore[arg-type]  # a window edits spans
-        return found
+                # What has not come to its end may still turn out to be no match.
+                if not spans or any(start < span.end <= cut for span in spans):
+                    self._stopped(Verdict(finding.outcome, "output", text, (finding,)))
+                whole += spans
+            elif finding.outcome == "redacted":
+                found += [Found(span.start, span.end, span.kind, rule.remedy) for span in spans]  # type: ignore[arg-type]  # a window edits spans
+            if rule.allowed and finding.error is None:
+                whole += as_score(done.raw, rule.bound.name).spans  # what is allowed may grow into what is not
+        return found, whole
 
 
 def _context(bound: Any, text: str) -> int:

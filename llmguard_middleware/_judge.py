@@ -18,7 +18,7 @@ from ._pseudonyms import Pseudonyms
 from ._rules import Guardrail
 from ._score import as_score
 from ._verdict import Finding, Verdict, worst
-from .errors import LLMGuardError, ScorerError, ScorerInputError, ScorerUnavailableError
+from .errors import LLMGuardError, ScorerError, ScorerInputError, ScorerTimeoutError, ScorerUnavailableError
 
 __all__ = ["Case", "Completion", "Launch", "Memory", "Plan", "Running", "begun", "judge", "raced", "settle"]
 
@@ -158,9 +158,11 @@ class Case:
         rule = self.rules[index]
         if done.error is not None and self._untouched(done.error):
             raise done.error
-        self._open.pop(index, None)
+        admitted = self._open.pop(index, "call")
         if rule.circuit is not None:
-            if done.error is None or isinstance(done.error, ScorerInputError):
+            if isinstance(done.error, ScorerTimeoutError) and done.seconds < rule.timeout:
+                rule.circuit.withdrawn(admitted)  # the caller was in a hurry, which says nothing about the scorer
+            elif done.error is None or isinstance(done.error, ScorerInputError):
                 rule.circuit.succeeded()
             else:
                 rule.circuit.failed()

@@ -7,10 +7,12 @@ the whole answer before the first character may leave.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterable
 
 from ._actions import placeholder
 from ._edits import MAX_HOLD, Edit, Found, apply, merge
+from ._score import TextSpan
 
 __all__ = ["Window"]
 
@@ -24,8 +26,9 @@ class Window:
     """Holds back as much raw text as a match can reach, edits on release, and never cuts inside a match.
 
     Args:
-        scan: finds spans in a text. It must be local: whether a stretch is a match depends on no character further
-            than its reach from its start.
+        scan: finds spans in a text, those to be edited and those that must not be cut; it is told from where to where
+            the text may leave. It must be local: whether a stretch is a match depends on no character further than its
+            reach from its start.
         open_tail: says how many characters at the end of a text may belong to a match that is not complete yet.
         left: says how many characters at the end of a released text can decide what follows.
         reach: the same where the release ended inside a match.
@@ -34,7 +37,7 @@ class Window:
 
     def __init__(
         self,
-        scan: Callable[[str], Iterable[Found]],
+        scan: Callable[[str, int, int], tuple[Iterable[Found], Iterable[TextSpan]]],
         open_tail: Callable[[str], int],
         left: Callable[[str], int],
         reach: int,
@@ -65,11 +68,12 @@ class Window:
         start = self._held_from
         # A match never straddles what has left, since no cut is made inside one. A span that seems to (the left
         # context begins anywhere, so what is found at its very start may be none) hides one that starts after it.
-        spans = (span for span in self._scan(self._raw) if span.end > start)
-        found = merge(span._replace(start=max(start, span.start)) for span in spans)
+        spans, whole = self._scan(self._raw, start, cut)
+        found = merge(span._replace(start=max(start, span.start)) for span in spans if span.end > start)
         edits: list[Edit] = []
         swallowing = self._swallowing and bool(found) and found[0].start == start
         self._swallowing = False
+        cut = max(start, _uncut(cut, found[1:] if swallowing else found, whole))
         for one in found:
             if one.start >= cut:
                 break
@@ -83,13 +87,21 @@ class Window:
             elif cut - one.start > MAX_HOLD:
                 edits.append(Edit(one.start, cut, placeholder(one.kind)))
                 self._swallowing = True
-            else:
-                cut = one.start
         released = apply(self._raw[start:cut], [_moved(edit, -start) for edit in edits])
         keep = max(0, cut - (2 * self._reach if self._swallowing else self._left(self._raw[:cut])))
         self._raw = self._raw[keep:]
         self._held_from = cut - keep
         return released
+
+
+def _uncut(cut: int, found: Iterable[Found], whole: Iterable[TextSpan]) -> int:
+    """The last place, at `cut` or before it, that is inside no match, be it one that only might grow into another."""
+    limits = [(one.start, one.end, MAX_HOLD) for one in found]
+    limits += [(span.start, span.end, sys.maxsize) for span in whole]
+    for start, end, most in sorted(limits, reverse=True):
+        if start < cut < end and cut - start <= most:
+            cut = start
+    return cut
 
 
 def _moved(edit: Edit, by: int) -> Edit:

@@ -21,6 +21,7 @@ class Clock:
         self.now = 0.0
 
     def __call__(self) -> float:
+        """Now."""
         return self.now
 
 
@@ -132,7 +133,7 @@ async def test_a_probe_that_is_cancelled_is_returned() -> None:
     circuit.failed()
     clock.now = 1.0
     probe = asyncio.ensure_future(guard.acheck("x", stage="input"))
-    while not hangs.started.is_set():
+    while not hangs.started.is_set():  # noqa: ASYNC110 - an event of threads
         await asyncio.sleep(0)
     assert not circuit.admits()
     probe.cancel()

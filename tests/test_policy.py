@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 import threading
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -203,7 +204,7 @@ def test_without_keeps_the_identity() -> None:
         assert rest.check("bad", stage="input").findings == ()
 
 
-# --- the digest -------------------------------------------------------------------------------------------------------
+# --- the digest ------------------------------------------------------------------------------------------------------
 
 
 @scorer
@@ -280,7 +281,8 @@ def test_every_option_of_a_rule_changes_the_digest() -> None:
 
 def test_a_digest_is_the_same_in_every_process() -> None:
     """Whatever the seed of its hashes."""
-    code = f"import sys; sys.path.insert(0, {os.path.dirname(__file__)!r}); import test_policy; print(test_policy.digests())"
+    here = str(Path(__file__).parent)
+    code = f"import sys; sys.path.insert(0, {here!r}); import test_policy; print(test_policy.digests())"
     said = {
         subprocess.run(
             [sys.executable, "-c", code],
@@ -318,7 +320,7 @@ def test_scorers_and_their_order_are_in_the_digest() -> None:
     assert Guard(a, b, queue=MonitorQueue(size=3)).digest == Guard(a, b).digest
 
 
-# --- where -------------------------------------------------------------------------------------------------------------
+# --- where -----------------------------------------------------------------------------------------------------------
 
 
 def test_a_filter_that_raises_takes_the_call(caplog: pytest.LogCaptureFixture) -> None:

@@ -302,13 +302,13 @@ async def test_a_race_that_ends_early_leaves_no_task() -> None:
     @guard.op
     async def fails(text: str) -> str:
         """Raises once the guardrail runs."""
-        while not hangs.started.is_set():
+        while not hangs.started.is_set():  # noqa: ASYNC110 - an event of threads
             await asyncio.sleep(0)
         raise KeyError(text)
 
     with pytest.raises(KeyError):
         await fails("x")
-    while not hangs.cancelled.is_set():
+    while not hangs.cancelled.is_set():  # noqa: ASYNC110 - an event of threads
         await asyncio.sleep(0)
     others = asyncio.all_tasks() - {asyncio.current_task()}
     await asyncio.gather(*others, return_exceptions=True)

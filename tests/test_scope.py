@@ -93,11 +93,11 @@ def test_a_deadline_reaches_ops(hangs: Hangs) -> None:
 def test_a_deadline_is_a_time_span(seconds: Any) -> None:
     """Anything else is refused in a sentence."""
     guard = Guard(Guardrail(Returns(False), stage="input"))
-    with pytest.raises(ConfigurationError, match="deadline is .*; give seconds greater than 0"):
+    with pytest.raises(ConfigurationError, match=r"deadline is .*; give seconds greater than 0"):
         guard.check("x", stage="input", deadline=seconds)
 
 
-# --- bypass ------------------------------------------------------------------------------------------------------------
+# --- bypass ----------------------------------------------------------------------------------------------------------
 
 
 def test_a_bypass_is_audited(telemetry: CapturedTelemetry, caplog: pytest.LogCaptureFixture) -> None:
@@ -151,7 +151,7 @@ def test_a_bypass_ends_with_its_block() -> None:
     """Also if the block is left by an exception; threads started outside of it know nothing of it."""
     guard = Guard(Guardrail(Returns(True, cheap=True), stage="input"))
     said: list[str] = []
-    with pytest.raises(KeyError), guard.bypass(reason="test"):
+    with pytest.raises(KeyError), guard.bypass(reason="test"):  # noqa: PT012 - the block is what is claimed
         thread = threading.Thread(target=lambda: said.append(guard.check("x", stage="input").outcome))
         thread.start()
         thread.join()
@@ -256,7 +256,7 @@ def test_monitors_see_no_personal_data_of_a_bypassed_call() -> None:
     assert seen == ["<EMAIL_ADDRESS>"]
 
 
-# --- refusal -----------------------------------------------------------------------------------------------------------
+# --- refusal ---------------------------------------------------------------------------------------------------------
 
 
 def test_a_refusal_does_not_stick() -> None:

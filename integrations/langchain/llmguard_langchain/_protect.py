@@ -161,7 +161,8 @@ def _guarded(base: type[Any], guard: Guard) -> type[Any]:  # noqa: C901 - LangCh
 
     def unheard(run_manager: Any) -> Any:
         """A provider tells its run manager of raw tokens: not while the output is guarded."""
-        hidden = guard.policy.at("output") or any(rule.action == "pseudonymize" for rule in guard.guardrails)
+        rules = [rule for policy in guard.policies for rule in policy.guardrails]
+        hidden = any(rule.stage == "output" or rule.action == "pseudonymize" for rule in rules)
         return None if hidden else run_manager
 
     def _get_ls_params(self: Any, stop: list[str] | None = None, **kwargs: Any) -> Any:

@@ -56,7 +56,7 @@ def attach(engine: E, guard: Guard) -> E:
     refuse_stages(guard, "attach(engine, guard)")
     parts = Parts(engine, guard)
     replaced = parts.replacements(engine)
-    if guard.rules("retrieval"):
+    if guard.has_rules("retrieval"):
         if (listed := vars(engine).get("_node_postprocessors")) is not None:
             # Last, for postprocessors that bring in new text; what the retriever's guard let pass is not judged again.
             replaced["_node_postprocessors"] = [

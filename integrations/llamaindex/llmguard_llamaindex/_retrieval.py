@@ -37,7 +37,7 @@ def _text(item: NodeWithScore) -> str:
 def unjudged(guard: Guard, nodes: Sequence[NodeWithScore]) -> bool:
     """Whether any node's text has not passed the guard's retrieval guardrails under this query yet."""
     root = root_of(guard)
-    return bool(guard.rules("retrieval")) and any(
+    return guard.has_rules("retrieval") and any(
         text and not (root and text in root.documents) for text in texts_of(nodes)
     )
 
@@ -49,7 +49,7 @@ def judged(flow: Flow, nodes: Sequence[NodeWithScore]) -> Steps[list[NodeWithSco
     passed: list[NodeWithScore] = []
     for item in nodes:
         text = told = _text(item)
-        if text and guard.rules("retrieval") and not (root and text in root.documents):
+        if text and not (root and text in root.documents):
             told = yield Judge(guard, flow.judge(text, "retrieval"))
         if root is not None:
             root.documents.add(told)

@@ -45,10 +45,10 @@ def answer_of(response: Any) -> Any:
 
 def record(flow: Flow, stage: Stage, text: str, role: str = "user") -> None:
     """Have the guardrails that only record judge a text; nothing is raised from here."""
-    rules = [rule for rule in flow.guard.rules(stage, role=role) if not rule.acts]
+    rules = [rule for rule in flow.rules(stage, role=role) if not rule.acts]
     if not rules or not text or inside_scorer.get():  # a judge asking its LLM is not judged in turn
         return
-    plan = flow.guard.plan(text, stage, rules=rules, available=flow.call.available())
+    plan = flow.guard.plan(text, stage, rules=rules, available=flow.call.available(), policy=flow.policy)
     with suppress(GuardrailViolation):  # of a rule that cannot act, but was told on_error="block"
         flow.noted(drive(plan, flow.guard.workers))
 

@@ -1,0 +1,232 @@
+"""Actions: what takes the place of a flagged text, with their options and the mistakes one can make."""
+
+from __future__ import annotations
+
+import pickle
+import re
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from llmguard_middleware import (
+    Action,
+    Block,
+    ConfigurationError,
+    Guard,
+    Guardrail,
+    GuardrailViolation,
+    Hash,
+    Log,
+    Mask,
+    Reask,
+    Redact,
+    Replace,
+    Score,
+    TextSpan,
+)
+from llmguard_middleware._actions import ACTIONS
+from llmguard_middleware.testing import Flags, Returns
+
+KEY = "k" * 16
+
+
+def edited(action: Any, text: str = "call 12345678 or 12345678", when: str = "12345678") -> str:
+    """What an input rule makes of a text that holds numbers."""
+    guard = Guard(Guardrail(Flags(when=when, kind="PHONE"), stage="input", action=action))
+    return guard.check(text, stage="input").guarded
+
+
+@pytest.mark.parametrize(
+    ("action", "expected"),
+    [
+        ("redact", "call <PHONE> or <PHONE>"),
+        (Redact(), "call <PHONE> or <PHONE>"),
+        ("mask", "call ******** or ********"),
+        (Mask(char="#"), "call ######## or ########"),
+        (Mask(keep_last=3), "call *****678 or *****678"),
+        (Mask(keep_last=4), "call ******** or ********"),
+        (Mask(keep_last=100), "call ******** or ********"),
+        ("replace", "[removed]"),
+        (Replace("No."), "No."),
+        (Replace(""), ""),
+        ("log", "call 12345678 or 12345678"),
+        (Log(), "call 12345678 or 12345678"),
+    ],
+)
+def test_what_each_action_makes_of_a_text(action: Any, expected: str) -> None:
+    """Words and objects, with and without options."""
+    assert edited(action) == expected
+
+
+@pytest.mark.parametrize("action", ["block", Block(), "redact"])
+def test_blocking_stops_and_editing_does_not(action: Any) -> None:
+    """A blocked text is not changed, an edited one passes."""
+    verdict = Guard(Guardrail(Flags(when="x"), stage="input", action=action)).check("x", stage="input")
+    assert verdict.stops == (verdict.outcome == "blocked") == (action != "redact")
+
+
+def test_a_hash_tells_values_apart_by_the_key_alone() -> None:
+    """The same value has the same digest, another another; with another key all are others; bytes and text are one."""
+    one = edited(Hash(key=KEY))
+    first, second = re.findall(r"<PHONE:([a-z2-7]{16})>", one)
+    assert first == second
+    assert edited(Hash(key=KEY)) == one == edited(Hash(key=KEY.encode()))
+    assert edited(Hash(key="l" * 16)) != one
+    assert edited(Hash(key=KEY), "12345679", "12345679") != f"<PHONE:{first}>"
+
+
+@given(st.text(min_size=1))
+def test_a_hash_is_of_one_form(value: str) -> None:
+    """Any text has a digest of letters and the digits 2 to 7, and the value is not in it."""
+    assert re.fullmatch("<K:[a-z2-7]{16}>", Hash(key=KEY).replacement("K", value, None))
+
+
+@pytest.mark.parametrize("action", [Mask(keep_last=2), Hash(key=KEY), Replace("x"), Reask(attempts=2), Block(), Log()])
+def test_actions_are_values(action: Action) -> None:
+    """They are equal if they do the same, can be pickled, and show no key."""
+    assert pickle.loads(pickle.dumps(action)) == action
+    assert KEY not in repr(action)
+
+
+MISTAKES: list[tuple[Any, str]] = [
+    (lambda: Hash(key="short"), 'action "hash" needs a secret key of at least 16 bytes: action=Hash(key=...)'),
+    (lambda: Hash(key=7), 'action "hash" needs a secret key of at least 16 bytes: action=Hash(key=...)'),  # type: ignore[arg-type]
+    (lambda: Mask(char="**"), "char of Mask is '**'; give one character"),
+    (lambda: Mask(char=""), "char of Mask is ''; give one character"),
+    (lambda: Mask(char=1), "char of Mask is int; give a text"),  # type: ignore[arg-type]
+    (lambda: Mask(keep_last=-1), "keep_last of Mask is -1; give a whole number, 0 or more"),
+    (lambda: Replace(None), "text of Replace is NoneType; give a text"),  # type: ignore[arg-type]
+    (lambda: Reask(attempts=0), "attempts of Reask is 0; give a whole number, 1 or more"),
+    (lambda: Reask(feedback=1), "feedback of Reask is int; give a text"),  # type: ignore[arg-type]
+]
+
+
+@pytest.mark.parametrize(("make", "sentence"), MISTAKES)
+def test_mistakes_in_options_are_told_in_a_sentence(make: Any, sentence: str) -> None:
+    """When the action is made."""
+    with pytest.raises(ConfigurationError) as raised:
+        make()
+    assert str(raised.value) == sentence
+
+
+@pytest.mark.parametrize(
+    ("action", "stage", "sentence"),
+    [
+        ("hash", "input", 'action "hash" of rule "flags" needs a secret key: action=Hash(key=...)'),
+        ("redcat", "input", 'unknown action "redcat" in rule "flags": did you mean "redact"?'),
+        (Redact, "input", "unknown action"),
+        (None, "input", 'unknown action "None" in rule "flags"'),
+        ("reask", "input", 'rule "flags" cannot reask at the input stage: only an answer can be asked for again'),
+    ],
+)
+def test_mistakes_in_a_rules_action_are_told_in_a_sentence(action: Any, stage: Any, sentence: str) -> None:
+    """When the rule is made; what there is, is listed."""
+    with pytest.raises(ConfigurationError) as raised:
+        Guardrail(Flags(when="x"), stage=stage, action=action)
+    assert str(raised.value).startswith(sentence)
+
+
+def test_every_word_is_an_action() -> None:
+    """The words are block, redact, mask, hash, pseudonymize, replace, reask and log."""
+    assert sorted(ACTIONS) == ["block", "hash", "log", "mask", "pseudonymize", "reask", "redact", "replace"]
+
+
+def test_the_strictest_acts_where_matches_overlap() -> None:
+    """Redact before hash before pseudonymize before mask; the kind is that of the match that starts first."""
+    text = "abcdef"
+    spans = {"A": (0, 4), "B": (2, 6)}
+
+    def both(first: Any, second: Any) -> str:
+        rules = [
+            Guardrail(
+                Returns(Score(flagged=True, spans=(TextSpan(*spans[kind], kind),)), cheap=True),
+                stage="input",
+                name=kind,
+                action=action,
+            )
+            for kind, action in zip("AB", (first, second), strict=True)
+        ]
+        return Guard(*rules).check(text, stage="input").guarded
+
+    assert both("mask", "redact") == "<A>"
+    assert both("redact", "mask") == "<A>"
+    assert re.fullmatch("<A:[a-z2-7]+>", both("mask", Hash(key=KEY)))
+    assert re.fullmatch("<A_1_[0-9a-f]{8}>", both("mask", "pseudonymize"))
+    assert re.fullmatch("<A:[a-z2-7]+>", both("pseudonymize", Hash(key=KEY)))
+    assert both("mask", "mask") == "******"
+
+
+def test_replacing_wins_over_every_edit_of_spans() -> None:
+    """Of several that replace the text, the earliest does."""
+    flags = Flags(when="x")
+    guard = Guard(
+        Guardrail(flags, stage="input", name="a", action="redact"),
+        Guardrail(flags, stage="input", name="b", action=Replace("first")),
+        Guardrail(flags, stage="input", name="c", action=Replace("second")),
+    )
+    verdict = guard.check("x y", stage="input")
+    assert verdict.guarded == "first"
+    assert verdict.outcome == "replaced"
+
+
+@pytest.mark.parametrize("action", ["redact", "mask", "pseudonymize", Hash(key=KEY)])
+def test_a_score_that_does_not_say_where_edits_everything(action: Any) -> None:
+    """Without spans the whole text is the match, of the rule's name."""
+    guarded = edited(action, "so secret", "")
+    assert "secret" not in guarded
+
+
+def test_a_scorers_own_text_takes_the_place_of_the_whole() -> None:
+    """A score with a modified text and no spans gives that text to an editing rule; a blocking rule ignores it."""
+    proposes = Returns({"flagged": True, "modified_output": "better"})
+    assert Guard(Guardrail(proposes, stage="input", action="redact")).check("bad", stage="input").guarded == "better"
+    assert Guard(Guardrail(proposes, stage="input")).check("bad", stage="input").stops
+
+
+def test_a_shadow_rule_says_what_would_have_been() -> None:
+    """action="log" records the flag and changes nothing, whatever another rule does."""
+    guard = Guard(
+        Guardrail(Flags(when="x"), stage="input", action="log", name="shadow"),
+        Guardrail(Flags(when="y"), stage="input", action="redact", name="real"),
+    )
+    verdict = guard.check("x y", stage="input")
+    assert verdict.guarded == "x <FAKE>"
+    assert [finding.outcome for finding in verdict.findings] == ["flagged", "redacted"]
+
+
+@pytest.mark.parametrize(("attempts", "calls"), [(1, 2), (3, 4)])
+def test_reask_ends_in_a_block(attempts: int, calls: int) -> None:
+    """A function that never learns is asked `attempts` times again, told why, and then stopped."""
+    why = Returns({"flagged": True, "reason": "It shouts."})
+    guard = Guard(Guardrail(why, stage="output", action=Reask(feedback="Be kind.", attempts=attempts)))
+    told: list[str] = []
+
+    @guard.op
+    def answer(question: str, feedback: str = "") -> str:
+        """Shouts."""
+        told.append(feedback)
+        return "AH"
+
+    with pytest.raises(GuardrailViolation):
+        answer("x")
+    assert told == ["", *["Be kind. It shouts."] * (calls - 1)]
+
+
+def test_reask_without_anybody_to_ask_is_a_block() -> None:
+    """A function that takes no feedback, or check(), is stopped at once; so is one that another rule stopped."""
+    asks = Guardrail(Flags(when="bad"), stage="output", action="reask", name="asks")
+    assert Guard(asks).check("bad", stage="output").stops
+    guard = Guard(Guardrail(Flags(when="bad", name="stops", cheap=True), stage="output"), asks)
+    calls: list[int] = []
+
+    @guard.op
+    def answer(question: str, feedback: str = "") -> str:
+        """Bad."""
+        calls.append(1)
+        return "bad"
+
+    with pytest.raises(GuardrailViolation):
+        answer("x")
+    assert len(calls) == 1
