@@ -16,7 +16,7 @@ from functools import partial
 from time import perf_counter
 from typing import Any, TypeVar
 
-from ._judge import Completion, Launch, Plan
+from ._judge import BREATHE, Completion, Launch, Plan
 from ._pieces import PIECE, in_pieces
 from ._rules import Guardrail
 from ._workers import Workers
@@ -39,6 +39,9 @@ def drive(plan: Plan[T], workers: Workers) -> T:
     try:
         step = next(plan)
         while True:
+            if step is BREATHE:
+                step = plan.send(None)
+                continue
             if isinstance(step, Launch):
                 running = _Scoring(step, workers)
                 detached = step.detached
@@ -68,6 +71,10 @@ async def adrive(plan: Plan[T], workers: Workers) -> T:
     try:
         step = next(plan)
         while True:
+            if step is BREATHE:
+                await asyncio.sleep(0)
+                step = plan.send(None)
+                continue
             if isinstance(step, Launch):
                 running = _AsyncScoring(step, workers)
                 detached = step.detached

@@ -13,14 +13,14 @@ from typing import Any, Protocol, TypeVar
 from ._actions import Replace
 from ._breaker import Admission
 from ._call import Stage
-from ._edits import Edit, Found, compose
+from ._edits import Edit, Found, edit_of, merge
 from ._pseudonyms import Pseudonyms
 from ._rules import Guardrail
 from ._score import as_score
 from ._verdict import Finding, Verdict, worst
 from .errors import LLMGuardError, ScorerError, ScorerInputError, ScorerTimeoutError, ScorerUnavailableError
 
-__all__ = ["Case", "Completion", "Launch", "Memory", "Plan", "Running", "begun", "judge", "raced", "settle"]
+__all__ = ["BREATHE", "Case", "Completion", "Launch", "Memory", "Plan", "Running", "begun", "judge", "raced", "settle"]
 
 T = TypeVar("T")
 
@@ -56,8 +56,12 @@ class Running(Protocol):
         """Stop what can be stopped; nobody wants the rest."""
 
 
-# A plan yields Launch (start scoring, send the first completion), a Running (send the first completion) or None (send
-# the next one), and returns T.
+# Yielded between stretches of work: others on the event loop may have a turn.
+BREATHE: Any = object()
+_BATCH = 2000  # edits, which take some milliseconds
+
+# A plan yields Launch (start scoring, send the first completion), a Running (send the first completion), None (send
+# the next one) or BREATHE, and returns T.
 Plan = Generator["Launch | Running | None", Any, T]
 
 
@@ -185,8 +189,9 @@ class Case:
                 circuit.withdrawn(admitted)
         self._open.clear()
 
-    def verdict(self) -> Verdict:
-        """What came of it."""
+    def verdict(self) -> Plan[Verdict]:
+        """What came of it; takes breath between many edits."""
+        edits = yield from self._edits()
         findings = tuple(
             Finding(rule.name, rule.remedy.name, "skipped") if finding is None else finding
             for rule, finding in zip(self.rules, self._findings)  # noqa: B905 - of one length
@@ -196,12 +201,12 @@ class Case:
             self._stage,
             self.text,
             findings,
-            self._edits(),
+            edits,
             self._guard,
             self._digest,
         )
 
-    def _edits(self) -> tuple[Edit, ...]:
+    def _edits(self) -> Plan[tuple[Edit, ...]]:
         if not self._edited:
             return ()
         length = len(self.text)
@@ -216,7 +221,13 @@ class Case:
             pseudonyms = Pseudonyms()
         else:  # what the caller gets placeholders for must not come back as what the model got them for
             pseudonyms = self._memory.outgoing if self._stage == "output" else self._memory.pseudonyms
-        return compose(found, self.text, pseudonyms)
+        merged = merge(found)
+        edits: list[Edit] = []
+        for start in range(0, len(merged), _BATCH):
+            if start:
+                yield BREATHE
+            edits += [edit_of(one, self.text, pseudonyms) for one in merged[start : start + _BATCH]]
+        return tuple(edits)
 
 
 def judge(case: Case, deadline: float | None = None) -> Plan[Verdict]:
@@ -249,7 +260,7 @@ def _finished(case: Case, step: Launch | Running | None) -> Plan[Verdict]:
                 break
     finally:
         case.close()
-    return case.verdict()
+    return (yield from case.verdict())
 
 
 def settle(rule: Guardrail, done: Completion, text: str) -> Finding:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Iterable
 from random import Random
 from typing import Any
 
@@ -12,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llmguard_middleware import ConfigurationError, Guardrail, Monitor, Scorer, scorer
-from llmguard_middleware._edits import Found, apply, compose, merge
+from llmguard_middleware._edits import Edit, Found, apply, edit_of, merge
 from llmguard_middleware.scorers import pii
 from llmguard_middleware.testing import Flags
 
@@ -139,6 +140,11 @@ def test_merged_spans_cover_the_same_characters(found: list[Found]) -> None:
     assert {i for s in merged for i in range(s.start, s.end)} == {i for s in found for i in range(s.start, s.end)}
     assert all(one.end <= other.start for one, other in itertools.pairwise(merged))
     assert merged == merge(reversed(found)) == merge(merged)
+
+
+def compose(found: Iterable[Found], text: str) -> tuple[Edit, ...]:
+    """The edits of these spans."""
+    return tuple(edit_of(one, text, None) for one in merge(found))
 
 
 @given(st.lists(spans, max_size=4), st.text("xyz", min_size=60, max_size=60))
