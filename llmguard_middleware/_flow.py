@@ -23,6 +23,7 @@ from ._guard import Guard
 from ._guarded_stream import GuardedStream
 from ._judge import Case, Plan, Running, begun, raced
 from ._leaves import with_texts
+from ._policies import InForce
 from ._policy import Policy
 from ._root import Root
 from ._rules import Guardrail
@@ -97,7 +98,10 @@ class Flow:
         self.guard: Guard = guard
         # A guard without some of its rules may be around one with all of them, which has to apply them all the same.
         same = next((flow for flow in reversed(around) if flow.guard is guard), None)
-        self.policy: Policy = guard.policy_for(call) if same is None else same.policy
+        # From the outermost call to the innermost the same rules are in force, whatever is swapped meanwhile; which of
+        # them are for this call depends on its attributes.
+        self.in_force: InForce = guard.in_force if same is None else same.in_force
+        self.policy: Policy = self.in_force.choose(call)
         self.owner: object = owner
         self.outermost = above is None if outermost is None else outermost
         self._ends_root = root is None and above is None
@@ -233,15 +237,24 @@ class Flow:
         yield from self.settle_races()
         rules = self.rules("output")
         if not rules:
-            return [self.root.pseudonyms.restore(text) for text in texts]
+            return [self.restored(text) for text in texts]
         released: list[str] = []
         available = self.call.available()
         for text in texts:
             verdict = yield from self._verdict(text, "output", rules, available)
             if reask and (feedback := self._feedback(verdict, rules)) is not None:
                 raise AskAgain(text, feedback)
-            released.append(self.root.pseudonyms.restore(self.noted(verdict)))
+            released.append(self.restored(self.noted(verdict)))
         return released
+
+    @property
+    def _restoring(self) -> bool:
+        """Whether originals come back here: where the outermost call ends, so that models in between see none."""
+        return self._ends_root and bool(self.root.pseudonyms)
+
+    def restored(self, text: str) -> str:
+        """An answer with the originals of its pseudonyms back in, if it leaves the outermost call."""
+        return self.root.pseudonyms.restore(text) if self._restoring else text
 
     def _feedback(self, verdict: Verdict, rules: Sequence[Guardrail]) -> str | None:
         """What the model is told, if only rules that may ask again stop this answer; None if it is not asked."""
@@ -263,8 +276,7 @@ class Flow:
     @property
     def transparent(self) -> bool:
         """Whether the answer needs no look: no rule is for it, nothing races, nothing has to be restored or raised."""
-        root = self.root
-        return not (self._races or root.pseudonyms or root.violation is not None or self.rules("output"))
+        return not (self._races or self._restoring or self.root.violation is not None or self.rules("output"))
 
     def stream(self, *, reask: bool = False) -> GuardedStream:
         """What guards an answer that arrives in pieces; `reask` is as for `release`, which its end calls."""
@@ -276,11 +288,14 @@ class Flow:
         rules = self.rules("output")
         races = self.settle_races if self._races else None
         judging = () if self._bypassed else rules
-        return GuardedStream(rules, self.call.available(), whole, self.noted, self.root, races, judging)
+        return GuardedStream(
+            rules, self.call.available(), whole, self.noted, self.root, races, judging, restores=self._ends_root
+        )
 
     def follow(self, guard: Guard) -> None:
         """Go on under a guard that is this one without some of its rules."""
-        self.guard, self.policy = guard, guard.policy_for(self.call)
+        self.guard, self.in_force = guard, guard.in_force
+        self.policy = self.in_force.choose(self.call)
 
     def noted(self, verdict: Verdict) -> str:
         """Take a verdict on a text of this call into its account; returns the text as it may go on.
@@ -296,6 +311,8 @@ class Flow:
             violation = GuardrailViolation(verdict)
             if self.guard.refusal is None:  # in refusal mode a call that is stopped has an answer, and life goes on
                 self.root.violation = violation
+                for flow in _inside.get():  # those of other guards, too
+                    flow.root.violation = violation
             raise violation
         return verdict.guarded
 

@@ -165,6 +165,11 @@ class Guard:
         """Whether any call may meet a guardrail of this stage."""
         return any(policy.at(stage) for policy in self.policies)
 
+    @property
+    def in_force(self) -> InForce:
+        """The rules in force at this moment, of which a call keeps to what it began with."""
+        return self._policies.now
+
     def policy_for(self, call: Call | None) -> Policy:
         """The rules for this call: those of the first variant that is for it, else the common ones."""
         return self._policies.now.choose(call)
@@ -329,7 +334,11 @@ class Guard:
 
     @contextmanager
     def attributes(self, **attributes: Any) -> Iterator[None]:
-        """Attributes of the calls made inside, for rules and tenants that are chosen by them; dots as `__`."""
+        """Attributes of the calls made inside, for rules and tenants that are chosen by them; dots as `__`.
+
+        As all that is said by `with`, they hold in this context: pass it on to threads with `contextvars.copy_context`,
+        and put no `yield` inside, for whoever reads a suspended generator is in the same context.
+        """
         with _scope.with_attributes({name.replace("__", "."): value for name, value in attributes.items()}):
             yield
 
@@ -343,7 +352,8 @@ class Guard:
     def bypass(self, *, reason: str) -> Iterator[None]:
         """Switch this guard's guardrails off for the calls made inside.
 
-        Audited: the reason is logged (`llmguard.audit`), recorded, and on every span; each verdict says "skipped".
+        Audited: the reason is logged (`llmguard.audit`), recorded, and on every span; each verdict says "skipped". Put
+        no `yield` inside: while the generator is suspended, its reader would be bypassed, too.
 
         Raises:
             ConfigurationError: if no reason is given.

@@ -8,7 +8,7 @@ from typing import Any
 from ._drive import run_inline
 from ._edits import Edit, Found, edit_of
 from ._judge import Plan, settle
-from ._pseudonyms import Restorer
+from ._pseudonyms import Pseudonyms, Restorer
 from ._root import Root
 from ._rules import Guardrail
 from ._score import TextSpan, as_score
@@ -31,6 +31,7 @@ class GuardedStream:
         races: the plan that waits for guardrails which race with the model, and raises if they stop the call; None if
             there are none.
         judging: those of the rules that judge at all: none in a bypass.
+        restores: whether originals are put back here.
 
     Attributes:
         acts: whether anything may be changed or held at all.
@@ -46,15 +47,17 @@ class GuardedStream:
         root: Root,
         races: Callable[[], Plan[None]] | None = None,
         judging: Sequence[Guardrail] | None = None,
+        *,
+        restores: bool = True,
     ) -> None:
         judging = rules if judging is None else judging
         self._available, self._judged, self._stopped = available, judged, stopped
         self._root = root
-        self._restorer = Restorer(root.pseudonyms)
+        self._restorer = Restorer(root.pseudonyms if restores else Pseudonyms())
         self._rules = rules
         self._local = tuple(rule for rule in judging if rule.window is not None)
         self.holds = any(rule.holds for rule in judging)
-        self.acts = races is not None or bool(root.pseudonyms) or any(rule.acts for rule in judging)
+        self.acts = races is not None or (restores and bool(root.pseudonyms)) or any(rule.acts for rule in judging)
         self._races = races
         self._backlog: list[str] = []
         self._window: Window | None = None
@@ -82,7 +85,12 @@ class GuardedStream:
         return self.feed(backlog)
 
     def feed(self, text: str) -> str:
-        """Take the next piece of the answer; return what may leave now."""
+        """Take the next piece of the answer; return what may leave now.
+
+        Raises:
+            GuardrailViolation: if a call below was stopped meanwhile.
+        """
+        self._root.check()
         if self._races is not None:
             self._backlog.append(text)
             return ""
@@ -93,6 +101,21 @@ class GuardedStream:
             if self._window is not None:
                 text = self._window.feed(text)
         return self._restorer.feed(text)
+
+    def past(self, text: str) -> str:
+        """A piece that was judged already: what of it may leave now."""
+        self._root.check()
+        return self._restorer.feed(text)
+
+    def past_rest(self) -> str:
+        """The end of what was judged already."""
+        return self._restorer.finish()
+
+    @property
+    def pending(self) -> bool:
+        """Whether something is held that came in."""
+        held = self._window is not None and self._window.held
+        return held or self._restorer.held or bool(self._backlog) or (self.holds and bool(self._raw))
 
     def finish(self) -> Plan[str]:
         """The answer is complete: returns the rest that may leave.

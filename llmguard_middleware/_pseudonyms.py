@@ -16,12 +16,12 @@ __all__ = ["Pseudonyms", "Restorer"]
 class Pseudonyms:
     """Values and their placeholders, numbered by first appearance.
 
-    A placeholder carries a nonce that nobody can guess, so one that a user types is plain text. Threads below one call
+    Each placeholder carries a token of its own that nobody can guess: one that a user types is plain text, and whoever
+    was told one cannot name another. Threads below one call
     may ask at once: each step is one that Python makes whole, so that there is no lock for a fork to leave held.
     """
 
     def __init__(self) -> None:
-        self._nonce = secrets.token_hex(4)
         self._placeholders: dict[tuple[str, str], str] = {}
         self._counts: dict[str, Iterator[int]] = {}
         self._originals: dict[str, str] = {}
@@ -32,7 +32,7 @@ class Pseudonyms:
         known = self._placeholders.get((kind, value))
         if known is None:
             number = next(self._counts.setdefault(kind, count(1)))
-            name = f"<{kind}_{number}_{self._nonce}>"
+            name = f"<{kind}_{number}_{secrets.token_hex(4)}>"
             self._originals[name] = value  # first, so that nobody is given what cannot be put back yet
             known = self._placeholders.setdefault((kind, value), name)  # another thread may have been faster
             if action.vault is not None:
@@ -63,6 +63,11 @@ class Restorer:
     def __init__(self, pseudonyms: Pseudonyms) -> None:
         self._pseudonyms = pseudonyms
         self._held = ""
+
+    @property
+    def held(self) -> bool:
+        """Whether some text is held."""
+        return bool(self._held)
 
     def feed(self, text: str) -> str:
         """What may leave now."""

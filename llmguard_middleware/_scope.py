@@ -1,40 +1,68 @@
-"""What the caller says about the calls inside a `with` block: attributes, a deadline, a bypass."""
+"""What the caller says about the calls inside a `with` block: attributes, a deadline, a bypass.
+
+What is said is kept in a cell that the end of the block closes, whatever the context in which it ends: a generator that
+is suspended inside a block and closed elsewhere, or a task that was started inside it, cannot keep it in force.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
+from dataclasses import dataclass
 from time import perf_counter
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from ._checks import expect_seconds
 
 __all__ = ["attributes", "bypassed", "bypassing", "deadline", "deadline_in", "with_attributes"]
 
-_attributes: ContextVar[Mapping[str, Any] | None] = ContextVar("llmguard_attributes", default=None)
-_deadline: ContextVar[float | None] = ContextVar("llmguard_deadline", default=None)
-_bypassed: ContextVar[tuple[tuple[object, str], ...]] = ContextVar("llmguard_bypassed", default=())
+T = TypeVar("T")
+
+
+@dataclass(eq=False, slots=True)
+class _Cell(Generic[T]):
+    """What one block says, as long as it is open."""
+
+    said: T
+    open: bool = True
+
+
+_attributes: ContextVar[tuple[_Cell[Mapping[str, Any]], ...]] = ContextVar("llmguard_attributes", default=())
+_deadlines: ContextVar[tuple[_Cell[float], ...]] = ContextVar("llmguard_deadlines", default=())
+_bypasses: ContextVar[tuple[_Cell[tuple[object, str]], ...]] = ContextVar("llmguard_bypasses", default=())
+
+
+@contextmanager
+def _saying(where: ContextVar[tuple[_Cell[T], ...]], said: T) -> Iterator[None]:
+    cell = _Cell(said)
+    token = where.set((*(one for one in where.get() if one.open), cell))
+    try:
+        yield
+    finally:
+        cell.open = False
+        with suppress(ValueError):  # it ends in another context than it began in: there is nothing to put back
+            where.reset(token)
 
 
 def attributes() -> Mapping[str, Any] | None:
     """What was said about the calls made here; None if nothing was."""
-    return _attributes.get()
+    cells = _attributes.get()
+    if not cells:
+        return None
+    merged = {name: value for cell in cells if cell.open for name, value in cell.said.items()}
+    return merged or None
 
 
-@contextmanager
-def with_attributes(more: Mapping[str, Any]) -> Iterator[None]:
+def with_attributes(more: Mapping[str, Any]) -> Any:
     """Say this about the calls made inside."""
-    token = _attributes.set({**(_attributes.get() or {}), **more})
-    try:
-        yield
-    finally:
-        _attributes.reset(token)
+    return _saying(_attributes, more)
 
 
 def deadline() -> float | None:
-    """When guardrails must be done, as a time of `perf_counter`; None if nobody said."""
-    return _deadline.get()
+    """When guardrails must be done, as a time of `perf_counter`: the earliest that was said; None if none was."""
+    cells = _deadlines.get()
+    return min((cell.said for cell in cells if cell.open), default=None) if cells else None
 
 
 @contextmanager
@@ -44,25 +72,18 @@ def deadline_in(seconds: float | None) -> Iterator[None]:
         yield
         return
     expect_seconds(seconds, "deadline")
-    outer = _deadline.get()
-    at = perf_counter() + seconds
-    token = _deadline.set(at if outer is None else min(outer, at))
-    try:
+    with _saying(_deadlines, perf_counter() + seconds):
         yield
-    finally:
-        _deadline.reset(token)
 
 
 def bypassed(guard: object) -> str | None:
     """The reason why this guard is switched off here; None if it is on."""
-    return next((reason for who, reason in _bypassed.get() if who is guard), None) if _bypassed.get() else None
+    cells = _bypasses.get()
+    if not cells:
+        return None
+    return next((cell.said[1] for cell in cells if cell.open and cell.said[0] is guard), None)
 
 
-@contextmanager
-def bypassing(guard: object, reason: str) -> Iterator[None]:
+def bypassing(guard: object, reason: str) -> Any:
     """Switch a guard off for the calls made inside."""
-    token = _bypassed.set((*_bypassed.get(), (guard, reason)))
-    try:
-        yield
-    finally:
-        _bypassed.reset(token)
+    return _saying(_bypasses, (guard, reason))

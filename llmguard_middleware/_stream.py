@@ -50,6 +50,11 @@ class Window:
         self._step = _FIRST_STEP
         self._swallowing = False  # the held text starts inside a match whose edit has left
 
+    @property
+    def held(self) -> bool:
+        """Whether some text is held."""
+        return len(self._raw) > self._held_from
+
     def feed(self, text: str) -> str:
         """Take the next piece; return what may leave now, edited."""
         self._raw += text

@@ -160,7 +160,11 @@ def _released(root: Root, response: Any) -> Steps[tuple[Any, Any]]:
         return response, response.response.model_dump_json()
     if isinstance(said, str):
         if said in root.released:
-            return response, said
+            told = root.flow.restored(said)
+            if told != said:
+                response = copy.copy(response)
+                response.response = told
+            return response, told
         (told,) = yield Judge(guard, root.flow.release([said]))
         if told != said:
             response = copy.copy(response)
@@ -199,7 +203,7 @@ def _pieces(root: Root, source: Any) -> Steps[str]:
             assert not backlog  # nothing was fed yet
             settled = True
         judging = root.taken() != piece or judging
-        free = stream.feed(piece) if judging else piece
+        free = stream.feed(piece) if judging else stream.past(piece)
         output.append(free)
         if free:
             yield Emit(free)
@@ -209,6 +213,9 @@ def _pieces(root: Root, source: Any) -> Steps[str]:
         output.append((yield Judge(flow.guard, stream.finish())))
         if output[-1]:
             yield Emit(output[-1])
+    elif rest := stream.past_rest():
+        output.append(rest)
+        yield Emit(rest)
     return "".join(output)
 
 
