@@ -15,6 +15,7 @@ __all__ = [
     "Edit",
     "Found",
     "apply",
+    "cut",
     "edit_of",
     "merge",
     "merge_spans",
@@ -76,6 +77,26 @@ def merge(found: Iterable[Found]) -> list[Found]:
 def merge_spans(spans: Iterable[TextSpan]) -> list[TextSpan]:
     """`merge` for spans that nobody has decided on yet."""
     return [TextSpan(one.start, one.end, one.kind) for one in merge(Found(*span) for span in spans)]
+
+
+def cut(parts: Sequence[str], edits: Sequence[Edit]) -> list[str]:
+    """The parts of a text with ordered, non-overlapping `edits` of the whole made.
+
+    What an edit puts in is in the part where it starts; what it takes out may lie in several.
+    """
+    told: list[str] = []
+    start = 0
+    for part in parts:
+        end = start + len(part)
+        own = [
+            Edit(max(edit.start, start) - start, min(edit.end, end) - start, edit.replacement if first else "")
+            for edit in edits
+            if edit.start < end and edit.end > start
+            for first in (edit.start >= start,)
+        ]
+        told.append(apply(part, own))
+        start = end
+    return told
 
 
 def swap(text: str, by: Mapping[str, str]) -> str:

@@ -19,6 +19,7 @@ from opentelemetry import context as otel
 from . import _scope
 from ._actions import Reask
 from ._call import Call, Message, Stage
+from ._edits import Edit, cut
 from ._guard import Guard
 from ._guarded_stream import GuardedStream
 from ._judge import Case, Plan, Running, begun, raced
@@ -246,6 +247,26 @@ class Flow:
                 raise AskAgain(text, feedback)
             released.append(self.restored(self.noted(verdict)))
         return released
+
+    def release_parts(self, parts: Sequence[str]) -> Plan[list[str]]:
+        """Judge the parts of one text, which were cut anywhere, as the whole; returns the parts as they may go on.
+
+        Raises:
+            GuardrailViolation: as `release`.
+        """
+        self.root.check()
+        yield from self.settle_races()
+        text = "".join(parts)
+        rules = self.rules("output")
+        edits: Sequence[Edit] = ()
+        if rules:
+            verdict = yield from self._verdict(text, "output", rules, self.call.available())
+            self.noted(verdict)
+            edits = verdict.edits
+        told = cut(parts, edits)
+        if self._restoring and (whole := self.restored("".join(told))) != "".join(told):
+            return [whole, *[""] * (len(parts) - 1)]  # a placeholder may lie across parts, and so does its original
+        return told
 
     @property
     def _restoring(self) -> bool:

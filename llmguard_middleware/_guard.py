@@ -376,18 +376,25 @@ class Guard:
     @overload
     def op(self, function: Callable[P, R], /) -> SyncOp[P, R]: ...
     @overload
-    def op(self, *, name: str) -> Callable[[Callable[..., Any]], Any]: ...
-    def op(self, function: Any = None, *, name: str | None = None) -> Any:
+    def op(self, *, name: str | None = None, opaque: bool = False) -> Callable[[Callable[..., Any]], Any]: ...
+    def op(self, function: Any = None, *, name: str | None = None, opaque: bool = False) -> Any:
         """Put this guard around a function: a span, guardrails on its arguments and its result, monitors.
 
-        Use bare (`@guard.op`) or with a name, on sync and async functions and generators. See `Op`.
+        Use bare (`@guard.op`) or with options, on sync and async functions and generators. See `Op`.
+
+        Args:
+            function: what it is put on.
+            name: how telemetry calls it; the function's name if not given.
+            opaque: let results pass that hold objects whose texts nobody can find, though a guardrail acts on them.
 
         Raises:
             ConfigurationError: if it is no function.
         """
         from ._op import make_op  # noqa: PLC0415 - an op is made of what is made of guards
 
-        return partial(make_op, self, name=name) if function is None else make_op(self, function, name)
+        if function is None:
+            return partial(make_op, self, name=name, opaque=opaque)
+        return make_op(self, function, name, opaque)
 
     def root(self, conversation: str = "") -> Root:
         """What a new outermost call shares with those below it."""

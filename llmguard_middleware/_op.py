@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import codecs
 import functools
 import inspect
 import re
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from types import MethodType
 from typing import Any, Generic, ParamSpec, TypeVar
 
@@ -14,7 +15,8 @@ from ._drive import inside_scorer
 from ._feedback import RecordedCall
 from ._flow import AskAgain, Flow, innermost
 from ._guard import Guard
-from ._leaves import leaves, with_leaves
+from ._leaves import Path, leaves, opaque, paths, with_leaves
+from ._parameters import is_async
 from ._scorer import check_name
 from ._steps import END, Ask, Emit, Judge, Pull, Steps, arun, astream, run, stream
 from .errors import ConfigurationError, GuardrailViolation
@@ -34,15 +36,16 @@ class Op(Generic[P, R]):
     with a parameter `feedback` can be asked again (action `reask`).
     """
 
-    def __init__(self, function: Callable[..., Any], guard: Guard, name: str) -> None:
+    def __init__(self, function: Callable[..., Any], guard: Guard, name: str, *, opaque: bool = False) -> None:
         functools.update_wrapper(self, function, updated=())  # type: ignore[arg-type]  # each kind of op is callable
-        self._function, self._guard, self.name = function, guard, name
+        self._function, self._guard, self.name, self._opaque = function, guard, name, opaque
         self._signature = inspect.signature(function)
+        self._learns = _FEEDBACK in self._signature.parameters
 
     def __get__(self, instance: object, owner: type | None = None) -> Any:
         if instance is None:
             return self
-        return type(self)(MethodType(self._function, instance), self._guard, self.name)
+        return type(self)(MethodType(self._function, instance), self._guard, self.name, opaque=self._opaque)
 
     def is_guarded_by(self, guard: Guard) -> bool:
         """Whether this guard is around the function already."""
@@ -61,9 +64,24 @@ class Op(Generic[P, R]):
         return Flow(self._guard, call, owner=self, span=shared)
 
     def _admitted(self, flow: Flow, bound: inspect.BoundArguments) -> Steps[None]:
-        """Judge the arguments, and put what may go on in their place."""
-        texts = yield Judge(self._guard, flow.judge_all(leaves(bound.arguments), "input"))
-        bound.arguments = with_leaves(bound.arguments, texts)
+        """Judge the arguments, and put what may go on in their place.
+
+        Objects that nobody can look into pass: they are the program's own. What is read only once does not, unjudged.
+        """
+        if any(isinstance(value, (Iterator, AsyncIterator)) for value in bound.arguments.values()):
+            rules = [rule for rule in flow.rules("input") if rule.acts]
+            where = f'op "{self.name}", which was given an iterator,'
+            self._guard.refuse(rules, where, "pass a list of what it gives")
+        kinds = [self._signature.parameters[name].kind for name in bound.arguments]
+        given = [  # names are the program's, those of **kwargs as well
+            list(value.values()) if kind is inspect.Parameter.VAR_KEYWORD else value
+            for kind, value in zip(kinds, bound.arguments.values(), strict=True)
+        ]
+        texts = yield Judge(self._guard, flow.judge_all(leaves(given), "input"))
+        told = with_leaves(given, texts)
+        for name, kind, value in zip(list(bound.arguments), kinds, told, strict=True):
+            named = kind is inspect.Parameter.VAR_KEYWORD
+            bound.arguments[name] = dict(zip(bound.arguments[name], value, strict=True)) if named else value
         flow.call = flow.call.but(inputs=_named(bound))
 
     def _whole(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Steps[tuple[Any, RecordedCall]]:
@@ -74,10 +92,9 @@ class Op(Generic[P, R]):
                 yield from self._admitted(flow, bound)
                 while True:
                     result = yield Ask(flow.active, functools.partial(self._function, *bound.args, **bound.kwargs))
+                    self._scannable(flow, result)
                     try:
-                        texts = yield Judge(
-                            guard, flow.release(leaves(result), reask=_FEEDBACK in self._signature.parameters)
-                        )
+                        texts = yield Judge(guard, flow.release(leaves(result), reask=self._learns))
                         break
                     except AskAgain as again:
                         bound.arguments[_FEEDBACK] = again.feedback
@@ -109,33 +126,65 @@ class Op(Generic[P, R]):
             yield Emit(guard.refusal)
         done(RecordedCall.of(flow.call, guard, flow.span.context))
 
-    def _pieces(self, flow: Flow, source: Any) -> Steps[Any]:
-        """Emit what the source gives: texts through a guarded stream, other items judged one by one."""
-        guard, gate = self._guard, flow.stream(reask=_FEEDBACK in self._signature.parameters)
+    def _pieces(self, flow: Flow, source: Any) -> Steps[Any]:  # noqa: C901 - one loop, whose order is the point
+        """Emit what the source gives: texts through a guarded stream; other items at its end, if a rule may act."""
+        guard, gate = self._guard, flow.stream(reask=self._learns)
+        decoder = codecs.getincrementaldecoder("utf-8")("surrogateescape")
         said: list[str] = []
+        late: list[str] = []
         others: list[Any] = []
-        held: list[Any] = []
+        binary = False
         while (item := (yield Pull(flow.active, source))) is not END:
-            if isinstance(item, str):
-                free = gate.feed(item)
+            if isinstance(item, (str, bytes)):
+                binary = isinstance(item, bytes)
+                free = gate.feed(decoder.decode(item) if isinstance(item, bytes) else item)
                 if gate.racing:
                     free = yield Judge(guard, gate.settle())
-                if free:
-                    said.append(free)
-                    yield Emit(free)
+                said.append(free)
+                if others and gate.acts:
+                    late.append(free)  # whatever came in between must not overtake it
+                elif free:
+                    yield Emit(_encoded(free) if binary else free)
                 continue
-            texts = yield Judge(guard, flow.release(leaves(item)))
-            others.append(with_leaves(item, texts))
-            if gate.holds or gate.racing:
-                held.append(others[-1])
-            else:
-                yield Emit(others[-1])
-        if rest := (yield Judge(guard, gate.finish())):
-            said.append(rest)
-            yield Emit(rest)
-        for item in held:
-            yield Emit(item)
+            others.append(item)
+            if not gate.acts:
+                yield Emit(item)
+        if binary and (end := decoder.decode(b"", final=True)):
+            late.append(gate.feed(end))
+        late.append((yield Judge(guard, gate.finish())))
+        if rest := "".join(late):
+            said.append(late[-1])
+            yield Emit(_encoded(rest) if binary else rest)
+        if others:
+            told = yield from self._judged_items(flow, others)
+            if gate.acts:
+                for item in told:
+                    yield Emit(item)
+            others = told
         return [*(["".join(said)] if said else []), *others] if others else "".join(said)
+
+    def _judged_items(self, flow: Flow, items: Sequence[Any]) -> Steps[list[Any]]:
+        """Items of a stream as they may leave: what is at the same place in each is one text, cut anywhere."""
+        found = [paths(item) for item in items]
+        for item in items:
+            self._scannable(flow, item)
+        places = dict.fromkeys(path for one in found for path, _ in one)
+        told: dict[Path, Iterator[str]] = {}
+        for place in places:
+            parts = [text for one in found for path, text in one if path == place]
+            told[place] = iter((yield Judge(self._guard, flow.release_parts(parts))))
+        return [
+            with_leaves(item, [next(told[path]) for path, _ in one]) for item, one in zip(items, found, strict=True)
+        ]
+
+    def _scannable(self, flow: Flow, result: Any) -> None:
+        """Refuse a result that holds what cannot be judged, if a guardrail that acts would have to."""
+        if self._opaque or not (rules := [rule for rule in flow.rules("output") if rule.acts]):
+            return
+        if unknown := opaque(result):
+            hint = "put @guard.op on the generator itself" if "gen" in unknown[0] else "return texts, dicts or models"
+            where = f'op "{self.name}", whose result holds a {unknown[0]} that nobody can look into,'
+            self._guard.refuse(rules, where, f"{hint}, or say @guard.op(opaque=True) if it holds no text")
 
 
 class SyncOp(Op[P, R]):
@@ -144,11 +193,12 @@ class SyncOp(Op[P, R]):
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         if inside_scorer.get():  # a scorer's own call is not judged in turn
             return self._function(*args, **kwargs)  # type: ignore[no-any-return]  # what it was made of
-        return run(self._whole(args, kwargs))[0]  # type: ignore[no-any-return]
+        done: Any = run(self._whole(args, kwargs), late=True)
+        return _first(done) if inspect.isawaitable(done) else done[0]  # type: ignore[return-value]  # as its function
 
     def call(self, *args: P.args, **kwargs: P.kwargs) -> tuple[R, RecordedCall]:
-        """The result, and the call with its scores."""
-        return run(self._whole(args, kwargs))
+        """The result, and the call with its scores; awaitable if the function turns out to be async."""
+        return run(self._whole(args, kwargs), late=True)
 
 
 class AsyncOp(Op[P, R]):
@@ -194,12 +244,15 @@ class AsyncStreamOp(Op[P, R]):
         return items, calls[0]
 
 
-def make_op(guard: Guard, function: Any, name: str | None) -> Op[Any, Any]:
+def make_op(guard: Guard, function: Any, name: str | None, opaque: bool = False) -> Op[Any, Any]:
     """The op of a function, sync or async, whole or streamed.
 
     Raises:
         ConfigurationError: if it is no function.
     """
+    if isinstance(function, (staticmethod, classmethod)):
+        msg = f"@guard.op goes below @{type(function).__name__}: swap the two decorators"
+        raise ConfigurationError(msg)
     if isinstance(function, type) or not callable(function):
         msg = f"@guard.op is for functions and was put on {getattr(function, '__name__', type(function).__name__)}"
         raise ConfigurationError(msg)
@@ -215,9 +268,21 @@ def make_op(guard: Guard, function: Any, name: str | None) -> Op[Any, Any]:
         kind = AsyncStreamOp
     elif inspect.isgeneratorfunction(function):
         kind = StreamOp
-    elif inspect.iscoroutinefunction(function):
+    elif is_async(function):
         kind = AsyncOp
-    return kind(function, guard, named)
+    try:
+        return kind(function, guard, named, opaque=opaque)
+    except ValueError:
+        msg = f'the parameters of "{named}" cannot be read; wrap it in a function that names them'
+        raise ConfigurationError(msg) from None
+
+
+async def _first(done: Any) -> Any:
+    return (await done)[0]
+
+
+def _encoded(text: str) -> bytes:
+    return text.encode("utf-8", "surrogateescape")
 
 
 def _is_around(owner: object, op: Op[Any, Any]) -> bool:

@@ -6,8 +6,10 @@ What happens to a call is written once, as a generator of steps that does no I/O
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import AsyncGenerator, Callable, Generator
 from contextlib import AbstractContextManager
+from functools import partial
 from typing import Any, Final, TypeVar
 
 from ._drive import adrive, drive
@@ -90,8 +92,11 @@ Steps = Generator[Step, Any, T]
 # the runner's frame would keep each other and the texts alive.
 
 
-def run(steps: Steps[T]) -> T:
-    """Carry out steps without `Emit` and return what they return."""
+def run(steps: Steps[T], *, late: bool = False) -> T:
+    """Carry out steps without `Emit` and return what they return.
+
+    If the framework's call gives an awaitable, and `late` says so, the rest is returned to be awaited.
+    """
     reply: Any = None
     error: BaseException | None = None
     try:
@@ -102,19 +107,29 @@ def run(steps: Steps[T]) -> T:
                 reply = step.now()
             except BaseException as raised:  # noqa: BLE001 - thrown into the steps, which end the call's span and raise it again
                 error = raised
+            if late and type(step) is Ask and inspect.isawaitable(reply):
+                return arun(steps, Ask(step.around, partial(_itself, reply)))  # type: ignore[return-value]  # of T
     except StopIteration as stop:
         return stop.value  # type: ignore[no-any-return]  # StopIteration.value is Any
     finally:
         del error
 
 
-async def arun(steps: Steps[T]) -> T:
-    """`run`, for async callers."""
+def _itself(awaitable: Any) -> Any:
+    return awaitable
+
+
+async def arun(steps: Steps[T], begun: Ask | None = None) -> T:
+    """`run`, for async callers; `begun` is what the steps wait for, if they have begun."""
     reply: Any = None
     error: BaseException | None = None
+    step: Any
     try:
         while True:
-            step: Any = steps.send(reply) if error is None else steps.throw(error)
+            if begun is not None:
+                step, begun = begun, None
+            else:
+                step = steps.send(reply) if error is None else steps.throw(error)
             reply, error = None, None
             try:
                 reply = await step.later()

@@ -6,11 +6,13 @@ Prints one line of figures as JSON; exits with 1 and a traceback if anything was
 from __future__ import annotations
 
 import asyncio
+import faulthandler
 import gc
 import json
 import os
 import random
 import re
+import signal
 import sys
 import threading
 import time
@@ -323,7 +325,9 @@ def fork() -> float:
             expect(os.waitstatus_to_exitcode(status), 0)
             return time.monotonic() - started
         time.sleep(0.01)
-    os.kill(pid, 9)
+    os.kill(pid, signal.SIGUSR1)  # to tell where
+    time.sleep(1)
+    os.kill(pid, signal.SIGKILL)
     os.waitpid(pid, 0)
     msg = "a child hangs"
     raise AssertionError(msg)
@@ -331,6 +335,7 @@ def fork() -> float:
 
 def main() -> int:
     """Run, and print the figures."""
+    faulthandler.register(signal.SIGUSR1, all_threads=True)
     sys.setswitchinterval(1e-6)
     run, left = Run(), list[int]()
     before = threading.active_count()

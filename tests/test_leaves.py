@@ -26,8 +26,8 @@ values = st.recursive(
 def test_texts_can_be_read_and_replaced_in_order() -> None:
     """Texts however deep are found in order, and replaced in copies of the same types."""
     value = {"a": ["x", {"b": "y"}], "n": 1, "c": ("z",), "d": {"w"}}
-    assert leaves(value) == ["x", "y", "z", "w"]
-    assert with_leaves(value, list("1234")) == {"a": ["1", {"b": "2"}], "n": 1, "c": ("3",), "d": {"4"}}
+    assert leaves(value) == ["a", "x", "b", "y", "n", "c", "z", "d", "w"]
+    assert with_leaves(value, list("A1B2NC3D4")) == {"A": ["1", {"B": "2"}], "N": 1, "C": ("3",), "D": {"4"}}
     assert value == {"a": ["x", {"b": "y"}], "n": 1, "c": ("z",), "d": {"w"}}
 
 

@@ -332,7 +332,7 @@ def test_an_op_keeps_its_signature() -> None:
 
 
 def test_other_items_of_a_stream_are_judged_too() -> None:
-    """What a stream yields besides texts is judged item by item; after a held answer, so that the order stays."""
+    """What a stream yields besides texts is judged too, and leaves after the text that came before it."""
 
     def stream() -> Iterator[Any]:
         yield "mail "
@@ -340,7 +340,7 @@ def test_other_items_of_a_stream_are_judged_too() -> None:
         yield "a@b.co"
 
     windowed = Guard(RULES[2])
-    assert list(windowed.op(stream)()) == [{"tool": "<EMAIL_ADDRESS>"}, "mail <EMAIL_ADDRESS>"]
+    assert list(windowed.op(stream)()) == ["mail <EMAIL_ADDRESS>", {"tool": "<EMAIL_ADDRESS>"}]
     held = Guard(RULES[2], Guardrail(Flags(when="bad"), stage="output"))
     assert list(held.op(stream)()) == ["mail <EMAIL_ADDRESS>", {"tool": "<EMAIL_ADDRESS>"}]
 
