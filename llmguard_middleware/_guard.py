@@ -100,6 +100,7 @@ class Guard:
         _provider(tracer_provider, "tracer_provider", "get_tracer")
         _provider(logger_provider, "logger_provider", "get_logger")
         self._signals: list[Callable[[BaseException], bool]] = []
+        self._covered: set[Stage] = set()
         self.identity = object()  # what copies of this guard share
         self.workers = Workers(8, "llmguard-guardrail")
         self._policies = Policies(Policy(rules))
@@ -199,6 +200,21 @@ class Guard:
         """Let a framework's signals (an interrupt that asks a person, say) pass: `signal` tells them from failures."""
         if signal not in self._signals:
             self._signals.append(signal)
+
+    def covers(self, *stages: Stage) -> None:
+        """Say that texts of these stages reach this guard: adapters and ops do, and whoever calls `check` for them."""
+        self._covered.update(_stage(stage) for stage in stages)
+
+    def expect_covered(self, where: str) -> None:
+        """Refuse guardrails of stages that no op and no adapter of this guard reaches.
+
+        Raises:
+            UnenforceableError: naming what reaches them.
+        """
+        missing = [rule for policy in self.policies for rule in policy.guardrails if rule.stage not in self._covered]
+        if missing:
+            how = '@guard.op(stages=("tool_call", "tool_result")) says what a function takes and gives'
+            self.refuse(missing, where, f"nothing of this guard reaches that stage: {how}; or call guard.covers(...)")
 
     def require(self, where: str, check: Callable[[Policy], None]) -> None:
         """Have `check` refuse policies that cannot be enforced where this guard is attached: this one, and later ones.
@@ -376,8 +392,17 @@ class Guard:
     @overload
     def op(self, function: Callable[P, R], /) -> SyncOp[P, R]: ...
     @overload
-    def op(self, *, name: str | None = None, opaque: bool = False) -> Callable[[Callable[..., Any]], Any]: ...
-    def op(self, function: Any = None, *, name: str | None = None, opaque: bool = False) -> Any:
+    def op(
+        self, *, name: str | None = None, stages: tuple[Stage, Stage] = ("input", "output"), opaque: bool = False
+    ) -> Callable[[Callable[..., Any]], Any]: ...
+    def op(
+        self,
+        function: Any = None,
+        *,
+        name: str | None = None,
+        stages: tuple[Stage, Stage] = ("input", "output"),
+        opaque: bool = False,
+    ) -> Any:
         """Put this guard around a function: a span, guardrails on its arguments and its result, monitors.
 
         Use bare (`@guard.op`) or with options, on sync and async functions and generators. See `Op`.
@@ -385,6 +410,8 @@ class Guard:
         Args:
             function: what it is put on.
             name: how telemetry calls it; the function's name if not given.
+            stages: at which its arguments and its result are judged: ("tool_call", "tool_result") for a tool, ("input",
+                "retrieval") for a retriever.
             opaque: let results pass that hold objects whose texts nobody can find, though a guardrail acts on them.
 
         Raises:
@@ -393,8 +420,8 @@ class Guard:
         from ._op import make_op  # noqa: PLC0415 - an op is made of what is made of guards
 
         if function is None:
-            return partial(make_op, self, name=name, opaque=opaque)
-        return make_op(self, function, name, opaque)
+            return partial(make_op, self, name=name, stages=stages, opaque=opaque)
+        return make_op(self, function, name, stages, opaque=opaque)
 
     def root(self, conversation: str = "") -> Root:
         """What a new outermost call shares with those below it."""

@@ -10,11 +10,12 @@ from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from types import MethodType
 from typing import Any, Generic, ParamSpec, TypeVar
 
-from ._call import Call
+from ._call import Call, Stage
 from ._drive import inside_scorer
 from ._feedback import RecordedCall
 from ._flow import AskAgain, Flow, innermost
 from ._guard import Guard
+from ._judge import Plan
 from ._leaves import Path, leaves, opaque, paths, with_leaves
 from ._parameters import is_async
 from ._scorer import check_name
@@ -36,16 +37,20 @@ class Op(Generic[P, R]):
     with a parameter `feedback` can be asked again (action `reask`).
     """
 
-    def __init__(self, function: Callable[..., Any], guard: Guard, name: str, *, opaque: bool = False) -> None:
+    def __init__(
+        self, function: Callable[..., Any], guard: Guard, name: str, stages: tuple[Stage, Stage], *, opaque: bool
+    ) -> None:
         functools.update_wrapper(self, function, updated=())  # type: ignore[arg-type]  # each kind of op is callable
-        self._function, self._guard, self.name, self._opaque = function, guard, name, opaque
+        self._function, self._guard, self.name = function, guard, name
+        self._stages, self._opaque = stages, opaque
         self._signature = inspect.signature(function)
         self._learns = _FEEDBACK in self._signature.parameters
 
     def __get__(self, instance: object, owner: type | None = None) -> Any:
         if instance is None:
             return self
-        return type(self)(MethodType(self._function, instance), self._guard, self.name, opaque=self._opaque)
+        method = MethodType(self._function, instance)
+        return type(self)(method, self._guard, self.name, self._stages, opaque=self._opaque)
 
     def is_guarded_by(self, guard: Guard) -> bool:
         """Whether this guard is around the function already."""
@@ -57,7 +62,9 @@ class Op(Generic[P, R]):
         return bound
 
     def _flow(self, bound: inspect.BoundArguments, *, streamed: bool) -> Flow:
-        call = Call("invoke_workflow", self.name, inputs=_named(bound), streamed=streamed)
+        self._guard.expect_covered(f'op "{self.name}"')
+        operation = "execute_tool" if self._stages[1] == "tool_result" else "invoke_workflow"
+        call = Call(operation, self.name, inputs=_named(bound), streamed=streamed)
         around = innermost()
         # An op of an op is one call under two guards, the outer one's first, and one span.
         shared = around.span if around is not None and _is_around(around.owner, self) else None
@@ -69,7 +76,7 @@ class Op(Generic[P, R]):
         Objects that nobody can look into pass: they are the program's own. What is read only once does not, unjudged.
         """
         if any(isinstance(value, (Iterator, AsyncIterator)) for value in bound.arguments.values()):
-            rules = [rule for rule in flow.rules("input") if rule.acts]
+            rules = [rule for rule in flow.rules(self._stages[0]) if rule.acts]
             where = f'op "{self.name}", which was given an iterator,'
             self._guard.refuse(rules, where, "pass a list of what it gives")
         kinds = [self._signature.parameters[name].kind for name in bound.arguments]
@@ -77,12 +84,17 @@ class Op(Generic[P, R]):
             list(value.values()) if kind is inspect.Parameter.VAR_KEYWORD else value
             for kind, value in zip(kinds, bound.arguments.values(), strict=True)
         ]
-        texts = yield Judge(self._guard, flow.judge_all(leaves(given), "input"))
+        texts = yield Judge(self._guard, flow.judge_all(leaves(given), self._stages[0]))
         told = with_leaves(given, texts)
         for name, kind, value in zip(list(bound.arguments), kinds, told, strict=True):
             named = kind is inspect.Parameter.VAR_KEYWORD
             bound.arguments[name] = dict(zip(bound.arguments[name], value, strict=True)) if named else value
         flow.call = flow.call.but(inputs=_named(bound))
+
+    def _judged(self, flow: Flow, texts: list[str]) -> Plan[list[str]]:
+        if self._stages[1] == "output":
+            return flow.release(texts, reask=self._learns)
+        return flow.judge_all(texts, self._stages[1])
 
     def _whole(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Steps[tuple[Any, RecordedCall]]:
         guard, bound = self._guard, self._asked(args, kwargs)
@@ -94,7 +106,7 @@ class Op(Generic[P, R]):
                     result = yield Ask(flow.active, functools.partial(self._function, *bound.args, **bound.kwargs))
                     self._scannable(flow, result)
                     try:
-                        texts = yield Judge(guard, flow.release(leaves(result), reask=self._learns))
+                        texts = yield Judge(guard, self._judged(flow, leaves(result)))
                         break
                     except AskAgain as again:
                         bound.arguments[_FEEDBACK] = again.feedback
@@ -179,7 +191,7 @@ class Op(Generic[P, R]):
 
     def _scannable(self, flow: Flow, result: Any) -> None:
         """Refuse a result that holds what cannot be judged, if a guardrail that acts would have to."""
-        if self._opaque or not (rules := [rule for rule in flow.rules("output") if rule.acts]):
+        if self._opaque or not (rules := [rule for rule in flow.rules(self._stages[1]) if rule.acts]):
             return
         if unknown := opaque(result):
             hint = "put @guard.op on the generator itself" if "gen" in unknown[0] else "return texts, dicts or models"
@@ -244,7 +256,14 @@ class AsyncStreamOp(Op[P, R]):
         return items, calls[0]
 
 
-def make_op(guard: Guard, function: Any, name: str | None, opaque: bool = False) -> Op[Any, Any]:
+def make_op(
+    guard: Guard,
+    function: Any,
+    name: str | None,
+    stages: tuple[Stage, Stage] = ("input", "output"),
+    *,
+    opaque: bool = False,
+) -> Op[Any, Any]:
     """The op of a function, sync or async, whole or streamed.
 
     Raises:
@@ -261,7 +280,8 @@ def make_op(guard: Guard, function: Any, name: str | None, opaque: bool = False)
         inner: Op[Any, Any] = function
         if inner.is_guarded_by(guard):
             return inner
-        return type(inner)(inner, guard, name or inner.name)  # type: ignore[arg-type]  # each kind is callable
+        guard.covers(*stages)
+        return type(inner)(inner, guard, name or inner.name, stages, opaque=opaque)  # type: ignore[arg-type]  # is callable
     named = check_name(name or own or "op", "op")
     kind: type[Op[Any, Any]] = SyncOp
     if inspect.isasyncgenfunction(function):
@@ -271,10 +291,15 @@ def make_op(guard: Guard, function: Any, name: str | None, opaque: bool = False)
     elif is_async(function):
         kind = AsyncOp
     try:
-        return kind(function, guard, named, opaque=opaque)
+        op = kind(function, guard, named, stages, opaque=opaque)
     except ValueError:
         msg = f'the parameters of "{named}" cannot be read; wrap it in a function that names them'
         raise ConfigurationError(msg) from None
+    if stages[1] != "output" and kind in (StreamOp, AsyncStreamOp):
+        msg = f'op "{named}" gives a stream, which is judged at the output stage only; let it return a list'
+        raise ConfigurationError(msg)
+    guard.covers(*stages)
+    return op
 
 
 async def _first(done: Any) -> Any:

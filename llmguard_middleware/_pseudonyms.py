@@ -46,7 +46,7 @@ class Pseudonyms:
 
     def restorable(self, *, tools: bool = False) -> dict[str, str]:
         """Placeholder to original, of those that are put back."""
-        return {name: value for name, value in list(self._originals.items()) if not tools or name in self._for_tools}
+        return {name: value for name, value in self._originals.copy().items() if not tools or name in self._for_tools}
 
     def restore(self, text: str, *, tools: bool = False) -> str:
         """`text` with the originals back in."""

@@ -27,7 +27,7 @@ class Ops(Adapter):
     )
 
     gaps: Mapping[str, str] = {
-        "*-unreached/*": "an op lets in guardrails of stages that it does not reach, since others below it may",
+        "*-unreached/*": "an op refuses at its first call: until then another one may say that it reaches the stage",
     }
 
     def build(self, guard: Guard, script: Script) -> Any:

@@ -233,3 +233,45 @@ def test_a_stream_stops_where_it_swallowed_a_violation() -> None:
     assert next(stream) == "first"
     with pytest.raises(GuardrailViolation):
         next(stream)
+
+
+@pytest.mark.parametrize("stage", ["retrieval", "tool_call", "tool_result", "embedding"])
+def test_a_stage_that_nothing_reaches_is_refused(stage: Any) -> None:
+    """A guardrail that acts at a stage which no op and no adapter of its guard reaches is refused at the first call."""
+    guard = Guard(Guardrail(Flags(when="bad"), stage=stage))
+    answer = guard.op(lambda text: text)
+    with pytest.raises(UnenforceableError, match=f"at the {stage} stage.*nothing of this guard reaches that stage"):
+        answer("x")
+    guard.covers(stage)  # it calls check() for them
+    assert answer("x") == "x"
+
+
+def test_ops_of_other_kinds_judge_at_their_stages() -> None:
+    """The arguments and the result of a tool, and what a retriever finds, are judged at their own stages."""
+    guard = Guard(
+        Guardrail(pii(), stage="tool_call", action="redact", name="call"),
+        Guardrail(Flags(when="bad", kind="BAD"), stage="tool_result", action="redact", name="result"),
+        Guardrail(Flags(when="bad"), stage="retrieval", name="found"),
+    )
+
+    @guard.op(stages=("tool_call", "tool_result"))
+    def tool(to: str) -> str:
+        return f"sent to {to}, bad"
+
+    @guard.op(stages=("input", "retrieval"))
+    def search(query: str) -> list[str]:
+        return ["good", query]
+
+    @guard.op
+    def answer(question: str) -> Any:
+        return [tool(MAIL), search(question)]
+
+    assert answer("fine") == [f"sent to {GONE}, <BAD>", ["good", "fine"]]
+    with pytest.raises(GuardrailViolation, match="blocked the retrieval"):
+        answer("bad")
+    with pytest.raises(ConfigurationError, match="gives a stream, which is judged at the output stage only"):
+        guard.op(stages=("input", "retrieval"))(_pieces)
+
+
+def _pieces() -> Iterator[str]:
+    yield ""

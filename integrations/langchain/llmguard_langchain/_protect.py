@@ -65,6 +65,7 @@ def refuse_stages(guard: Guard, where: str) -> None:
         guard.refuse(beyond, where, "this version judges what goes into and out of models, use stage input or output")
 
     guard.require(where, check)
+    guard.covers("input", "output")
     guard.pass_untouched(_is_signal)
 
 

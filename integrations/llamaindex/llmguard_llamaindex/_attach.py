@@ -54,6 +54,7 @@ def attach(engine: E, guard: Guard) -> E:
     if guard in guards_of(engine):
         return engine
     refuse_stages(guard, "attach(engine, guard)")
+    guard.covers("retrieval")
     parts = Parts(engine, guard)
     replaced = parts.replacements(engine)
     if guard.has_rules("retrieval"):

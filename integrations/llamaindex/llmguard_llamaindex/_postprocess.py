@@ -36,6 +36,7 @@ class GuardPostprocessor(BaseNodePostprocessor):
 
     def __init__(self, guard: Guard, **kwargs: Any) -> None:
         expect_guard(guard, "GuardPostprocessor(guard)")
+        guard.covers("retrieval")
         super().__init__(**kwargs)
         self._held = Seal((guard,), type(self), type(self))
 

@@ -64,6 +64,7 @@ def refuse_stages(guard: Guard, where: str) -> None:
         guard.refuse(beyond, where, "this version judges the input, output and retrieval stages")
 
     guard.require(where, check)
+    guard.covers("input", "output")
 
 
 def guarded_llm(llm: L, guard: Guard) -> L:
