@@ -14,6 +14,7 @@ from ._actions import Replace
 from ._breaker import Admission
 from ._call import Stage
 from ._edits import Edit, Found, edit_of, merge
+from ._pieces import PIECE
 from ._pseudonyms import Pseudonyms
 from ._rules import Guardrail
 from ._score import as_score
@@ -191,6 +192,8 @@ class Case:
 
     def verdict(self) -> Plan[Verdict]:
         """What came of it; takes breath between many edits."""
+        if self._edited and len(self.text) > PIECE:
+            yield BREATHE
         edits = yield from self._edits()
         findings = tuple(
             Finding(rule.name, rule.remedy.name, "skipped") if finding is None else finding
@@ -216,15 +219,19 @@ class Case:
                 whole = _whole(rule, finding)
                 if whole is not None:  # of several, the earliest rule's
                     return (Edit(0, length, whole),)
+                if len(found) > _BATCH:
+                    yield BREATHE
                 found += _found(rule, finding, length)
         if self._memory is None:
             pseudonyms = Pseudonyms()
         else:  # what the caller gets placeholders for must not come back as what the model got them for
             pseudonyms = self._memory.outgoing if self._stage == "output" else self._memory.pseudonyms
+        if len(found) > _BATCH:
+            yield BREATHE
         merged = merge(found)
         edits: list[Edit] = []
         for start in range(0, len(merged), _BATCH):
-            if start:
+            if len(found) > _BATCH:
                 yield BREATHE
             edits += [edit_of(one, self.text, pseudonyms) for one in merged[start : start + _BATCH]]
         return tuple(edits)

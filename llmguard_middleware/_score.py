@@ -112,9 +112,17 @@ def _number(value: float, raw: Any) -> Score:
     return Score(value=value, result=raw)
 
 
+def _is_span(start: Any, end: Any, kind: Any) -> bool:
+    """The slow way to see it, for integers and texts of other types."""
+    whole = not isinstance(start, bool) and not isinstance(end, bool)
+    return whole and 0 <= operator.index(start) < operator.index(end) and isinstance(kind, str)
+
+
 def _spans(raw: Iterable[Any] | None) -> tuple[TextSpan, ...]:
     spans = tuple(span if isinstance(span, TextSpan) else TextSpan(*span) for span in raw or ())
-    if not all(0 <= operator.index(s.start) < operator.index(s.end) and isinstance(s.kind, str) for s in spans):
+    if not all(
+        (type(a) is type(b) is int and 0 <= a < b and type(kind) is str) or _is_span(a, b, kind) for a, b, kind in spans
+    ):
         msg = "a span starts at 0 or later, ends after its start and has a text as its kind"
         raise ValueError(msg)
     return spans
