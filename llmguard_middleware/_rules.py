@@ -28,7 +28,7 @@ On = Literal["outermost", "every"]
 
 DEFAULT_TIMEOUT = 10.0
 DEFAULT_MONITOR_TIMEOUT = 60.0
-_BREAKER = Breaker()
+_BREAKER = Breaker()  # this very object stands for "not said"
 _log = logging.getLogger("llmguard.guardrails")
 
 
@@ -77,7 +77,9 @@ class Guardrail(_Rule):
         stream: `window` lets an answer leave while it is judged, which means that a prefix is out when a blocking rule
             flags; `hold` (the default) holds it until the verdict, except where a local scorer edits spans.
         cache: keep scores, by a hash of what was scored.
-        breaker: when to leave a failing scorer alone; None never does. A `cheap` scorer has none.
+        breaker: when to leave alone a scorer whose service is away; None never does. Where it is not given, rules whose
+            `on_error` is `block` have a `Breaker()` and those with `allow` none, since an open circuit would let all
+            calls pass unjudged. A `cheap` scorer has none.
         active: False switches the rule off and keeps it in its place.
         description: for people who read the policy.
 
@@ -121,7 +123,9 @@ class Guardrail(_Rule):
         derived["filter"] = _sure(compile_where(self.where, self.name))
         derived["allowed"] = AllowList(self.allow, self.name)
         derived["allow"] = tuple(self.allow)
-        derived["circuit"] = Circuit(self.breaker) if self.breaker is not None and not self.inline else None
+        breaker = None if self.breaker is _BREAKER and derived["on_error"] == "allow" else self.breaker
+        derived["breaker"] = breaker
+        derived["circuit"] = Circuit(breaker) if breaker is not None and not self.inline else None
         derived["scores"] = ScoreCache(self.cache, self.bound) if self.cache is not None else None
         for name, value in derived.items():
             object.__setattr__(self, name, value)
