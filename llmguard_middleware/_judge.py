@@ -16,7 +16,7 @@ from ._call import Stage
 from ._edits import Edit, Found, edit_of, merge
 from ._pseudonyms import Pseudonyms
 from ._rules import Guardrail
-from ._score import as_score
+from ._score import as_score, says_verdict
 from ._verdict import Finding, Verdict, worst
 from .errors import LLMGuardError, ScorerError, ScorerTimeoutError, ScorerUnavailableError
 
@@ -271,6 +271,12 @@ def settle(rule: Guardrail, done: Completion, text: str) -> Finding:
     if error is None:
         try:
             score = as_score(done.raw, rule.bound.name)
+            if not (says_verdict(done.raw) or rule.condition or rule.action == "log" or score.unscored):
+                msg = (
+                    f'scorer "{rule.bound.name}" gave a value and no verdict; '
+                    'give the guardrail above= or below=, or return "flagged"'
+                )
+                raise ScorerError(msg)  # noqa: TRY301 - or every text would pass
             if score.unscored:
                 error = ScorerError(f'scorer "{rule.bound.name}" could not score')
             else:
