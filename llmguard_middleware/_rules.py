@@ -12,7 +12,7 @@ from ._actions import Action, as_action
 from ._breaker import Breaker, Circuit
 from ._cache import ScoreCache, VerdictCache
 from ._call import STAGES, Call, Stage
-from ._checks import expect_count, expect_known, expect_seconds, expect_text, is_number
+from ._checks import expect_bool, expect_count, expect_kind, expect_known, expect_seconds, expect_text, is_number
 from ._conditions import AllowList, Condition
 from ._edits import MAX_HOLD
 from ._score import Score
@@ -39,6 +39,8 @@ class _Rule:
     scorer: Any = field(kw_only=False)
     name: str = ""
     timeout: float = DEFAULT_TIMEOUT
+    active: bool = True
+    description: str = ""
     bound: BoundScorer = field(init=False, repr=False, compare=False)
 
     def described(self) -> tuple[Any, ...]:
@@ -50,6 +52,9 @@ class _Rule:
         object.__setattr__(self, "bound", bound)
         object.__setattr__(self, "name", check_name(self.name or bound.name, "rule"))
         expect_seconds(self.timeout, f'timeout of rule "{self.name}"')
+        where = f'{type(self).__name__.lower()} "{self.name}"'
+        expect_bool(self.active, f"active of {where}")
+        expect_text(self.description, f"description of {where}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,8 +105,6 @@ class Guardrail(_Rule):
     stream: Streaming = "hold"
     cache: VerdictCache | None = None
     breaker: Breaker | None = _BREAKER
-    active: bool = True
-    description: str = ""
     filter: Callable[[Call], bool] | None = field(init=False, repr=False, compare=False)
     remedy: Action = field(init=False, repr=False, compare=False)
     condition: Condition = field(init=False, repr=False, compare=False)
@@ -112,6 +115,9 @@ class Guardrail(_Rule):
     def __post_init__(self) -> None:
         super().__post_init__()
         expect_known(self.stage, STAGES, "stage", f'rule "{self.name}"')
+        expect_bool(self.race, f'race of rule "{self.name}"')
+        expect_kind(self.cache, VerdictCache, f'cache of rule "{self.name}"')
+        expect_kind(self.breaker, Breaker, f'breaker of rule "{self.name}"')
         remedy = as_action(self.action, self.name)
         derived: dict[str, Any] = {"remedy": remedy, "action": remedy.name}
         derived["roles"] = _roles(self.roles, self.name)
@@ -225,8 +231,6 @@ class Monitor(_Rule):
     timeout: float = DEFAULT_MONITOR_TIMEOUT
     where: Where | None = field(default=None, hash=False)
     on: On = "outermost"
-    active: bool = True
-    description: str = ""
     batch_size: int = 16
     batch_wait: float = 0.05
     batch: BoundScorer | None = field(init=False, repr=False, compare=False)
@@ -239,10 +243,6 @@ class Monitor(_Rule):
             raise ConfigurationError(msg)
         where = f'monitor "{self.name}"'
         expect_known(self.on, get_args(On), "on", where)
-        if not isinstance(self.active, bool):
-            msg = f"active of {where} is {self.active!r}; give True or False"
-            raise ConfigurationError(msg)
-        expect_text(self.description, f"description of {where}")
         expect_count(self.batch_size, f"batch_size of {where}", 1)
         if not (is_number(self.batch_wait) and 0 <= self.batch_wait < math.inf):
             msg = f"batch_wait of {where} is {self.batch_wait!r}; give seconds, 0 or more"
@@ -268,8 +268,7 @@ _LOW_64_BITS = (1 << 64) - 1
 def _roles(roles: Any, rule: str) -> tuple[str, ...] | None:
     if roles is None:
         return None
-    unknown = [role for role in ([roles] if isinstance(roles, str) else roles) if role not in _ROLES]
-    if unknown or isinstance(roles, str) or not roles:
+    if not isinstance(roles, (list, tuple)) or not roles or not all(role in _ROLES for role in roles):
         msg = f'roles of rule "{rule}" is {roles!r}; give a list of some of {", ".join(_ROLES)}'
         raise ConfigurationError(msg)
     return tuple(roles)
