@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from types import FunctionType
 from typing import Any
 
+from ._fingerprint import fingerprint
 from ._parameters import is_async, missing, read, unknown
 from ._setup import Setup
 from .errors import ConfigurationError
@@ -38,7 +39,7 @@ class BoundScorer:
         self.target = target
         self.name = name
         kind = type(scorer) if not isinstance(target, FunctionType) else target
-        self.described = (kind.__module__, kind.__qualname__, str(getattr(scorer, "options", "")))
+        self.described = (kind.__module__, kind.__qualname__, _options(scorer, target))
         self.cheap = bool(getattr(scorer, "cheap", False))
         self.reach = _reach(getattr(scorer, "reach", None), name)
         extent = self.reach if self.reach is not None else getattr(scorer, "extent", None)
@@ -130,6 +131,14 @@ class BoundScorer:
     async def _afirst(self, arguments: dict[str, Any]) -> Any:
         await self.awarm()
         return await self.target(**arguments)
+
+
+def _options(scorer: Any, target: Any) -> str:
+    """What tells this scorer from others of its kind: its own word, or a hash of what it was given."""
+    own = getattr(scorer, "options", "")
+    if isinstance(own, str) and own:
+        return own
+    return fingerprint(target) if getattr(target, "__self__", target) is scorer else fingerprint(scorer, target)
 
 
 def _reach(reach: Any, name: str) -> int | None:

@@ -1,4 +1,4 @@
-"""Circuit breaker: a scorer that keeps failing is left alone for a while, then one call tries whether it is back."""
+"""Circuit breaker: a scorer that is away is left alone for a while, then one call tries whether it is back."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from ._checks import expect_count, expect_seconds
+from .errors import LLMGuardError, ScorerTimeoutError
 
-__all__ = ["Breaker", "Circuit"]
+__all__ = ["Breaker", "Circuit", "is_outage"]
 
 State = Literal["closed", "open", "half_open"]
 Admission = Literal["", "call", "probe"]
@@ -19,8 +20,13 @@ Admission = Literal["", "call", "probe"]
 class Breaker:
     """When to give up on a scorer, and for how long (M. Nygard, Release It!, 2007).
 
+    What counts as a failure is a time-out, or an exception that says that the scorer's service is away: OSError with
+    ConnectionError and TimeoutError, and those of other libraries. What a text can cause by itself does not, or whoever
+    may send a few texts could switch the scorer off for all: ValueError, TypeError, LookupError, AttributeError,
+    ArithmeticError, AssertionError, RecursionError, and our own errors other than ScorerTimeoutError.
+
     Args:
-        failures: after so many failures in a row (an exception or a time-out) the circuit opens.
+        failures: after so many failures in a row the circuit opens.
         cooldown: seconds until one call may try again: the circuit closes if it succeeds, or stays open as long again.
         clock: seconds that only go forward.
     """
@@ -32,6 +38,17 @@ class Breaker:
     def __post_init__(self) -> None:
         expect_count(self.failures, "failures of Breaker", 1)
         expect_seconds(self.cooldown, "cooldown of Breaker")
+
+
+# What a text can make a scorer raise while nothing is wrong with the service behind it.
+_OF_THE_TEXT = (
+    ValueError, TypeError, LookupError, AttributeError, ArithmeticError, AssertionError, RecursionError, LLMGuardError
+)  # fmt: skip
+
+
+def is_outage(error: Exception) -> bool:
+    """Whether this error says that the scorer is away, and not only that it could not cope with one text."""
+    return isinstance(error, ScorerTimeoutError) or not isinstance(error, _OF_THE_TEXT)
 
 
 class Circuit:
@@ -71,13 +88,13 @@ class Circuit:
         self._opened = None
 
     def failed(self) -> None:
-        """The scorer raised or was out of time."""
+        """The scorer is away or was out of time."""
         self._failed += 1
         if self._failed >= self._breaker.failures or self._opened is not None:
             self._opened = self._breaker.clock()
             self._probe = [None]
 
     def withdrawn(self, admitted: Admission) -> None:
-        """The call ended before the scorer did: nothing is known, and its probe may be made by the next call."""
+        """Nothing is known of the scorer, and the probe may be made by the next call."""
         if admitted == "probe" and self._opened is not None:
             self._probe = [None]

@@ -65,7 +65,7 @@ class AllowList:
     """Texts that are never flagged: values (compared without case) and compiled patterns (which must match in full)."""
 
     def __init__(self, allowed: Sequence[Any], rule: str) -> None:
-        if isinstance(allowed, (str, re.Pattern)) or not all(isinstance(one, (str, re.Pattern)) for one in allowed):
+        if not isinstance(allowed, (list, tuple)) or not all(map(_is_text, allowed)):
             msg = f'allow of rule "{rule}" takes a list of texts and compiled patterns, for example allow=["a@b.com"]'
             raise ConfigurationError(msg)
         self._values = frozenset(one.casefold() for one in allowed if isinstance(one, str))
@@ -85,3 +85,7 @@ class AllowList:
 
     def _allows(self, text: str) -> bool:
         return text.casefold() in self._values or any(pattern.fullmatch(text) for pattern in self._patterns)
+
+
+def _is_text(one: Any) -> bool:
+    return isinstance(one.pattern if isinstance(one, re.Pattern) else one, str)

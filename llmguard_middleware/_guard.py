@@ -21,7 +21,7 @@ from opentelemetry.trace import TracerProvider
 
 from . import _scope
 from ._call import STAGES, Call, Stage
-from ._checks import expect_known, expect_text
+from ._checks import expect_known, expect_mapping, expect_text, expect_wait
 from ._drive import adrive, drive, inside_scorer
 from ._judge import Case, Plan, judge
 from ._leaves import with_texts
@@ -339,6 +339,7 @@ class Guard:
         self, text: str, stage: Stage, inputs: Mapping[str, Any], attributes: Mapping[str, Any]
     ) -> Plan[Verdict]:
         expect_text(text, "what check() judges")
+        expect_mapping(inputs, "inputs of check()")
         now = self._policies.now
         if not now.selective:
             rules = now.default.rules(_stage(stage))
@@ -466,6 +467,7 @@ class Guard:
 
     def flush(self, timeout: float = 5.0) -> int:
         """Wait until the monitors are done, at most `timeout` seconds; return how many scores are still pending."""
+        expect_wait(timeout, "timeout of flush()")
         return self._monitoring.flush(timeout)
 
     def shutdown(self, timeout: float = 5.0) -> int:

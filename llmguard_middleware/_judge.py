@@ -11,15 +11,15 @@ from dataclasses import dataclass, replace
 from typing import Any, Protocol, TypeVar
 
 from ._actions import Replace
-from ._breaker import Admission
+from ._breaker import Admission, is_outage
 from ._call import Stage
 from ._edits import Edit, Found, edit_of, merge
 from ._pieces import PIECE
 from ._pseudonyms import Pseudonyms
 from ._rules import Guardrail
-from ._score import as_score
+from ._score import as_score, says_verdict
 from ._verdict import Finding, Verdict, worst
-from .errors import LLMGuardError, ScorerError, ScorerInputError, ScorerTimeoutError, ScorerUnavailableError
+from .errors import LLMGuardError, ScorerError, ScorerTimeoutError, ScorerUnavailableError
 
 __all__ = ["BREATHE", "Case", "Completion", "Launch", "Memory", "Plan", "Running", "begun", "judge", "raced", "settle"]
 
@@ -167,10 +167,12 @@ class Case:
         if rule.circuit is not None:
             if isinstance(done.error, ScorerTimeoutError) and done.seconds < rule.timeout:
                 rule.circuit.withdrawn(admitted)  # the caller was in a hurry, which says nothing about the scorer
-            elif done.error is None or isinstance(done.error, ScorerInputError):
+            elif done.error is None:
                 rule.circuit.succeeded()
-            else:
+            elif is_outage(done.error):
                 rule.circuit.failed()
+            else:
+                rule.circuit.withdrawn(admitted)
         finding = settle(rule, done, self.text)
         if rule.scores is not None and index in self._keys and finding.error is None and finding.score is not None:
             rule.scores.put(self._keys[index], as_score(done.raw, rule.bound.name))
@@ -276,6 +278,12 @@ def settle(rule: Guardrail, done: Completion, text: str) -> Finding:
     if error is None:
         try:
             score = as_score(done.raw, rule.bound.name)
+            if not (says_verdict(done.raw) or rule.condition or rule.action == "log" or score.unscored):
+                msg = (
+                    f'scorer "{rule.bound.name}" gave a value and no verdict; '
+                    'give the guardrail above= or below=, or return "flagged"'
+                )
+                raise ScorerError(msg)  # noqa: TRY301 - or every text would pass
             if score.unscored:
                 error = ScorerError(f'scorer "{rule.bound.name}" could not score')
             else:

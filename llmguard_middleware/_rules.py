@@ -12,7 +12,7 @@ from ._actions import Action, as_action
 from ._breaker import Breaker, Circuit
 from ._cache import ScoreCache, VerdictCache
 from ._call import STAGES, Call, Stage
-from ._checks import expect_count, expect_known, expect_seconds, expect_text, is_number
+from ._checks import expect_bool, expect_count, expect_kind, expect_known, expect_seconds, expect_text, is_number
 from ._conditions import AllowList, Condition
 from ._edits import MAX_HOLD
 from ._score import Score
@@ -28,7 +28,7 @@ On = Literal["outermost", "every"]
 
 DEFAULT_TIMEOUT = 10.0
 DEFAULT_MONITOR_TIMEOUT = 60.0
-_BREAKER = Breaker()
+_BREAKER = Breaker()  # this very object stands for "not said"
 _log = logging.getLogger("llmguard.guardrails")
 
 
@@ -39,6 +39,8 @@ class _Rule:
     scorer: Any = field(kw_only=False)
     name: str = ""
     timeout: float = DEFAULT_TIMEOUT
+    active: bool = True
+    description: str = ""
     bound: BoundScorer = field(init=False, repr=False, compare=False)
 
     def described(self) -> tuple[Any, ...]:
@@ -50,6 +52,9 @@ class _Rule:
         object.__setattr__(self, "bound", bound)
         object.__setattr__(self, "name", check_name(self.name or bound.name, "rule"))
         expect_seconds(self.timeout, f'timeout of rule "{self.name}"')
+        where = f'{type(self).__name__.lower()} "{self.name}"'
+        expect_bool(self.active, f"active of {where}")
+        expect_text(self.description, f"description of {where}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,7 +82,9 @@ class Guardrail(_Rule):
         stream: `window` lets an answer leave while it is judged, which means that a prefix is out when a blocking rule
             flags; `hold` (the default) holds it until the verdict, except where a local scorer edits spans.
         cache: keep scores, by a hash of what was scored.
-        breaker: when to leave a failing scorer alone; None never does. A `cheap` scorer has none.
+        breaker: when to leave alone a scorer whose service is away; None never does. Where it is not given, rules whose
+            `on_error` is `block` have a `Breaker()` and those with `allow` none, since an open circuit would let all
+            calls pass unjudged. A `cheap` scorer has none.
         active: False switches the rule off and keeps it in its place.
         description: for people who read the policy.
 
@@ -98,8 +105,6 @@ class Guardrail(_Rule):
     stream: Streaming = "hold"
     cache: VerdictCache | None = None
     breaker: Breaker | None = _BREAKER
-    active: bool = True
-    description: str = ""
     filter: Callable[[Call], bool] | None = field(init=False, repr=False, compare=False)
     remedy: Action = field(init=False, repr=False, compare=False)
     condition: Condition = field(init=False, repr=False, compare=False)
@@ -110,6 +115,9 @@ class Guardrail(_Rule):
     def __post_init__(self) -> None:
         super().__post_init__()
         expect_known(self.stage, STAGES, "stage", f'rule "{self.name}"')
+        expect_bool(self.race, f'race of rule "{self.name}"')
+        expect_kind(self.cache, VerdictCache, f'cache of rule "{self.name}"')
+        expect_kind(self.breaker, Breaker, f'breaker of rule "{self.name}"')
         remedy = as_action(self.action, self.name)
         derived: dict[str, Any] = {"remedy": remedy, "action": remedy.name}
         derived["roles"] = _roles(self.roles, self.name)
@@ -121,7 +129,9 @@ class Guardrail(_Rule):
         derived["filter"] = _sure(compile_where(self.where, self.name))
         derived["allowed"] = AllowList(self.allow, self.name)
         derived["allow"] = tuple(self.allow)
-        derived["circuit"] = Circuit(self.breaker) if self.breaker is not None and not self.inline else None
+        breaker = None if self.breaker is _BREAKER and derived["on_error"] == "allow" else self.breaker
+        derived["breaker"] = breaker
+        derived["circuit"] = Circuit(breaker) if breaker is not None and not self.inline else None
         derived["scores"] = ScoreCache(self.cache, self.bound) if self.cache is not None else None
         for name, value in derived.items():
             object.__setattr__(self, name, value)
@@ -221,8 +231,6 @@ class Monitor(_Rule):
     timeout: float = DEFAULT_MONITOR_TIMEOUT
     where: Where | None = field(default=None, hash=False)
     on: On = "outermost"
-    active: bool = True
-    description: str = ""
     batch_size: int = 16
     batch_wait: float = 0.05
     batch: BoundScorer | None = field(init=False, repr=False, compare=False)
@@ -235,10 +243,6 @@ class Monitor(_Rule):
             raise ConfigurationError(msg)
         where = f'monitor "{self.name}"'
         expect_known(self.on, get_args(On), "on", where)
-        if not isinstance(self.active, bool):
-            msg = f"active of {where} is {self.active!r}; give True or False"
-            raise ConfigurationError(msg)
-        expect_text(self.description, f"description of {where}")
         expect_count(self.batch_size, f"batch_size of {where}", 1)
         if not (is_number(self.batch_wait) and 0 <= self.batch_wait < math.inf):
             msg = f"batch_wait of {where} is {self.batch_wait!r}; give seconds, 0 or more"
@@ -264,8 +268,7 @@ _LOW_64_BITS = (1 << 64) - 1
 def _roles(roles: Any, rule: str) -> tuple[str, ...] | None:
     if roles is None:
         return None
-    unknown = [role for role in ([roles] if isinstance(roles, str) else roles) if role not in _ROLES]
-    if unknown or isinstance(roles, str) or not roles:
+    if not isinstance(roles, (list, tuple)) or not roles or not all(role in _ROLES for role in roles):
         msg = f'roles of rule "{rule}" is {roles!r}; give a list of some of {", ".join(_ROLES)}'
         raise ConfigurationError(msg)
     return tuple(roles)

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from .errors import ScorerError
 
-__all__ = ["Score", "TextSpan", "as_score"]
+__all__ = ["Score", "TextSpan", "as_score", "says_verdict"]
 
 
 class TextSpan(NamedTuple):
@@ -53,10 +53,10 @@ def as_score(raw: Any, scorer: str) -> Score:
     """Normalise what the scorer called `scorer` returned.
 
     A bool means flagged. A number is a value (NaN: unscored). A mapping is read by the names `flagged` or
-    `passed`, `score` or `value`, `label`, `explanation` or `reason`, `spans`, `metadata`, `unscored`, `modified` or
-    `modified_output`; where it names no value and holds exactly one other number, that number is the value. An
-    explanation and a modified text are also found in its `metadata`. A pydantic model, a dataclass and a named tuple
-    are read as the mapping of their fields.
+    `passed` (bools, or 0 and 1), `score` or `value`, `label`, `explanation` or `reason`, `spans`, `metadata`,
+    `unscored`, `modified` or `modified_output`; where it names no value and holds exactly one other number, that number
+    is the value. An explanation and a modified text are also found in its `metadata`. A pydantic model, a dataclass and
+    a named tuple are read as the mapping of their fields.
 
     Raises:
         ScorerError: for anything else, and for what cannot be read.
@@ -65,8 +65,8 @@ def as_score(raw: Any, scorer: str) -> Score:
         score = _read(raw)
     except Exception as error:  # a foreign value may fail in its own way when it is looked at
         msg = (
-            f'scorer "{scorer}" returned what cannot be read: a value is a number, a span is (start, end, kind), '
-            "a modified text is a text"
+            f'scorer "{scorer}" returned what cannot be read: a value is a number, "flagged" and "passed" are bools, '
+            "a span is (start, end, kind), a modified text is a text"
         )
         raise ScorerError(msg) from error
     if score is not None:
@@ -78,6 +78,18 @@ def as_score(raw: Any, scorer: str) -> Score:
         raise ScorerError(msg)
     msg = f'scorer "{scorer}" returned {type(raw).__name__}; return a dict, a bool, a number or a Score'
     raise ScorerError(msg)
+
+
+def says_verdict(raw: Any) -> bool:
+    """Whether what a scorer returned, and `as_score` can read, says itself if it is to be acted on.
+
+    A bare number does not, nor does a mapping or object with none of `flagged`, `passed`, `spans` and `unscored`. A
+    Score is taken as it is.
+    """
+    if isinstance(raw, (Score, bool)):
+        return True
+    found = raw if isinstance(raw, Mapping) else _fields(raw)
+    return isinstance(found, Mapping) and any(found.get(name) is not None for name in _VERDICT)
 
 
 def _read(raw: Any) -> Score | None:
@@ -135,11 +147,10 @@ def _text(modified: Any) -> str | None:
     raise TypeError(msg)
 
 
+_VERDICT = ("flagged", "passed", "spans", "unscored")
 _EXPLANATION = ("explanation", "reason")
 _MODIFIED = ("modified", "modified_output")
-_READ = frozenset(
-    {"flagged", "passed", "score", "value", "label", "spans", "metadata", "unscored", *_EXPLANATION, *_MODIFIED}
-)
+_READ = frozenset({"score", "value", "label", "metadata", *_VERDICT, *_EXPLANATION, *_MODIFIED})
 
 
 def _mapping(found: Mapping[str, Any], raw: Any) -> Score:
@@ -153,9 +164,10 @@ def _mapping(found: Mapping[str, Any], raw: Any) -> Score:
         value = numbers[0] if len(numbers) == 1 else None
     number = None if value is None else float(value)
     unscored = bool(found.get("unscored", False)) or (number is not None and math.isnan(number))
+    flagged, passed = _bool(found.get("flagged")), _bool(found.get("passed"))
     return Score(
         value=None if unscored else number,
-        flagged=bool(found["flagged"]) if found.get("flagged") is not None else not found.get("passed", True),
+        flagged=flagged if flagged is not None else passed is False,
         label=str(found.get("label") or ""),
         explanation=_explanation(found, metadata),
         spans=_spans(found.get("spans")),
@@ -164,6 +176,16 @@ def _mapping(found: Mapping[str, Any], raw: Any) -> Score:
         result=raw,
         modified=_modified(found, metadata),
     )
+
+
+def _bool(said: Any) -> bool | None:
+    """What a scorer said, or None; a text is refused, as "false" would count as true."""
+    if said is None:
+        return None
+    if type(said).__name__ not in ("bool", "bool_") and operator.index(said) not in (0, 1):  # numpy's is no int
+        msg = "a flag is a bool, 0 or 1"
+        raise ValueError(msg)
+    return bool(said)
 
 
 def _explanation(found: Mapping[str, Any], metadata: Mapping[str, Any]) -> str:

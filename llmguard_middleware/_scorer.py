@@ -46,7 +46,8 @@ class Scorer:
     normalised by `as_score`.
 
     Class attributes:
-        options: what tells this scorer from another of the same name; a guard's digest changes with it.
+        options: what tells this scorer from another of the same name; a guard's digest changes with it. Where it is
+            empty, a hash of the plain values among the attributes stands for it.
         cheap: linear in the text, no I/O, so safe to run inline on the caller's thread without a time-out.
         extent: for a cheap scorer that is not local, the longest stretch that makes it flag, in characters: then
             long texts can be looked at in pieces. One that has neither is run on a thread for texts of more than 16 KB.

@@ -8,6 +8,7 @@ from fnmatch import translate
 from typing import Any
 
 from ._call import Call
+from ._fingerprint import fingerprint
 from .errors import ConfigurationError
 
 __all__ = ["Where", "compile_where", "describe_where"]
@@ -46,7 +47,8 @@ def compile_where(where: Any, rule_name: str) -> Callable[[Call], bool] | None:
 def describe_where(where: Any) -> str:
     """The same text for the same filter in every process: what a guard's digest is made of.
 
-    The order of keys, and of values in a list, makes no difference. A callable is described by its name.
+    The order of keys, and of values in a list, makes no difference. A callable is described by its name and a hash of
+    its code and of what it was given.
     """
     if where is None:
         return ""
@@ -54,7 +56,7 @@ def describe_where(where: Any) -> str:
         pairs = (f"{key}={'|'.join(sorted(map(repr, _listed(wanted))))}" for key, wanted in where.items())
         return "&".join(sorted(pairs))
     named = where if hasattr(where, "__qualname__") else type(where)
-    return f"{named.__module__}.{named.__qualname__}"
+    return f"{fingerprint(where)} {named.__module__}.{named.__qualname__}"
 
 
 def _all_of(tests: list[Callable[[Call], bool]], rule_name: str) -> Callable[[Call], bool]:

@@ -71,6 +71,61 @@ def test_a_label_that_may_be_content_is_not_told(telemetry, label):
     assert label not in repr(telemetry.spans) + repr(telemetry.records)
 
 
+COPIED = ["AKIAIOSFODNN7EXAMPLE", "hong.gildong.example.com", "홍길동/서울", "Hong-Gildong", "akiaiosfodnn7example"]
+
+
+@pytest.mark.parametrize("label", COPIED)
+@pytest.mark.parametrize("action", ["log", "block"])
+def test_a_label_that_is_copied_from_the_text_is_not_told(telemetry, label, action):
+    """Whatever it looks like: what the judged text holds is content, in another case too."""
+    rule = Guardrail(Returns({"flagged": True, "label": label}), stage="input", action=action)
+    Guard(rule, **telemetry.providers).check(f"I am {label.upper()}!", stage="input")
+    assert telemetry.records
+    assert label not in repr(telemetry.spans) + repr(telemetry.records)
+
+
+class Unreadable:
+    """An output whose texts cannot be had."""
+
+    def model_dump(self):
+        """Fails."""
+        raise RuntimeError(PERSONAL)
+
+
+def test_a_label_is_not_told_if_nobody_can_say_what_the_call_held(telemetry):
+    """The score is recorded all the same."""
+    guard = Guard(**telemetry.providers)
+    guard.emitter.monitored(Call("op", output=Unreadable()), None, "m", Score(value=1.0, label=COPIED[0]), None, 1)
+    (record,) = telemetry.records
+    assert record.attributes["gen_ai.evaluation.score.value"] == 1.0
+    assert "gen_ai.evaluation.score.label" not in record.attributes
+
+
+@pytest.mark.parametrize("answer", [lambda text: {"deep": [text]}, lambda text: "ok"], ids=["output", "inputs"])
+def test_a_monitors_label_that_is_copied_from_the_call_is_not_told(telemetry, answer):
+    """What is in the inputs or the output of the call is content; the same of a scorer that is applied later."""
+    copied = Returns({"value": 1, "label": COPIED[0]})
+    guard = Guard(Monitor(copied, name="m"), **telemetry.providers)
+
+    @guard.op
+    def op(text):
+        return answer(text)
+
+    _, call = op.call(f"I am {COPIED[0]}!")
+    call.apply_scorer_sync(copied, name="later")
+    assert guard.flush(30) == 0
+    assert len([one for one in telemetry.records if one.attributes["gen_ai.evaluation.name"] in ("m", "later")]) == 2
+    assert COPIED[0] not in repr(telemetry.spans) + repr(telemetry.records)
+
+
+@pytest.mark.parametrize("label", ["toxic", "hate_speech,self-harm", "EMAIL_ADDRESS,KR_RRN"])
+def test_a_plain_word_is_told_even_if_the_text_has_it(telemetry, label):
+    """Words are how classes are called; that a text has one says little."""
+    guard = Guard(Guardrail(Returns({"flagged": True, "label": label}), stage="input"), **telemetry.providers)
+    guard.check(f"so {label}", stage="input")
+    assert telemetry.records[0].attributes["gen_ai.evaluation.score.label"] == label
+
+
 @pytest.mark.parametrize("label", ["toxic", "혐오", "EMAIL_ADDRESS,KR_RRN", "policy/3.2"])
 def test_a_label_that_names_a_class_is_told(telemetry, label):
     """A class's name is kept, Korean ones too."""

@@ -9,7 +9,15 @@ from typing import Any
 
 import pytest
 
-from llmguard_middleware import Breaker, ConfigurationError, Guard, Guardrail, ScorerUnavailableError, scorer
+from llmguard_middleware import (
+    Breaker,
+    ConfigurationError,
+    Guard,
+    Guardrail,
+    ScorerError,
+    ScorerUnavailableError,
+    scorer,
+)
 from llmguard_middleware._breaker import Circuit
 from llmguard_middleware.testing import Hangs, Raises, Returns
 
@@ -37,7 +45,7 @@ class Broken:
         """Passes, or fails."""
         self.calls += 1
         if self.broken:
-            raise ValueError(text)
+            raise ConnectionError(text)
         return False
 
 
@@ -209,6 +217,59 @@ def test_a_question_the_call_cannot_answer_is_no_failure_of_the_scorer() -> None
     for _ in range(3):
         assert guard.check("x", stage="input").stops
     assert guard.check("x", stage="input", inputs={"tone": "good"}).outcome == "passed"
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        ValueError("x"),
+        TypeError("x"),
+        KeyError("x"),
+        IndexError("x"),
+        AttributeError("x"),
+        ZeroDivisionError("x"),
+        AssertionError("x"),
+        UnicodeEncodeError("utf-8", "x", 0, 1, "x"),
+        RecursionError("x"),
+        ScorerError("x"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_what_a_text_can_cause_does_not_open_it_for_others(error: Exception) -> None:
+    """However often a text makes the scorer raise, the next call is judged; a probe that ends so proves nothing."""
+    raises = Raises(error)
+    clock = Clock()
+    breaker = Breaker(failures=1, cooldown=1.0, clock=clock)
+    guard = Guard(Guardrail(raises, stage="input", on_error="allow", breaker=breaker))
+    for _ in range(3):
+        guard.check("x", stage="input")
+    assert (len(raises.seen), circuit_of(guard).state) == (3, "closed")
+    circuit_of(guard).failed()
+    clock.now = 1.0
+    for _ in range(2):
+        guard.check("x", stage="input")
+    assert (len(raises.seen), circuit_of(guard).state) == (5, "half_open")
+
+
+@pytest.mark.parametrize("error", [OSError(), ConnectionResetError(), TimeoutError(), RuntimeError(), Exception()])
+def test_what_says_that_the_service_is_away_opens_it(error: Exception) -> None:
+    """Errors of the network and those that nobody knows are failures of the scorer."""
+    guard = Guard(Guardrail(Raises(error), stage="input", breaker=Breaker(failures=1)))
+    guard.check("x", stage="input")
+    assert circuit_of(guard).state == "open"
+
+
+@pytest.mark.parametrize(("options", "there"), [({}, True), ({"on_error": "allow"}, False), ({"action": "log"}, False)])
+def test_the_default_breaker_is_for_rules_that_block_when_they_fail(options: dict[str, Any], there: bool) -> None:
+    """Where failing means letting pass there is none unless it is given, in Python and in a file."""
+    given = Guardrail(Returns(False), stage="input", breaker=Breaker(), **options)
+    spec = {"scorer": "llmguard_middleware.testing:Returns", "args": [False], "stage": "input", **options}
+    (built,) = Guard.from_config({"guardrails": [spec]}, environ={}).guardrails
+    (asked,) = Guard.from_config({"guardrails": [{**spec, "breaker": {}}]}, environ={}).guardrails
+    assert given.circuit is not None
+    assert asked.circuit is not None
+    for rule in (Guardrail(Returns(False), stage="input", **options), built):
+        assert (rule.breaker == Breaker(), rule.circuit is not None) == (there, there)
 
 
 def test_a_time_out_counts_as_a_failure() -> None:

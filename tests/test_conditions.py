@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmguard_middleware import ConfigurationError, Guard, Guardrail, Score, ScorerError
+from llmguard_middleware import ConfigurationError, Guard, Guardrail, Score, ScorerError, VerdictCache
 from llmguard_middleware.scorers import pii
 from llmguard_middleware.testing import Flags, Returns
 
@@ -94,6 +94,53 @@ def test_mistakes_are_told_when_the_rule_is_made(options: dict[str, Any], senten
     with pytest.raises(ConfigurationError) as raised:
         Guardrail(Returns(1), stage="input", **options)
     assert str(raised.value) == sentence
+
+
+class Fields(NamedTuple):
+    """A value and no verdict, as an object."""
+
+    value: float = 0.9
+    flagged: bool | None = None
+
+
+@pytest.mark.parametrize(
+    "raw", [0.99, 1, {}, {"score": 0.99}, {"is_toxic": True}, {"flagged": None}, {"passed": None}, Fields()], ids=repr
+)
+@pytest.mark.parametrize("action", ["block", "redact", "replace"])
+def test_a_value_without_a_verdict_is_an_error_of_a_rule_that_acts(raw: Any, action: str) -> None:
+    """With nothing to compare it with, such a rule would let everything pass."""
+    guard = Guard(Guardrail(Returns(raw, cheap=True), stage="output", name="tox", action=action))
+    verdict = guard.check("x", stage="output")
+    assert (verdict.outcome, verdict.stops) == ("error", True)
+    assert str(verdict.cause.error) == (
+        'scorer "returns" gave a value and no verdict; give the guardrail above= or below=, or return "flagged"'
+    )
+
+
+@pytest.mark.parametrize(
+    ("raw", "options"),
+    [
+        (0.1, {"above": 0.5}),
+        (0.1, {"below": 0.0}),
+        ({}, {"when": lambda score: False}),
+        (False, {}),
+        (Score(value=0.9), {}),
+        ({"score": 0.9, "flagged": False}, {}),
+        ({"score": 0.9, "passed": True}, {}),
+        ({"score": 0.9, "spans": []}, {}),
+        (Fields(flagged=False), {}),
+    ],
+)
+def test_what_says_a_verdict_or_is_compared_is_none(raw: Any, options: dict[str, Any]) -> None:
+    """A condition, `flagged`, `passed` and `spans` decide; a Score is taken as it is; a cached score likewise."""
+    assert outcome(raw, **options) == "passed"
+    guard = Guard(Guardrail(Returns(raw), stage="input", cache=VerdictCache(), **options))
+    assert [guard.check("x", stage="input").outcome for _ in range(2)] == ["passed"] * 2
+
+
+def test_a_shadow_rule_needs_no_verdict() -> None:
+    """What only records may record values alone."""
+    assert outcome(0.99, action="log") == "passed"
 
 
 def redacted(text: str, *allow: Any) -> str:

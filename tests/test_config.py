@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -67,6 +68,9 @@ def write(tmp_path, monkeypatch):
         return next(iter(files)).replace("__", ".")
 
     return write
+
+
+TENANTS = {"attribute": "t", "acme": {}}
 
 
 def problems(file, environ=None):
@@ -529,9 +533,42 @@ def test_the_example_is_fine():
         assert guard.check("a@b.com", stage="input").outcome == "blocked"
 
 
+def bomb(levels, merged=False):
+    """A file of a few hundred bytes whose aliases stand for 9 ** levels values."""
+    names = "abcdefghijkl"[: levels + 1]
+    lines = ["a: &a {k: 1}" if merged else "a: &a [x]"]
+    for before, name in pairwise(names):
+        nine = ", ".join([f"*{before}"] * 9)
+        lines.append(f"{name}: &{name} " + (f"{{<<: [{nine}]}}" if merged else f"[{nine}]"))
+    return "\n".join(lines) + "\n"
+
+
+@pytest.mark.parametrize("merged", [False, True])
+def test_aliases_that_stand_for_too_much_are_a_mistake(write, merged):
+    """A file of a few hundred bytes that would fill the memory is refused while it is read."""
+    found = problems(write(guard__yaml=bomb(11, merged=merged)))
+    told = "is not YAML: merges too much" if merged else "repeats more than 10,000 values by aliases; write them out"
+    assert [line for line in found if told in line]
+
+
+def test_aliases_within_reason_are_fine(write):
+    """What is named once and used in several rules is what aliases are for."""
+    text = "guardrails:\n- &a {scorer: pii, stage: input, where: &w {model: [a, b]}}\n"
+    text += "".join(f"- {{<<: *a, name: n{n}, where: *w}}\n" for n in range(100))
+    assert len(Guard.from_config(write(guard__yaml=text), environ={}).guardrails) == 101
+
+
+@pytest.mark.parametrize("given", [{}, {"version": 1}, {"guardrails": [], "monitors": []}, {"tenants": TENANTS}])
+def test_a_configuration_without_a_rule_is_a_mistake(given):
+    """A guard that guards nothing is no guard."""
+    assert problems(given) == ['config: has no rule; list some under "guardrails" or "monitors"']
+
+
 def test_a_queue_is_built(write):
     """`queue` is a MonitorQueue."""
-    guard = Guard.from_config(write(guard__yaml="queue: {size: 2, drop: oldest}\n"), environ={})
+    guard = Guard.from_config(
+        write(guard__yaml="queue: {size: 2, drop: oldest}\nmonitors: [{scorer: pii}]\n"), environ={}
+    )
     assert guard.source.current.options == {"queue": MonitorQueue(2, "oldest")}
 
 
@@ -540,7 +577,7 @@ def test_only_from_config_loads_pydantic_and_yaml():
     program = """
 import sys, llmguard_middleware, llmguard_middleware.cli
 print([name for name in ("pydantic", "yaml") if name in sys.modules])
-llmguard_middleware.Guard.from_config({})
+llmguard_middleware.Guard.from_config({"monitors": [{"scorer": "pii"}]})
 print([name for name in ("pydantic", "yaml") if name in sys.modules])
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)

@@ -14,6 +14,7 @@ import pytest
 from llmguard_middleware import ConfigurationError, Guard, Guardrail
 from llmguard_middleware._policy import Policy
 from llmguard_middleware.config import watch
+from llmguard_middleware.config._reload import _poll
 from llmguard_middleware.scorers import pii
 
 REDACT = "guardrails: [{scorer: pii, stage: input, action: redact}]\n"
@@ -111,6 +112,58 @@ def test_a_policy_that_an_adapter_cannot_enforce_is_refused(file):
         file.write_text(BLOCK)
         assert (watching.check_now(), outcome(guard)) == (False, "redacted")
         assert str(watching.error) == "blocks cannot be enforced here"
+
+
+@pytest.mark.parametrize("content", ["version: 1\n", "guardrails: []\n", "version: 1\nname: default\n"])
+def test_a_file_without_a_rule_is_refused(file, content):
+    """A file of which only the beginning is there does not switch the rules off."""
+    guard = Guard.from_config(file, environ={})
+    with watch(guard, file, HOUR) as watching:
+        file.write_text(content)
+        assert (watching.check_now(), outcome(guard)) == (False, "redacted")
+        assert 'has no rule; list some under "guardrails" or "monitors"' in str(watching.error)
+
+
+def test_a_file_that_changes_while_it_is_read_waits_for_the_next_look(file):
+    """What was read is not in force if the file is another by then."""
+    guard = Guard.from_config(file, environ={})
+    with watch(guard, file, HOUR) as watching:
+        file.write_text(BLOCK.replace("pii", "secrets, name: half"))
+        compiled = guard.source.compile
+
+        def meanwhile():
+            done = compiled()
+            file.write_text(BLOCK)
+            return done
+
+        guard.source.compile = meanwhile
+        assert (watching.check_now(), outcome(guard)) == (False, "redacted")
+        guard.source.compile = compiled
+        file.write_text(BLOCK.replace("pii", "secrets, name: half"))
+        assert (watching.check_now(), outcome(guard)) == (True, "passed")
+        file.write_text(BLOCK)
+        assert (watching.check_now(), outcome(guard)) == (True, "blocked")
+
+
+def test_the_thread_waits_until_two_looks_find_the_same(file):
+    """A file that is being written is not taken at the first sight of it."""
+    looks: list[str] = []
+
+    class Writing:
+        """Stands for a Watch whose file is still growing at the second look."""
+
+        states = iter([{"f": "1"}, {"f": "2"}, {"f": "2"}, None])
+
+        def _changed(self):
+            looks.append("look")
+            return next(self.states)
+
+        def check_now(self):
+            looks.append("read")
+
+    found = [Writing()] * 4
+    _poll(lambda: found.pop() if found else None, threading.Event(), 0.001)
+    assert looks == ["look", "look", "look", "read", "look"]
 
 
 def test_options_of_the_guard_wait_for_the_next_start(file, caplog):

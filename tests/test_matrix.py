@@ -281,7 +281,7 @@ def test_an_open_circuit_fails_the_call_as_any_failure_does() -> None:
     """Left alone, a scorer is an error of its rule for every caller, and on_error decides."""
     for caller, on_error in itertools.product(CALLERS, ("block", "allow")):
         rule = Guardrail(
-            Raises(ValueError("x")),
+            Raises(ConnectionError("x")),
             stage="output",
             on_error=on_error,  # type: ignore[arg-type]
             breaker=Breaker(failures=1),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import re
 from collections.abc import Iterable
 from random import Random
 from typing import Any
@@ -12,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmguard_middleware import ConfigurationError, Guardrail, Monitor, Scorer, scorer
+from llmguard_middleware import Breaker, ConfigurationError, Guard, Guardrail, Monitor, Scorer, VerdictCache, scorer
 from llmguard_middleware._edits import Edit, Found, apply, edit_of, merge
 from llmguard_middleware.scorers import pii
 from llmguard_middleware.testing import Flags
@@ -159,3 +160,48 @@ def test_redactions_compose_on_the_offsets_of_the_original(by_rule: list[list[Fo
         else text
     )
     assert compose((span for found in reversed(by_rule) for span in found), text) == edits
+
+
+ALLOW = 'allow of rule "flags" takes a list of texts and compiled patterns, for example allow=["a@b.com"]'
+ROLES = "give a list of some of system, user, assistant, tool"
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"cache": True}, 'cache of rule "flags" is bool; give VerdictCache(...) or None'),
+        ({"cache": VerdictCache}, 'cache of rule "flags" is the class VerdictCache; give VerdictCache(...) or None'),
+        ({"breaker": False}, 'breaker of rule "flags" is bool; give Breaker(...) or None'),
+        ({"breaker": Breaker}, 'breaker of rule "flags" is the class Breaker; give Breaker(...) or None'),
+        ({"active": "false"}, "active of guardrail \"flags\" is 'false'; give True or False"),
+        ({"race": 1}, 'race of rule "flags" is 1; give True or False'),
+        ({"description": 1}, 'description of guardrail "flags" is int; give a text'),
+        ({"allow": None}, ALLOW),
+        ({"allow": 1}, ALLOW),
+        ({"allow": (text for text in "ab")}, ALLOW),
+        ({"allow": [re.compile(b"a")]}, ALLOW),
+        ({"roles": 1}, f'roles of rule "flags" is 1; {ROLES}'),
+        ({"roles": "user"}, f"roles of rule \"flags\" is 'user'; {ROLES}"),
+        ({"roles": {"user": 1}}, f"roles of rule \"flags\" is {{'user': 1}}; {ROLES}"),
+        ({"roles": []}, f'roles of rule "flags" is []; {ROLES}'),
+        ({"roles": [["user"]]}, f"roles of rule \"flags\" is [['user']]; {ROLES}"),
+    ],
+)
+def test_an_option_of_the_wrong_kind_is_told_when_the_rule_is_made(options: dict[str, Any], sentence: str) -> None:
+    """Each is a ConfigurationError of one sentence that says what to give."""
+    with pytest.raises(ConfigurationError) as raised:
+        Guardrail(Flags(), stage="input", **options)
+    assert str(raised.value) == sentence
+
+
+async def test_what_a_guard_is_asked_with_is_checked() -> None:
+    """Inputs are values by name, a time to wait is a number."""
+    guard = Guard(Guardrail(Flags(), stage="input"))
+    told = 'inputs of check\\(\\) is list; give values by name, such as {"name": value}'
+    with pytest.raises(ConfigurationError, match=told):
+        guard.check("x", stage="input", inputs=[1])  # type: ignore[arg-type]
+    with pytest.raises(ConfigurationError, match=told):
+        await guard.acheck("x", stage="input", inputs=[1])  # type: ignore[arg-type]
+    for wrong in ("5", None, -1, math.nan):
+        with pytest.raises(ConfigurationError, match=r"timeout of flush\(\) is .*; give seconds, 0 or more"):
+            guard.flush(wrong)  # type: ignore[arg-type]

@@ -108,6 +108,31 @@ def test_an_object_is_read_by_its_fields(raw: Any) -> None:
     assert as_score(raw, "s").result is raw
 
 
+class bool_:  # noqa: N801 - as numpy's is called
+    """A bool that is no bool and no number."""
+
+    def __init__(self, truth: bool) -> None:
+        self.truth = truth
+
+    def __bool__(self) -> bool:
+        return self.truth
+
+
+@pytest.mark.parametrize(("said", "means"), [(True, True), (False, False), (1, True), (0, False), (bool_(True), True)])
+def test_a_verdict_is_a_bool_or_as_good_as_one(said: Any, means: bool) -> None:
+    """0, 1 and numpy's bools are read as the bools that they mean, in `flagged` and in `passed`."""
+    assert as_score({"flagged": said}, "s").flagged is means
+    assert as_score({"passed": said}, "s").flagged is not means
+
+
+@pytest.mark.parametrize("said", ["false", "no", "", "0", 2, 0.5, [], b""])
+@pytest.mark.parametrize("name", ["flagged", "passed"])
+def test_a_verdict_that_is_no_bool_is_refused(name: str, said: Any) -> None:
+    """The text "false" is true to Python; whoever returns it means something else."""
+    with pytest.raises(ScorerError, match='"flagged" and "passed" are bools'):
+        as_score({name: said}, "s")
+
+
 def test_a_repr_quotes_nothing() -> None:
     """The repr of a score shows what was found, and nothing that may quote the scored text."""
     raw = {

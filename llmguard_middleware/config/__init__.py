@@ -68,7 +68,8 @@ one that names no rule is an error. In values, `${NAME}` and `${NAME:-default}` 
 what is not in quotes is then read as YAML reads it, so that `timeout: ${TIMEOUT:-5}` is a number. Keys of `hash` are
 only ever named: `action: {hash: {key_env: NAME}}`.
 
-Mistakes. All of them are in one ConfigurationError, one a line: `file:line:column: sentence`. What came from the
+Mistakes. A configuration without any rule is one, and so are aliases that stand for more than 10,000 values. All of
+them are in one ConfigurationError, one a line: `file:line:column: sentence`. What came from the
 environment is never quoted.
 """
 

@@ -82,6 +82,8 @@ class Loader:
         builder = Builder(self._environ, problems, kept)
         rules = builder.build(merged.rules.values())
         tenants = {name: builder.build(one.values()) for name, one in merged.tenants.items()}
+        if not problems and not (rules or any(tenants.values())):
+            problems.add(documents[-1].at(()), 'has no rule; list some under "guardrails" or "monitors"')
         problems.check()
         variants = tuple(
             (_is_for(str(merged.attribute.value), name), _policy(built))

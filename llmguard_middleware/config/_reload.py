@@ -31,7 +31,8 @@ _FIXED = ("name", "unenforceable", "refusal", "queue")
 class Watch:
     """Keeps a guard's rules as its file has them. A context manager: it stops at the end.
 
-    The files are read and compared by content: a file that was only touched changes nothing. Threads do not survive a
+    The files are read and compared by content: a file that was only touched changes nothing, and one that is still
+    being written waits until two looks in a row find the same in it. Threads do not survive a
     fork, so a child keeps the rules that it began with until it calls `check_now`, or `watch` for a thread of its own.
 
     Attributes:
@@ -55,12 +56,15 @@ class Watch:
         self.stop()
 
     def check_now(self) -> bool:
-        """Read the files if they changed; whether other rules are in force now. Never raises: see `error`."""
+        """Read the files if they changed; whether other rules are in force now. Never raises: see `error`.
+
+        Files that change while they are read are left for the next look.
+        """
         if self._process != os.getpid():  # whoever held the lock stayed with the parent
             self._lock, self._process = threading.Lock(), os.getpid()
         with self._lock:
             guard = self._guard()
-            if guard is None or all(_hash(path) == seen for path, seen in self._seen.items()):
+            if guard is None or self._changed() is None:
                 return False
             try:
                 return self._reload(guard)
@@ -75,6 +79,11 @@ class Watch:
                 self._seen = dict(self._loader.seen)
             return False
 
+    def _changed(self) -> dict[Path, str | None] | None:
+        """What is in the files now, as hashes; None if that is what was read last."""
+        now = {path: _hash(path) for path in self._seen}
+        return None if now == self._seen else now
+
     def stop(self) -> None:
         """Look no more."""
         self._stopped.set()
@@ -83,6 +92,9 @@ class Watch:
 
     def _reload(self, guard: Guard) -> bool:
         compiled = self._loader.compile()
+        if any(_hash(path) != read for path, read in self._loader.seen.items()):
+            self._loader.seen = dict.fromkeys(self._loader.seen, "")  # so that the next look reads whatever is there
+            return False
         before = self._loader.current
         if before is not None and before.fingerprint == compiled.fingerprint:
             self.error = None
@@ -153,11 +165,15 @@ def start(
 
 
 def _poll(watch: weakref.ref[Watch], stopped: threading.Event, interval: float) -> None:
+    before = None
     while not stopped.wait(interval):
         alive = watch()
         if alive is None:
             return
-        alive.check_now()
+        now = alive._changed()  # noqa: SLF001 - its own thread
+        if now is not None and now == before:
+            alive.check_now()
+        before = now
         del alive
 
 

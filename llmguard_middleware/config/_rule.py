@@ -92,7 +92,8 @@ class Rule:
         # A default of the file is for rules that act: a shadow rule that fails stops nothing unless it says so itself.
         otherwise = "allow" if word == "log" else self.defaults.get("on_error", "block")
         cache = self.said("cache", False)
-        breaker = self.said("breaker", {})
+        on_error = otherwise if given is None else given.value
+        breaker = self.said("breaker", False if on_error == "allow" else {})
         return {
             **common,
             "timeout": self.said("timeout", DEFAULT_TIMEOUT),
@@ -101,7 +102,7 @@ class Rule:
             "action_options": options,
             "above": self.said("above"),
             "below": self.said("below"),
-            "on_error": otherwise if given is None else given.value,
+            "on_error": on_error,
             "roles": self.said("roles"),
             "allow": self.said("allow", []),
             "race": self.said("race", False),

@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 
 from ._problems import Mark, Problems
-from ._yaml import compose, plain, typed
+from ._yaml import MOST_REPEATED, compose, plain, typed
 
 __all__ = ["Document", "Reader", "Steps", "parse"]
 
@@ -137,8 +137,17 @@ def parse(text: str, file: str, folder: Path, reader: Reader) -> Document | None
         what = "is empty" if node is None else "holds no mapping"
         reader.problems.add(Mark(file, 1, 1), f'{what}; begin with "version: 1"')
         return None
-    document.data = _Walk(document, reader, loader).value(node, ())
+    try:
+        document.data = _Walk(document, reader, loader).value(node, ())
+    except _RepeatsError as error:
+        reader.problems.add(error.mark, f"repeats more than {MOST_REPEATED:,} values by aliases; write them out")
+        return None
     return document
+
+
+class _RepeatsError(Exception):
+    def __init__(self, mark: Mark) -> None:
+        self.mark = mark
 
 
 class _Walk:
@@ -148,9 +157,15 @@ class _Walk:
         self.document, self.reader, self.loader = document, reader, loader
         self._inside: set[int] = set()
         self._flat: set[int] = set()
+        self._met: set[int] = set()
+        self._repeated = 0
 
     def value(self, node: yaml.Node, steps: Steps) -> Any:
         self.document.values[steps] = mark = self._mark(node)
+        self._repeated += id(node) in self._met
+        if self._repeated > MOST_REPEATED:
+            raise _RepeatsError(mark)
+        self._met.add(id(node))
         if isinstance(node, yaml.ScalarNode):
             return self._scalar(node, steps)
         if id(node) in self._inside or node.tag not in _COLLECTIONS:

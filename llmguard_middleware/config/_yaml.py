@@ -7,13 +7,25 @@ from typing import Any
 
 import yaml
 
-__all__ = ["compose", "plain", "typed"]
+__all__ = ["MOST_REPEATED", "compose", "plain", "typed"]
+
+MOST_REPEATED = 10_000  # values that the aliases of a file stand for; a few lines of them can stand for billions
 
 _TAG = "tag:yaml.org,2002:"
 
 
 class _Loader(yaml.SafeLoader):
     yaml_implicit_resolvers: dict[str, Any] = {}  # noqa: RUF012 - PyYAML's own attribute; below it is filled anew
+
+    def flatten_mapping(self, node: yaml.MappingNode) -> None:
+        """Put the pairs of merged mappings (`<<`) in their place.
+
+        Raises:
+            yaml.MarkedYAMLError: if there are too many.
+        """
+        super().flatten_mapping(node)
+        if len(node.value) > MOST_REPEATED:
+            raise yaml.MarkedYAMLError(problem="merges too much", problem_mark=node.start_mark)
 
 
 for _tag, _pattern, _first in (

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Callable, Sequence
-from functools import wraps
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial, wraps
 from time import time_ns
 from typing import Any, Literal, ParamSpec
 
@@ -20,6 +20,7 @@ from opentelemetry.context import Context
 from opentelemetry.trace import Link, Span, SpanKind, Status, StatusCode, TracerProvider
 
 from .._call import Call
+from .._leaves import texts_in
 from .._score import Score
 from .._verdict import Finding, Verdict, worst
 from ..errors import GuardrailViolation
@@ -39,8 +40,10 @@ _SETTINGS = {
     "max_tokens": names.REQUEST_MAX_TOKENS,
     "stop": names.REQUEST_STOP,
 }
-# A label is the name of a class. What looks like a sentence, an address or a number may be content, and stays here.
+# A label is the name of a class. What looks like a sentence, an address or a number may be content, and stays here; so
+# does all that the scored text holds, except plain words, which are how classes are called and say little.
 _LABEL = re.compile(r"(?!.*\d{5})[^\W\d][\w.,:/-]{0,99}\Z")
+_PLAIN = re.compile(r"(?=.{1,100}\Z)(?:[a-z]+(?:[_,-][a-z]+)*|[A-Z]+(?:[_,][A-Z]+)*)\Z")
 _SLOW = 0.1  # seconds: a guardrail that takes longer gets a span of its own even if it passes
 
 
@@ -104,7 +107,7 @@ class Emitter:
         what: Literal["monitor", "score"] = "monitor",
     ) -> None:
         """A call that is over was scored: a record in the scored span's context, and a span linked to it."""
-        attributes = _score_attributes(monitor, score, error)
+        attributes = _score_attributes(monitor, score, error, partial(_texts, call))
         if what == "monitor":
             attributes[names.MONITOR] = monitor
         if call.response_id:
@@ -125,7 +128,7 @@ class Emitter:
     @_silent
     def rated(self, call: Call, context: Context | None, name: str, score: Score) -> None:
         """A person rated a call that is over: a record in its span's context."""
-        attributes = _score_attributes(name, score, None)
+        attributes = _score_attributes(name, score, None, tuple)  # what a person says is not taken from the call
         attributes[names.SOURCE] = "person"
         if call.response_id:
             attributes[names.RESPONSE_ID] = call.response_id
@@ -209,7 +212,7 @@ class CallSpan:
             emitter.record(self.context, attributes, digest)
 
     def _finding(self, emitter: Emitter, verdict: Verdict, finding: Finding, response_id: str) -> None:
-        attributes = _score_attributes(finding.rule, finding.score, finding.error)
+        attributes = _score_attributes(finding.rule, finding.score, finding.error, lambda: (verdict.text,))
         attributes.setdefault(names.EVALUATION_LABEL, finding.outcome)
         attributes |= {
             names.GUARDRAIL: finding.rule,
@@ -322,17 +325,34 @@ def _verdict_attributes(verdicts: Sequence[Verdict], emitter: Emitter) -> dict[s
     return attributes
 
 
-def _score_attributes(name: str, score: Score | None, error: BaseException | None) -> dict[str, Any]:
+def _score_attributes(
+    name: str, score: Score | None, error: BaseException | None, scored: Callable[[], Iterable[str]]
+) -> dict[str, Any]:
     attributes: dict[str, Any] = {names.EVALUATION_NAME: name}
     if score is not None and score.value is not None:
         attributes[names.EVALUATION_VALUE] = score.value
-    if score is not None and _LABEL.match(score.label):
+    if score is not None and _names_a_class(score.label, scored):
         attributes[names.EVALUATION_LABEL] = score.label
     elif error is not None or (score is not None and score.unscored):
         attributes[names.EVALUATION_LABEL] = "unscored"
     if error is not None:
         attributes[names.ERROR_TYPE] = _error_type(error)
     return attributes
+
+
+def _names_a_class(label: str, scored: Callable[[], Iterable[str]]) -> bool:
+    if _PLAIN.match(label):
+        return True
+    if not _LABEL.match(label):
+        return False
+    try:
+        return not any(label.casefold() in text.casefold() for text in scored())
+    except Exception:  # noqa: BLE001 - what a call holds is foreign; then nobody can tell
+        return False
+
+
+def _texts(call: Call) -> list[str]:
+    return [*texts_in((call.output, call.inputs, call.context)), *(message.text for message in call.messages)]
 
 
 def _error_type(error: BaseException | None) -> str:

@@ -53,6 +53,10 @@ class GuardCallback(BaseCallbackHandler):
     # A blocking handler must be a sync one, called in line: LangChain swallows the errors of all others.
     raise_error = True
     run_inline = True
+    # LangChain has properties here. Of the class itself, given with its parentheses forgotten, these count as true, and
+    # every event would be ignored without a word; these let it fail.
+    ignore_llm = ignore_retry = ignore_chain = ignore_agent = False
+    ignore_retriever = ignore_chat_model = ignore_custom_event = False
 
     def __init__(self, guard: Guard) -> None:
         expect_guard(guard, "GuardCallback(guard)")

@@ -6,6 +6,7 @@ import asyncio
 
 import pytest
 from langchain_core.caches import InMemoryCache
+from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.documents import Document
 from langchain_core.embeddings import DeterministicFakeEmbedding
 from langchain_core.output_parsers import StrOutputParser
@@ -269,3 +270,18 @@ def test_an_answer_from_langchains_cache_leaves_nothing_behind(fake_chat, captur
         ("chat fake-1", None),
         ("llmguard.monitor swears", "chat fake-1"),
     ]
+
+
+def test_a_callback_without_its_parentheses_is_never_skipped(fake_chat, ask):
+    """The class in place of an object raises; it does not leave the model unguarded."""
+    model = fake_chat(answer="Hello")
+    with pytest.raises(TypeError, match="on_chat_model_start"):
+        ask(model, "x", {"callbacks": [GuardCallback]})
+    assert model.received == []
+
+
+def test_every_switch_of_langchains_handlers_is_off():
+    """Also those that a later version may add: on the class as on an object, nothing is ignored."""
+    switches = [name for name in dir(BaseCallbackHandler) if name.startswith("ignore_")]
+    assert switches
+    assert [name for name in switches if getattr(GuardCallback, name) is not False] == []
