@@ -54,8 +54,9 @@ def as_score(raw: Any, scorer: str) -> Score:
 
     A bool means flagged. A number is a value (NaN: unscored). A mapping is read by the names `flagged` or
     `passed` (bools, or 0 and 1), `score` or `value`, `label`, `explanation` or `reason`, `spans`, `metadata`,
-    `unscored`, `modified` or `modified_output`; where it names no value and holds exactly one other number, that number
-    is the value. An explanation and a modified text are also found in its `metadata`. A pydantic model, a dataclass and
+    `unscored`, `modified` or `modified_output`; spans alone mean flagged. Where it names no value and holds exactly one
+    other number, that number is the value. An explanation and a modified text are also found in its `metadata`. A
+    pydantic model, a dataclass and
     a named tuple are read as the mapping of their fields.
 
     Raises:
@@ -165,12 +166,15 @@ def _mapping(found: Mapping[str, Any], raw: Any) -> Score:
     number = None if value is None else float(value)
     unscored = bool(found.get("unscored", False)) or (number is not None and math.isnan(number))
     flagged, passed = _bool(found.get("flagged")), _bool(found.get("passed"))
+    spans = _spans(found.get("spans"))
+    if flagged is None:  # whoever says where something is, and nothing else, has found something
+        flagged = not passed if passed is not None else bool(spans)
     return Score(
         value=None if unscored else number,
-        flagged=flagged if flagged is not None else passed is False,
+        flagged=flagged,
         label=str(found.get("label") or ""),
         explanation=_explanation(found, metadata),
-        spans=_spans(found.get("spans")),
+        spans=spans,
         metadata={**rest, **metadata},
         unscored=unscored,
         result=raw,

@@ -35,7 +35,10 @@ from llmguard_middleware._score import as_score
         ({"label": None, "reason": None}, Score(result={"label": None, "reason": None})),
         ({"label": "x", "reason": "y"}, Score(label="x", explanation="y", result={"label": "x", "reason": "y"})),
         ({"unscored": True, "score": 1}, Score(unscored=True, result={"unscored": True, "score": 1})),
-        ({"spans": [(0, 2, "K")]}, Score(spans=(TextSpan(0, 2, "K"),), result={"spans": [(0, 2, "K")]})),
+        (
+            {"spans": [(0, 2, "K")]},
+            Score(flagged=True, spans=(TextSpan(0, 2, "K"),), result={"spans": [(0, 2, "K")]}),
+        ),
         ({"spans": None, "metadata": None}, Score(result={"spans": None, "metadata": None})),
         ({"metadata": {"m": 1}, "x": "y"}, Score(metadata={"m": 1, "x": "y"}, result={"metadata": {"m": 1}, "x": "y"})),
     ],
