@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import logging
 import os
+import sys
 import threading
 import weakref
 from pathlib import Path
@@ -267,7 +269,10 @@ def test_calls_never_see_a_mix(file):
 
     threads = [threading.Thread(target=check) for _ in range(4)]
     digests = {guard.digest: ("pii redact",)}
-    with watch(guard, file, HOUR) as watching:
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)  # threads that never wait would let the file be read once in a while only
+    with watch(guard, file, HOUR) as watching, contextlib.ExitStack() as after:
+        after.callback(sys.setswitchinterval, interval)
         for thread in threads:
             thread.start()
         for turn in range(200):
