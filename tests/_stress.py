@@ -110,6 +110,7 @@ RULES = (
     Guardrail(marks, stage="output", action="redact"),
 )
 GUARD = Guard(*RULES, Monitor(watch, sample=0.3), Monitor(awatch, sample=0.3), queue=MonitorQueue(size=200))
+GUARD.covers("retrieval")  # by check()
 
 
 @GUARD.op
