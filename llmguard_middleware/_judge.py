@@ -301,7 +301,7 @@ def settle(rule: Guardrail, done: Completion, text: str) -> Finding:
     if remedy.stops:
         return Finding(rule.name, rule.remedy.name, "blocked", score, None, True, done.seconds)
     outcome = {"": "flagged", "spans": "redacted", "whole": "replaced"}[remedy.edits]
-    return Finding(rule.name, rule.remedy.name, outcome, score, None, False, done.seconds)  # type: ignore[arg-type]
+    return Finding(rule.name, rule.remedy.name, outcome, score, None, False, done.seconds)  # type: ignore[arg-type]  # a word of Outcome
 
 
 def _decided(rule: Guardrail, score: Any, text: str) -> Any:

@@ -218,8 +218,8 @@ class AsyncOp(Op[P, R]):
 
     async def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         if inside_scorer.get():
-            return await self._function(*args, **kwargs)  # type: ignore[no-any-return]
-        return (await arun(self._whole(args, kwargs)))[0]  # type: ignore[no-any-return]
+            return await self._function(*args, **kwargs)  # type: ignore[no-any-return]  # as its function
+        return (await arun(self._whole(args, kwargs)))[0]  # type: ignore[no-any-return]  # as its function
 
     async def call(self, *args: P.args, **kwargs: P.kwargs) -> tuple[R, RecordedCall]:
         """The result, and the call with its scores."""
@@ -231,7 +231,7 @@ class StreamOp(Op[P, R]):
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Iterator[R]:
         if inside_scorer.get():
-            return self._function(*args, **kwargs)  # type: ignore[no-any-return]
+            return self._function(*args, **kwargs)  # type: ignore[no-any-return]  # as its function
         return stream(self._streamed(args, kwargs, lambda _: None))
 
     def call(self, *args: P.args, **kwargs: P.kwargs) -> tuple[list[R], RecordedCall]:
@@ -246,7 +246,7 @@ class AsyncStreamOp(Op[P, R]):
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> AsyncIterator[R]:
         if inside_scorer.get():
-            return self._function(*args, **kwargs)  # type: ignore[no-any-return]
+            return self._function(*args, **kwargs)  # type: ignore[no-any-return]  # as its function
         return astream(self._streamed(args, kwargs, lambda _: None))
 
     async def call(self, *args: P.args, **kwargs: P.kwargs) -> tuple[list[R], RecordedCall]:

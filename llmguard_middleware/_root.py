@@ -66,10 +66,6 @@ class Root:
         if self.violation is not None:
             raise self.violation
 
-    def handled(self) -> None:
-        """Somebody who may deal with the violation did: calls may go on."""
-        self.violation = None
-
 
 class Conversations:
     """Which texts of a conversation passed which rules, so that its history is not scored again at every turn.

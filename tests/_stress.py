@@ -382,7 +382,7 @@ def main() -> int:
     }
     print(json.dumps(figures), flush=True)  # noqa: T201 - it is a program
     for failure in run.failed[:3]:
-        print(failure, file=sys.stderr)  # noqa: T201
+        print(failure, file=sys.stderr)  # noqa: T201 - a program's report
     return 1 if run.failed or stuck else 0
 
 

@@ -178,7 +178,7 @@ def _guarded(base: type[Any], guard: Guard) -> type[Any]:  # noqa: C901 - LangCh
         **kwargs: Any,
     ) -> ChatResult:
         if passes(self):
-            return base._generate(self, messages, stop=stop, run_manager=run_manager, **kwargs)  # type: ignore[no-any-return]
+            return base._generate(self, messages, stop=stop, run_manager=run_manager, **kwargs)  # type: ignore[no-any-return]  # its own
         method = partial(base._generate, run_manager=unheard(run_manager))
         return run(_whole(asked(self, method, run_manager, stop, kwargs), messages))
 
@@ -190,7 +190,7 @@ def _guarded(base: type[Any], guard: Guard) -> type[Any]:  # noqa: C901 - LangCh
         **kwargs: Any,
     ) -> ChatResult:
         if passes(self):
-            return await base._agenerate(self, messages, stop=stop, run_manager=run_manager, **kwargs)  # type: ignore[no-any-return]
+            return await base._agenerate(self, messages, stop=stop, run_manager=run_manager, **kwargs)  # type: ignore[no-any-return]  # its own
         method = partial(base._agenerate, run_manager=unheard(run_manager))
         return await arun(_whole(asked(self, method, run_manager, stop, kwargs), messages))
 
