@@ -6,7 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
-__all__ = ["STAGES", "Call", "Message", "Stage", "Usage"]
+from .errors import ConfigurationError, nearest
+
+__all__ = ["STAGES", "Call", "Message", "Stage", "Usage", "expect_stage"]
 
 Stage = Literal["input", "output", "retrieval", "tool_call", "tool_result", "embedding"]
 STAGES: tuple[Stage, ...] = get_args(Stage)
@@ -87,3 +89,15 @@ class Call:
         if self.answered:
             names["output"] = self.output
         return names
+
+
+def expect_stage(stage: Stage) -> Stage:
+    """The stage, if it is one.
+
+    Raises:
+        ConfigurationError: naming the nearest.
+    """
+    if stage not in STAGES:
+        msg = f'unknown stage "{stage}": {nearest(str(stage), STAGES)}'
+        raise ConfigurationError(msg)
+    return stage

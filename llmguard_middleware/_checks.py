@@ -13,6 +13,7 @@ __all__ = [
     "expect_kind",
     "expect_known",
     "expect_mapping",
+    "expect_provider",
     "expect_seconds",
     "expect_text",
     "expect_wait",
@@ -79,4 +80,12 @@ def expect_known(value: Any, known: tuple[str, ...], what: str, where: str) -> N
     """Refuse a word that is not one of those known."""
     if value not in known:
         msg = f'unknown {what} "{value}" in {where}: {nearest(str(value), known)}'
+        raise ConfigurationError(msg)
+
+
+def expect_provider(provider: Any, what: str, method: str) -> None:
+    """Refuse what is no OpenTelemetry provider: what makes one, say."""
+    if provider is not None and not callable(getattr(provider, method, None)):
+        given = type(provider).__name__
+        msg = f"{what}= takes an OpenTelemetry provider and was given {given}; of configure()'s result pass .{what}"
         raise ConfigurationError(msg)

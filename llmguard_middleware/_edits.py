@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from ._actions import Operator, Redact, placeholder
 from ._score import TextSpan
@@ -16,6 +16,7 @@ __all__ = [
     "Found",
     "apply",
     "cut",
+    "decided",
     "edit_of",
     "merge",
     "merge_spans",
@@ -47,6 +48,9 @@ class Found(NamedTuple):
     action: Operator = _REDACT
 
 
+S = TypeVar("S", Found, TextSpan)
+
+
 def edit_of(one: Found, text: str, pseudonyms: Any) -> Edit:
     """The edit of one merged span."""
     start, end, kind, action = one
@@ -61,8 +65,8 @@ def merge(found: Iterable[Found]) -> list[Found]:
     It is of the kind that starts first (of those, the longest), and the strictest action of all acts on it.
     """
     found = list(found)
-    if all(one.end > one.start for one in found) and all(a.end <= b.start for a, b in pairwise(found)):
-        return found  # what one scorer found is mostly in order already
+    if _apart(found):
+        return found
     merged: list[Found] = []
     for one in sorted(found, key=lambda f: (f.start, -f.end, f.kind, f.action.rank)):
         if merged and one.start < merged[-1].end:
@@ -72,6 +76,23 @@ def merge(found: Iterable[Found]) -> list[Found]:
         elif one.end > one.start:
             merged.append(one)
     return merged
+
+
+def decided(spans_and_action: Sequence[tuple[Sequence[TextSpan], Operator]]) -> Iterator[Found]:
+    """`merge` of what several guardrails found, each with what is to be done to it.
+
+    Where there is nothing to merge, each is made when it is wanted: a hundred thousand live tuples cost a pause of the
+    garbage collector, for which an event loop waits.
+    """
+    if len(spans_and_action) == 1 and _apart(spans_and_action[0][0]):
+        ((spans, action),) = spans_and_action
+        return (Found(*span, action) for span in spans)
+    return iter(merge(Found(*span, action) for spans, action in spans_and_action for span in spans))
+
+
+def _apart(spans: Sequence[S]) -> bool:
+    """Whether no span is empty and each ends before the next begins, as what one scorer found mostly is."""
+    return all(one.end > one.start for one in spans) and all(a.end <= b.start for a, b in pairwise(spans))
 
 
 def merge_spans(spans: Iterable[TextSpan]) -> list[TextSpan]:

@@ -7,8 +7,6 @@ it how the call ended. The span, the verdicts on it, the violation and the monit
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
-from contextvars import ContextVar
 from dataclasses import replace
 from time import time_ns
 from types import TracebackType
@@ -17,15 +15,17 @@ from typing import TYPE_CHECKING, Any
 from opentelemetry import context as otel
 
 from . import _scope
-from ._actions import Reask
 from ._call import Call, Message, Stage
+from ._current import Active, around, innermost, reentered, surrounded
 from ._edits import Edit, cut
 from ._guard import Guard
 from ._guarded_stream import GuardedStream
-from ._judge import Case, Plan, Running, begun, raced
+from ._judge import Case, Plan
 from ._leaves import with_texts
 from ._policies import InForce
 from ._policy import Policy
+from ._races import Races
+from ._reask import AskAgain, feedback
 from ._root import Root
 from ._rules import Guardrail
 from ._verdict import Verdict
@@ -36,34 +36,6 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 __all__ = ["AskAgain", "Flow", "innermost", "reentered", "surrounded"]
-
-# The flows that this code runs inside of, outermost first.
-_inside: ContextVar[tuple[Flow, ...]] = ContextVar("llmguard_flows", default=())
-
-
-def reentered(owner: object, guard: Guard) -> bool:
-    """Whether `guard` is already around `owner` here, its async method having called its sync one, say."""
-    return any(flow.owner is owner and flow.guard is guard for flow in _inside.get())
-
-
-def surrounded(owner: object) -> bool:
-    """Whether another guard is around this very call of `owner`: an inner one shares its span."""
-    around = _inside.get()
-    return bool(around) and around[-1].owner is owner
-
-
-def innermost() -> Flow | None:
-    """The flow that this code runs inside of, if it does."""
-    around = _inside.get()
-    return around[-1] if around else None
-
-
-class AskAgain(LLMGuardError):  # noqa: N818 - an event, not a mistake
-    """The model may be asked again: it is to be told `feedback` about its `answer`, which was turned down."""
-
-    def __init__(self, answer: str, feedback: str) -> None:
-        super().__init__("the answer was turned down; ask the model again")
-        self.answer, self.feedback = answer, feedback
 
 
 class Flow:
@@ -90,15 +62,15 @@ class Flow:
         outermost: bool | None = None,
         root: Root | None = None,
     ) -> None:
-        around: tuple[Flow, ...] = _inside.get()
+        flows = around()
         if span is None and owner is not None and surrounded(owner):
-            span = around[-1].span
-        above: Flow | None = next((flow for flow in reversed(around) if flow.guard.identity is guard.identity), None)
+            span = flows[-1].span
+        above: Flow | None = next((flow for flow in reversed(flows) if flow.guard.identity is guard.identity), None)
         if (said := _scope.attributes()) is not None:
             call = call.but(attributes={**call.attributes, **said})
         self.guard: Guard = guard
         # A guard without some of its rules may be around one with all of them, which has to apply them all the same.
-        same = next((flow for flow in reversed(around) if flow.guard is guard), None)
+        same = next((flow for flow in reversed(flows) if flow.guard is guard), None)
         # From the outermost call to the innermost the same rules are in force, whatever is swapped meanwhile; which of
         # them are for this call depends on its attributes.
         self.in_force: InForce = guard.in_force if same is None else same.in_force
@@ -116,7 +88,7 @@ class Flow:
         if reason is not None:
             self.span.bypassed(reason)
         self._verdicts: list[Verdict] = []
-        self._races: list[tuple[Case, Running | None]] = []
+        self._races = Races()
         self._asked_again = 0
         self._ended = False
 
@@ -133,9 +105,9 @@ class Flow:
         elif error is not None:
             self.failed(error)
 
-    def active(self) -> _Active:
+    def active(self) -> Active:
         """Make this call the current one, so that spans nest under it. For a stream: around each step, not all."""
-        return _Active(self)
+        return Active(self)
 
     def rules(self, stage: Stage, *, role: str = "user") -> tuple[Guardrail, ...]:
         """The guardrails for a text of this role in this call."""
@@ -195,7 +167,7 @@ class Flow:
         if racing:
             guard = self.guard
             case = Case(racing, text, "input", available, guard.name, self.policy.digest, self.root, guard.untouched)
-            self._races.append((case, (yield from begun(case, _scope.deadline()))))
+            yield from self._races.start(case, _scope.deadline())
         return [rule for rule in rules if not rule.race]
 
     def settle_races(self) -> Plan[None]:
@@ -205,8 +177,7 @@ class Flow:
             GuardrailViolation: if one of them stops the call.
         """
         while self._races:
-            case, running = self._races.pop(0)
-            self.noted((yield from raced(case, running)))
+            self.noted((yield from self._races.next()))
 
     def _verdict(
         self, text: str, stage: Stage, rules: Sequence[Guardrail], available: Mapping[str, Any]
@@ -243,8 +214,10 @@ class Flow:
         available = self.call.available()
         for text in texts:
             verdict = yield from self._verdict(text, "output", rules, available)
-            if reask and (feedback := self._feedback(verdict, rules)) is not None:
-                raise AskAgain(text, feedback)
+            if reask and (told := feedback(verdict, rules, self._asked_again)) is not None:
+                self._asked_again += 1
+                self._record(verdict)
+                raise AskAgain(text, told)
             released.append(self.restored(self.noted(verdict)))
         return released
 
@@ -276,23 +249,6 @@ class Flow:
     def restored(self, text: str) -> str:
         """An answer with the originals of its pseudonyms back in, if it leaves the outermost call."""
         return self.root.pseudonyms.restore(text) if self._restoring else text
-
-    def _feedback(self, verdict: Verdict, rules: Sequence[Guardrail]) -> str | None:
-        """What the model is told, if only rules that may ask again stop this answer; None if it is not asked."""
-        stopping = {finding.rule: finding for finding in verdict.findings if finding.stops}
-        asking = [rule for rule in rules if rule.name in stopping]
-        remedies = [rule.remedy for rule in asking if isinstance(rule.remedy, Reask)]
-        failed = any(finding.error is not None for finding in stopping.values())
-        if not asking or failed or len(remedies) < len(asking):
-            return None
-        if self._asked_again >= max(remedy.attempts for remedy in remedies):
-            return None
-        self._asked_again += 1
-        self._verdicts.append(verdict)
-        self.span.judged(verdict, self.guard.emitter)
-        why = [stopping[rule.name].score for rule in asking]
-        told = [score.explanation for score in why if score is not None and score.explanation]
-        return " ".join([*dict.fromkeys(remedy.feedback for remedy in remedies), *told])
 
     @property
     def transparent(self) -> bool:
@@ -326,16 +282,19 @@ class Flow:
         """
         if not verdict.guard:
             verdict = replace(verdict, guard=self.guard.name, digest=self.policy.digest)
-        self._verdicts.append(verdict)
-        self.span.judged(verdict, self.guard.emitter)
+        self._record(verdict)
         if verdict.stops:
             violation = GuardrailViolation(verdict)
             if self.guard.refusal is None:  # in refusal mode a call that is stopped has an answer, and life goes on
                 self.root.violation = violation
-                for flow in _inside.get():  # those of other guards, too
+                for flow in around():  # those of other guards, too
                     flow.root.violation = violation
             raise violation
         return verdict.guarded
+
+    def _record(self, verdict: Verdict) -> None:
+        self._verdicts.append(verdict)
+        self.span.judged(verdict, self.guard.emitter)
 
     def answered(self, **answer: Any) -> None:
         """The call is over and was answered; `answer` are fields of `Call`: output, usage, response_id, ...
@@ -380,36 +339,9 @@ class Flow:
                 self.span.abandoned()
 
     def _end(self) -> bool:
-        for case, running in self._races:
-            case.close()
-            if running is not None:
-                running.cancel()
-        self._races.clear()
+        self._races.cancel()
         first, self._ended = not self._ended, True
         return first
 
     def _tell(self, response_id: str = "") -> None:
         self.span.verdicts(self._verdicts, self.guard.emitter, response_id)
-
-
-class _Active:
-    """The context manager of `Flow.active`; written out, since a stream enters one for every piece."""
-
-    __slots__ = ("_attached", "_flow", "_token")
-
-    def __init__(self, flow: Flow) -> None:
-        self._flow = flow
-
-    def __enter__(self) -> None:
-        flow = self._flow
-        self._token = _inside.set((*_inside.get(), flow))
-        self._attached = otel.attach(flow.span.context) if flow.call.span_id else None
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        # A coroutine that is thrown away unwinds in another context, where there is nothing to put back.
-        with suppress(ValueError):
-            _inside.reset(self._token)
-            if self._attached is not None:
-                otel.detach(self._attached)

@@ -7,9 +7,8 @@ import logging
 import warnings
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
-from contextlib import contextmanager, nullcontext, suppress
-from contextvars import ContextVar, copy_context
-from dataclasses import replace
+from contextlib import contextmanager, nullcontext
+from contextvars import copy_context
 from functools import partial
 from os import PathLike
 from types import MappingProxyType
@@ -20,12 +19,12 @@ from opentelemetry.context import Context
 from opentelemetry.trace import TracerProvider
 
 from . import _scope
-from ._call import STAGES, Call, Stage
-from ._checks import expect_known, expect_mapping, expect_text, expect_wait
+from ._call import Call, Stage, expect_stage
+from ._checks import expect_known, expect_mapping, expect_provider, expect_text, expect_wait
 from ._drive import adrive, drive, inside_scorer
 from ._judge import Case, Plan, judge
-from ._leaves import with_texts
-from ._monitoring import MonitorQueue, Monitors, MonitorStats
+from ._monitoring import MonitorQueue, Monitors, MonitorStats, without_personal_data
+from ._nesting import nested
 from ._policies import InForce, Policies
 from ._policy import Policy
 from ._root import Conversations, Root
@@ -33,7 +32,7 @@ from ._rules import Guardrail, Monitor
 from ._scorer import check_name
 from ._verdict import Finding, Verdict
 from ._workers import Workers
-from .errors import ConfigurationError, ScorerError, UnenforceableError, nearest
+from .errors import ConfigurationError, UnenforceableError
 from .telemetry._emitter import Emitter
 
 if TYPE_CHECKING:
@@ -51,10 +50,6 @@ R = TypeVar("R")
 Unenforceable = Literal["raise", "warn"]
 
 _audit = logging.getLogger("llmguard.audit")
-# A scorer may have a guard judge something. One that asks the guard it belongs to would go on for ever: in a pool until
-# no thread is left, on an event loop faster than it can be cancelled.
-_MOST_NESTED = 4
-_nesting: ContextVar[int] = ContextVar("llmguard_nesting", default=0)
 _NO_CALL: Mapping[str, Any] = MappingProxyType({})
 
 
@@ -97,15 +92,15 @@ class Guard:
         if refusal is not None:
             expect_text(refusal, "refusal of Guard")
         self.refusal = refusal
-        _provider(tracer_provider, "tracer_provider", "get_tracer")
-        _provider(logger_provider, "logger_provider", "get_logger")
+        expect_provider(tracer_provider, "tracer_provider", "get_tracer")
+        expect_provider(logger_provider, "logger_provider", "get_logger")
         self._signals: list[Callable[[BaseException], bool]] = []
         self._covered: set[Stage] = set()
         self.identity = object()  # what copies of this guard share
         self.workers = Workers(8, "llmguard-guardrail")
         self._policies = Policies(Policy(rules))
         self.emitter = Emitter(self.name, self.digest, tracer_provider, logger_provider)
-        self._monitoring = Monitors(self.monitors, self.emitter, self._without_personal_data, queue, executor)
+        self._monitoring = Monitors(self.monitors, self.emitter, self._for_monitors, queue, executor)
 
     @classmethod
     def from_config(
@@ -203,7 +198,7 @@ class Guard:
 
     def covers(self, *stages: Stage) -> None:
         """Say that texts of these stages reach this guard: adapters and ops do, and whoever calls `check` for them."""
-        self._covered.update(_stage(stage) for stage in stages)
+        self._covered.update(expect_stage(stage) for stage in stages)
 
     def expect_covered(self, where: str) -> None:
         """Refuse guardrails of stages that no op and no adapter of this guard reaches.
@@ -275,7 +270,7 @@ class Guard:
             findings = tuple(Finding(rule.name, rule.remedy.name, "skipped") for rule in rules)
             return Verdict("skipped", stage, text, findings, (), self.name, policy.digest)
         case = Case(rules, text, stage, available, self.name, policy.digest, memory, self.untouched)
-        with _nested() if inside_scorer.get() else nullcontext():
+        with nested() if inside_scorer.get() else nullcontext():
             verdict = yield from judge(case, _scope.deadline())
         if memory is not None:
             memory.keep(policy.digest, stage, text, verdict.findings)
@@ -331,7 +326,7 @@ class Guard:
     def _unjudged(self, text: str, stage: Stage) -> Verdict | None:
         """The verdict where no rule can apply, which should cost next to nothing."""
         now = self._policies.now
-        if now.variants or type(text) is not str or now.default.at(_stage(stage)):
+        if now.variants or type(text) is not str or now.default.at(expect_stage(stage)):
             return None
         return Verdict("passed", stage, text, (), (), self.name, now.default.digest)
 
@@ -342,11 +337,11 @@ class Guard:
         expect_mapping(inputs, "inputs of check()")
         now = self._policies.now
         if not now.selective:
-            rules = now.default.rules(_stage(stage))
+            rules = now.default.rules(expect_stage(stage))
             return (yield from self.plan(text, stage, rules=rules, available=inputs, policy=now.default))
         call = Call("check", attributes={**(_scope.attributes() or {}), **attributes}, inputs=inputs)
         policy = now.choose(call)
-        rules = policy.rules(_stage(stage), call=call)
+        rules = policy.rules(expect_stage(stage), call=call)
         return (yield from self.plan(text, stage, rules=rules, available=inputs, policy=policy))
 
     @contextmanager
@@ -474,43 +469,12 @@ class Guard:
         """Take no more calls for the monitors, then flush. Guardrails go on working."""
         return self._monitoring.shutdown(timeout)
 
-    def _without_personal_data(self, call: Call) -> Call:
-        """The call as a monitor may see it: what the editing guardrails of either end remove is removed here too."""
-        policy = self.policy_for(call)
+    def _for_monitors(self, call: Call) -> Call:
+        def edited(text: str, stage: Stage, rules: Sequence[Guardrail]) -> str:
+            verdict = drive(self.plan(text, stage, rules=rules, bypassed=False), self.workers)
+            return "" if verdict.stops else verdict.guarded
 
-        def clean(value: Any, *stages: Stage) -> Any:
-            rules = [rule for stage in stages for rule in policy.at(stage) if rule.remedy.edits == "spans"]
-            return with_texts(value, partial(self._redacted, stage=stages[0], rules=rules)) if rules else value
-
-        return call.but(
-            inputs=clean(call.inputs, "input"),
-            messages=tuple(replace(m, text=clean(m.text, "input")) for m in call.messages),
-            context=clean(call.context, "input", "retrieval"),
-            output=clean(call.output, "output"),
-        )
-
-    def _redacted(self, text: str, stage: Stage, rules: Sequence[Guardrail]) -> str:
-        verdict = drive(self.plan(text, stage, rules=rules, bypassed=False), self.workers)
-        return "" if verdict.stops else verdict.guarded
-
-
-@contextmanager
-def _nested() -> Iterator[None]:
-    """What is judged here is judged for a scorer.
-
-    Raises:
-        ScorerError: if that scorer is itself at work for another, and so on.
-    """
-    depth = _nesting.get()
-    if depth >= _MOST_NESTED:
-        msg = f"scorers ask guards {_MOST_NESTED} deep; a scorer must not have the guard it belongs to judge its text"
-        raise ScorerError(msg)
-    token = _nesting.set(depth + 1)
-    try:
-        yield
-    finally:
-        with suppress(ValueError):  # thrown away, it unwinds in another context, where there is nothing to put back
-            _nesting.reset(token)
+        return without_personal_data(call, self.policy_for(call), edited)
 
 
 def expect_guard(value: Any, where: str) -> None:
@@ -522,17 +486,3 @@ def expect_guard(value: Any, where: str) -> None:
     if not isinstance(value, Guard):
         msg = f"{where} takes a Guard and was given {type(value).__name__}; build one of your rules: Guard(rule, ...)"
         raise ConfigurationError(msg)
-
-
-def _provider(provider: Any, what: str, method: str) -> None:
-    if provider is not None and not callable(getattr(provider, method, None)):
-        given = type(provider).__name__
-        msg = f"{what}= takes an OpenTelemetry provider and was given {given}; of configure()'s result pass .{what}"
-        raise ConfigurationError(msg)
-
-
-def _stage(stage: Stage) -> Stage:
-    if stage not in STAGES:
-        msg = f'unknown stage "{stage}": {nearest(str(stage), STAGES)}'
-        raise ConfigurationError(msg)
-    return stage

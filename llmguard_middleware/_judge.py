@@ -8,16 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Any, Protocol, TypeVar
 
 from ._actions import Replace
 from ._breaker import Admission, is_outage
 from ._call import Stage
-from ._edits import Edit, Found, edit_of, merge
+from ._edits import Edit, decided, edit_of
 from ._pieces import PIECE
 from ._pseudonyms import Pseudonyms
 from ._rules import Guardrail
-from ._score import as_score, says_verdict
+from ._score import TextSpan, as_score, says_verdict
 from ._verdict import Finding, Verdict, worst
 from .errors import LLMGuardError, ScorerError, ScorerTimeoutError, ScorerUnavailableError
 
@@ -215,27 +216,27 @@ class Case:
         if not self._edited:
             return ()
         length = len(self.text)
-        found: list[Found] = []
+        found: list[tuple[Sequence[TextSpan], Any]] = []
         for rule, finding in zip(self.rules, self._findings):  # noqa: B905 - of one length
             if finding is not None and finding.outcome in ("redacted", "replaced"):
                 whole = _whole(rule, finding)
                 if whole is not None:  # of several, the earliest rule's
                     return (Edit(0, length, whole),)
-                if len(found) > _BATCH:
-                    yield BREATHE
-                found += _found(rule, finding, length)
+                assert finding.score is not None
+                spans = finding.score.spans or (TextSpan(0, length, rule.name.upper()),)
+                found.append((spans, rule.remedy))
         if self._memory is None:
             pseudonyms = Pseudonyms()
         else:  # what the caller gets placeholders for must not come back as what the model got them for
             pseudonyms = self._memory.outgoing if self._stage == "output" else self._memory.pseudonyms
-        if len(found) > _BATCH:
+        if sum(len(spans) for spans, _ in found) > _BATCH:
             yield BREATHE
-        merged = merge(found)
+        merged = decided(found)
         edits: list[Edit] = []
-        for start in range(0, len(merged), _BATCH):
-            if len(found) > _BATCH:
+        while batch := [edit_of(one, self.text, pseudonyms) for one in islice(merged, _BATCH)]:
+            edits += batch
+            if len(batch) == _BATCH:
                 yield BREATHE
-            edits += [edit_of(one, self.text, pseudonyms) for one in merged[start : start + _BATCH]]
         return tuple(edits)
 
 
@@ -329,12 +330,3 @@ def _whole(rule: Guardrail, finding: Finding) -> str | None:
         return rule.remedy.text
     assert finding.score is not None
     return None if finding.score.spans else finding.score.modified
-
-
-def _found(rule: Guardrail, finding: Finding, length: int) -> list[Found]:
-    """The spans to edit: those of the score, or the whole text if it has none."""
-    assert finding.score is not None
-    action: Any = rule.remedy
-    if not finding.score.spans:
-        return [Found(0, length, rule.name.upper(), action)]
-    return [Found(span.start, span.end, span.kind, action) for span in finding.score.spans]

@@ -32,9 +32,9 @@ def in_pieces(score: Callable[[str], Any], text: str, reach: int, scorer: Any, n
         end = min(start + PIECE, len(text))
         left = max(0, start - 2 * reach)
         found = as_score(score(text[left : end + 2 * reach]), name)
-        scores.append(found)
         if found.unscored:
             return found
+        scores.append(replace(found, spans=()))  # a hundred thousand live tuples cost a pause of the garbage collector
         leaving: list[int] = []
         for span in found.spans:
             first, last = span.start + left, span.end + left

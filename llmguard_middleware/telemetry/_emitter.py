@@ -7,8 +7,7 @@ because its text may quote the prompt.
 from __future__ import annotations
 
 import logging
-import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial, wraps
 from time import time_ns
 from typing import Any, Literal, ParamSpec
@@ -20,11 +19,18 @@ from opentelemetry.context import Context
 from opentelemetry.trace import Link, Span, SpanKind, Status, StatusCode, TracerProvider
 
 from .._call import Call
-from .._leaves import texts_in
 from .._score import Score
-from .._verdict import Finding, Verdict, worst
+from .._verdict import Finding, Verdict
 from ..errors import GuardrailViolation
 from . import _names as names
+from ._attributes import (
+    error_type,
+    request_attributes,
+    response_attributes,
+    score_attributes,
+    texts_of,
+    verdict_attributes,
+)
 
 __all__ = ["CallSpan", "Emitter"]
 
@@ -33,17 +39,6 @@ P = ParamSpec("P")
 _log = logging.getLogger("llmguard.telemetry")
 _SCOPE = "llmguard_middleware"
 _KINDS = {"invoke_workflow": SpanKind.INTERNAL, "invoke_agent": SpanKind.INTERNAL, "execute_tool": SpanKind.INTERNAL}
-_NAME_KEYS = {"invoke_workflow": names.WORKFLOW, "execute_tool": names.TOOL}
-_SETTINGS = {
-    "temperature": names.REQUEST_TEMPERATURE,
-    "top_p": names.REQUEST_TOP_P,
-    "max_tokens": names.REQUEST_MAX_TOKENS,
-    "stop": names.REQUEST_STOP,
-}
-# A label is the name of a class. What looks like a sentence, an address or a number may be content, and stays here; so
-# does all that the scored text holds, except plain words, which are how classes are called and say little.
-_LABEL = re.compile(r"(?!.*\d{5})[^\W\d][\w.,:/-]{0,99}\Z")
-_PLAIN = re.compile(r"(?=.{1,100}\Z)(?:[a-z]+(?:[_,-][a-z]+)*|[A-Z]+(?:[_,][A-Z]+)*)\Z")
 _SLOW = 0.1  # seconds: a guardrail that takes longer gets a span of its own even if it passes
 
 
@@ -78,7 +73,7 @@ class Emitter:
                 f"{call.operation} {subject}" if subject else call.operation,
                 context=parent,
                 kind=_KINDS.get(call.operation, SpanKind.CLIENT),
-                attributes=_request_attributes(call),
+                attributes=request_attributes(call),
                 start_time=call.started or None,
             )
         except Exception as error:  # noqa: BLE001 - as in _silent: the call goes on, without a span
@@ -107,7 +102,7 @@ class Emitter:
         what: Literal["monitor", "score"] = "monitor",
     ) -> None:
         """A call that is over was scored: a record in the scored span's context, and a span linked to it."""
-        attributes = _score_attributes(monitor, score, error, partial(_texts, call))
+        attributes = score_attributes(monitor, score, error, partial(texts_of, call))
         if what == "monitor":
             attributes[names.MONITOR] = monitor
         if call.response_id:
@@ -128,7 +123,7 @@ class Emitter:
     @_silent
     def rated(self, call: Call, context: Context | None, name: str, score: Score) -> None:
         """A person rated a call that is over: a record in its span's context."""
-        attributes = _score_attributes(name, score, None, tuple)  # what a person says is not taken from the call
+        attributes = score_attributes(name, score, None, tuple)  # what a person says is not taken from the call
         attributes[names.SOURCE] = "person"
         if call.response_id:
             attributes[names.RESPONSE_ID] = call.response_id
@@ -184,7 +179,7 @@ class CallSpan:
         """Put what the guardrails found on the span, and into evaluation records in its context."""
         self._verdicts += tuple(verdicts)
         if self.span.is_recording():
-            self.span.set_attributes(_verdict_attributes(self._verdicts, self._owner))
+            self.span.set_attributes(verdict_attributes(self._verdicts, self._owner.guard, self._owner.digest))
         self.tell(verdicts, emitter, response_id)
 
     def tell(
@@ -212,7 +207,7 @@ class CallSpan:
             emitter.record(self.context, attributes, digest)
 
     def _finding(self, emitter: Emitter, verdict: Verdict, finding: Finding, response_id: str) -> None:
-        attributes = _score_attributes(finding.rule, finding.score, finding.error, lambda: (verdict.text,))
+        attributes = score_attributes(finding.rule, finding.score, finding.error, lambda: (verdict.text,))
         attributes.setdefault(names.EVALUATION_LABEL, finding.outcome)
         attributes |= {
             names.GUARDRAIL: finding.rule,
@@ -237,7 +232,7 @@ class CallSpan:
                 names.STAGE: verdict.stage,
                 names.ACTION: finding.action,
                 names.VERDICT: finding.outcome,
-                **({names.ERROR_TYPE: _error_type(finding.error)} if finding.error is not None else {}),
+                **({names.ERROR_TYPE: error_type(finding.error)} if finding.error is not None else {}),
             },
             start_time=ended - int(finding.seconds * 1e9),
         )
@@ -247,14 +242,14 @@ class CallSpan:
     def answered(self, call: Call) -> None:
         """End the span of a call that was answered."""
         if self.span.is_recording():
-            self.span.set_attributes(_response_attributes(call))
+            self.span.set_attributes(response_attributes(call))
         self.span.end(call.ended or None)
 
     @_silent
     def failed(self, error: BaseException) -> None:
         """End the span of a call that failed; a violation's sentence holds no content and is kept."""
         if self.span.is_recording():
-            self.span.set_attribute(names.ERROR_TYPE, _error_type(error))
+            self.span.set_attribute(names.ERROR_TYPE, error_type(error))
             self.span.set_status(
                 Status(StatusCode.ERROR, str(error) if isinstance(error, GuardrailViolation) else None)
             )
@@ -271,92 +266,3 @@ class CallSpan:
         """End the span of a stream whose reader went away."""
         self.span.set_attribute(names.ABANDONED, True)
         self.span.end()
-
-
-def _request_attributes(call: Call) -> dict[str, Any]:
-    attributes: dict[str, Any] = {names.OPERATION: call.operation}
-    if call.provider:
-        attributes[names.PROVIDER] = call.provider
-    if call.model:
-        attributes[names.REQUEST_MODEL] = call.model
-    if call.name and call.operation in _NAME_KEYS:
-        attributes[_NAME_KEYS[call.operation]] = call.name
-    if call.server_address:
-        attributes[names.SERVER_ADDRESS] = call.server_address
-        if call.server_port:
-            attributes[names.SERVER_PORT] = call.server_port
-    for setting, value in call.settings.items():
-        if value is not None and setting in _SETTINGS:
-            attributes[_SETTINGS[setting]] = value
-    attributes.update(call.attributes)
-    return attributes
-
-
-def _response_attributes(call: Call) -> dict[str, Any]:
-    attributes: dict[str, Any] = {}
-    if call.streamed:
-        attributes[names.REQUEST_STREAM] = True
-    if call.response_id:
-        attributes[names.RESPONSE_ID] = call.response_id
-    if call.response_model:
-        attributes[names.RESPONSE_MODEL] = call.response_model
-    if call.finish_reasons:
-        attributes[names.RESPONSE_FINISH] = call.finish_reasons
-    if call.usage is not None:
-        if call.usage.input_tokens is not None:
-            attributes[names.INPUT_TOKENS] = call.usage.input_tokens
-        if call.usage.output_tokens is not None:
-            attributes[names.OUTPUT_TOKENS] = call.usage.output_tokens
-    return attributes
-
-
-def _verdict_attributes(verdicts: Sequence[Verdict], emitter: Emitter) -> dict[str, Any]:
-    own = next((verdict.digest for verdict in verdicts if verdict.guard == emitter.guard), "")
-    attributes: dict[str, Any] = {names.GUARD: emitter.guard, names.DIGEST: own or emitter.digest}
-    if not verdicts:
-        return attributes
-    attributes[names.VERDICT] = worst([verdict.outcome for verdict in verdicts])
-    flagged = sorted({f.rule for v in verdicts for f in v.findings if f.outcome not in ("passed", "skipped")})
-    if flagged:
-        attributes[names.FLAGGED_BY] = flagged
-    redactions = sum(len(verdict.edits) for verdict in verdicts)
-    if redactions:
-        attributes[names.REDACTIONS] = redactions
-    return attributes
-
-
-def _score_attributes(
-    name: str, score: Score | None, error: BaseException | None, scored: Callable[[], Iterable[str]]
-) -> dict[str, Any]:
-    attributes: dict[str, Any] = {names.EVALUATION_NAME: name}
-    if score is not None and score.value is not None:
-        attributes[names.EVALUATION_VALUE] = score.value
-    if score is not None and _names_a_class(score.label, scored):
-        attributes[names.EVALUATION_LABEL] = score.label
-    elif error is not None or (score is not None and score.unscored):
-        attributes[names.EVALUATION_LABEL] = "unscored"
-    if error is not None:
-        attributes[names.ERROR_TYPE] = _error_type(error)
-    return attributes
-
-
-def _names_a_class(label: str, scored: Callable[[], Iterable[str]]) -> bool:
-    if _PLAIN.match(label):
-        return True
-    if not _LABEL.match(label):
-        return False
-    try:
-        return not any(label.casefold() in text.casefold() for text in scored())
-    except Exception:  # noqa: BLE001 - what a call holds is foreign; then nobody can tell
-        return False
-
-
-def _texts(call: Call) -> list[str]:
-    return [*texts_in((call.output, call.inputs, call.context)), *(message.text for message in call.messages)]
-
-
-def _error_type(error: BaseException | None) -> str:
-    if isinstance(error, GuardrailViolation):
-        return error.code
-    kind = type(error)
-    return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
