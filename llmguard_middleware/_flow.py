@@ -48,8 +48,24 @@ class Flow:
         parent: the OpenTelemetry context above; the current one if None.
         span: an open span to join instead of starting one.
         outermost: whether nothing of this guard is above, so that the monitors score this call; found out if None.
-        root: what this call shares with others under the same outermost call; found out if None.
+        root: what this call shares with others under the same outermost call, where that is above but not around this
+            code (a callback's run); found out if None.
     """
+
+    # What few calls have stays with the class.
+    in_force: InForce
+    policy: Policy
+    outermost = True
+    _root: Root | None = None
+    _ends_root = True
+    _restores = True  # whether originals come back here: what is above but not around (a callback's run) cannot do it
+    _joined = False
+    _bypassed = False  # for the whole call, wherever a stream of it is read
+    _verdicts: tuple[Verdict, ...] = ()
+    _races: Races | None = None
+    _asked_again = 0
+    _ended = False
+    _identified = False  # whether `call` knows its span
 
     def __init__(
         self,
@@ -62,35 +78,69 @@ class Flow:
         outermost: bool | None = None,
         root: Root | None = None,
     ) -> None:
-        flows = around()
-        if span is None and owner is not None and surrounded(owner):
-            span = flows[-1].span
-        above: Flow | None = next((flow for flow in reversed(flows) if flow.guard.identity is guard.identity), None)
-        if (said := _scope.attributes()) is not None:
-            call = call.but(attributes={**call.attributes, **said})
-        self.guard: Guard = guard
-        # A guard without some of its rules may be around one with all of them, which has to apply them all the same.
-        same = next((flow for flow in reversed(flows) if flow.guard is guard), None)
+        self.guard = guard
+        self.owner = owner
         # From the outermost call to the innermost the same rules are in force, whatever is swapped meanwhile; which of
         # them are for this call depends on its attributes.
-        self.in_force: InForce = guard.in_force if same is None else same.in_force
-        self.policy: Policy = self.in_force.choose(call)
-        self.owner: object = owner
-        self.outermost = above is None if outermost is None else outermost
-        self._ends_root = root is None and above is None
-        self.root: Root = root or (above.root if above is not None else guard.root(call.conversation))
-        self._joined = span is not None
-        self.span: CallSpan = span or guard.emitter.start(call, parent)
-        identity = self.span.span.get_span_context()
-        self.call = call.but(started=call.started or time_ns(), trace_id=identity.trace_id, span_id=identity.span_id)
-        reason = _scope.bypassed(guard.identity)
-        self._bypassed = reason is not None  # for the whole call, wherever a stream of it is read
-        if reason is not None:
+        self.in_force = guard.in_force
+        if root is not None:
+            self._ends_root = False
+        if flows := around():
+            above = self._enclose(flows)
+            root = root or (None if above is None else above.root)
+            if span is None and owner is not None and surrounded(owner):
+                span = flows[-1].span
+        if outermost is not None:
+            self.outermost = outermost
+        if span is not None:
+            self._joined = True
+        if said := _scope.anything():
+            call = call.but(attributes={**call.attributes, **(_scope.attributes() or {})})
+        self.policy = self.in_force.choose(call)
+        if root is not None:
+            self._root = root
+        self.span: CallSpan = span or guard.emitter.start(call, parent, self.policy.digest)
+        self._call = call
+        self._started = call.started or time_ns()
+        if said and (reason := _scope.bypassed(guard.identity)) is not None:
+            self._bypassed = True
             self.span.bypassed(reason)
-        self._verdicts: list[Verdict] = []
-        self._races = Races()
-        self._asked_again = 0
-        self._ended = False
+
+    @property
+    def root(self) -> Root:
+        """What this call shares with others under the same outermost call."""
+        # Most calls are alone: it is made when it is wanted, once, whichever thread wants it.
+        return self._root or self.__dict__.setdefault("_root", self.guard.root(self._call.conversation))
+
+    @property
+    def violated(self) -> bool:
+        """Whether this call, or one under the same outermost call, was stopped."""
+        return self._root is not None and self._root.violation is not None
+
+    @property
+    def call(self) -> Call:
+        """The call as far as it is known."""
+        if not self._identified:
+            self._identified = True
+            trace_id, span_id = self.span.identity
+            self._call = self._call.but(started=self._started, trace_id=trace_id, span_id=span_id)
+        return self._call
+
+    @call.setter
+    def call(self, call: Call) -> None:
+        self._call = call  # made of the one before
+
+    def _enclose(self, flows: Sequence[Flow]) -> Flow | None:
+        """Find this call's place inside others; returns the nearest of this guard."""
+        guard = self.guard
+        # A guard without some of its rules may be around one with all of them, which has to apply them all the same.
+        same = next((flow for flow in reversed(flows) if flow.guard is guard), None)
+        if same is not None:
+            self.in_force = same.in_force
+        above = next((flow for flow in reversed(flows) if flow.guard.identity is guard.identity), None)
+        if above is not None:
+            self.outermost = self._ends_root = self._restores = False
+        return above
 
     def __enter__(self) -> Self:
         return self
@@ -98,12 +148,8 @@ class Flow:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if isinstance(error, GeneratorExit):
-            self.abandoned()
-        elif error is not None and self.guard.untouched(error):
-            self.interrupted()
-        elif error is not None:
-            self.failed(error)
+        if error is not None:
+            self.stopped(error)
 
     def active(self) -> Active:
         """Make this call the current one, so that spans nest under it. For a stream: around each step, not all."""
@@ -167,6 +213,8 @@ class Flow:
         if racing:
             guard = self.guard
             case = Case(racing, text, "input", available, guard.name, self.policy.digest, self.root, guard.untouched)
+            if self._races is None:
+                self._races = Races()
             yield from self._races.start(case, _scope.deadline())
         return [rule for rule in rules if not rule.race]
 
@@ -244,7 +292,7 @@ class Flow:
     @property
     def _restoring(self) -> bool:
         """Whether originals come back here: where the outermost call ends, so that models in between see none."""
-        return self._ends_root and bool(self.root.pseudonyms)
+        return self._restores and self._root is not None and self._root.hides
 
     def restored(self, text: str) -> str:
         """An answer with the originals of its pseudonyms back in, if it leaves the outermost call."""
@@ -253,7 +301,9 @@ class Flow:
     @property
     def transparent(self) -> bool:
         """Whether the answer needs no look: no rule is for it, nothing races, nothing has to be restored or raised."""
-        return not (self._races or self._restoring or self.root.violation is not None or self.rules("output"))
+        if self.violated or self._restoring:
+            return False
+        return self.policy.idle or not (self._races or self.rules("output"))
 
     def stream(self, *, reask: bool = False) -> GuardedStream:
         """What guards an answer that arrives in pieces; `reask` is as for `release`, which its end calls."""
@@ -266,7 +316,7 @@ class Flow:
         races = self.settle_races if self._races else None
         judging = () if self._bypassed else rules
         return GuardedStream(
-            rules, self.call.available(), whole, self.noted, self.root, races, judging, restores=self._ends_root
+            rules, self.call.available(), whole, self.noted, self.root, races, judging, restores=self._restores
         )
 
     def follow(self, guard: Guard) -> None:
@@ -293,7 +343,7 @@ class Flow:
         return verdict.guarded
 
     def _record(self, verdict: Verdict) -> None:
-        self._verdicts.append(verdict)
+        self._verdicts += (verdict,)
         self.span.judged(verdict, self.guard.emitter)
 
     def answered(self, **answer: Any) -> None:
@@ -305,17 +355,36 @@ class Flow:
         if self._races:  # or what they find would be lost
             msg = "an adapter ended a call before the guardrails that race with it: run settle_races() first"
             raise LLMGuardError(msg)
-        if self._ends_root and self.root.violation is not None:
-            self.failed(self.root.violation)
-            raise self.root.violation
-        if self._end():
-            if self.root.pseudonyms and "output" in answer:
-                answer["output"] = with_texts(answer["output"], self.root.pseudonyms.hide)
-            self.call = self.call.but(answered=True, ended=time_ns(), **answer)
-            self._tell(self.call.response_id)
-            if not self._joined:
-                self.span.answered(self.call)
-            self.guard.observe(self.call, self.span.context, outermost=self.outermost, policy=self.policy)
+        root = self._root
+        if root is not None and root.violation is not None and self._ends_root:
+            self.failed(root.violation)
+            raise root.violation
+        if self._ended:
+            return
+        self._end()
+        if root is not None and root.hides and "output" in answer:
+            answer["output"] = with_texts(answer["output"], root.pseudonyms.hide)
+        if not self._identified:  # at once: each copy costs
+            answer["started"] = self._started
+            if not self.policy.idle:
+                self._identified = True
+                answer["trace_id"], answer["span_id"] = self.span.identity
+        self._call = call = self._call.but(answered=True, ended=time_ns(), **answer)
+        if self._verdicts:
+            self._tell(call.response_id)
+        if not self._joined:
+            self.span.answered(call)
+        if not self.policy.idle:
+            self.guard.observe(call, self.span.context, outermost=self.outermost, policy=self.policy)
+
+    def stopped(self, error: BaseException) -> None:
+        """An exception ended the call: a failure, a framework's signal, or the reader of a stream who went away."""
+        if isinstance(error, GeneratorExit):
+            self.abandoned()
+        elif self.guard.untouched(error):
+            self.interrupted()
+        else:
+            self.failed(error)
 
     def failed(self, error: BaseException) -> None:
         """The call is over and failed."""
@@ -339,9 +408,11 @@ class Flow:
                 self.span.abandoned()
 
     def _end(self) -> bool:
-        self._races.cancel()
+        if self._races is not None:
+            self._races.cancel()
         first, self._ended = not self._ended, True
         return first
 
     def _tell(self, response_id: str = "") -> None:
-        self.span.verdicts(self._verdicts, self.guard.emitter, response_id)
+        if self._verdicts:
+            self.span.verdicts(self._verdicts, self.guard.emitter, response_id)

@@ -57,7 +57,7 @@ class GuardedStream:
         self._rules = rules
         self._local = tuple(rule for rule in judging if rule.window is not None)
         self.holds = any(rule.holds for rule in judging)
-        self.acts = races is not None or (restores and bool(root.pseudonyms)) or any(rule.acts for rule in judging)
+        self.acts = races is not None or (restores and root.hides) or any(rule.acts for rule in judging)
         self._races = races
         self._backlog: list[str] = []
         self._window: Window | None = None

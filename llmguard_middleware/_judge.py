@@ -70,8 +70,13 @@ Plan = Generator["Launch | Running | None", Any, T]
 class Memory(Protocol):
     """What one outermost call knows of the texts below it."""
 
-    pseudonyms: Pseudonyms
-    outgoing: Pseudonyms
+    @property
+    def pseudonyms(self) -> Pseudonyms:
+        """The placeholders that the model was given."""
+
+    @property
+    def outgoing(self) -> Pseudonyms:
+        """The placeholders that the caller was given."""
 
     def findings(self, digest: str, stage: Stage, text: str) -> dict[str, Finding]:
         """By rule of the policy, what was found in this text before; what is found now is to be put in."""

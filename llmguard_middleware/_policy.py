@@ -22,6 +22,7 @@ class Policy:
     Attributes:
         guardrails, monitors: those that are active.
         digest: twelve hex digits that change with the rules.
+        idle: whether there is nothing to do.
 
     Raises:
         ConfigurationError: for something that is no rule, or a name used twice.
@@ -44,6 +45,7 @@ class Policy:
             for role in ROLES
         }
         self._by_stage = by_stage
+        self.idle = not self.guardrails and not self.monitors
         self._filtered = {stage for stage, rules in by_stage.items() if any(rule.filter for rule in rules)}
         self._raced = {stage for stage, rules in by_stage.items() if any(rule.race for rule in rules)}
 

@@ -24,7 +24,7 @@ class Pseudonyms:
     def __init__(self) -> None:
         self._placeholders: dict[tuple[str, str], str] = {}
         self._counts: dict[str, Iterator[int]] = {}
-        self._originals: dict[str, str] = {}
+        self.known: dict[str, str] = {}  # placeholder to original
         self._for_tools: set[str] = set()
 
     def placeholder(self, kind: str, value: str, action: Pseudonymize) -> str:
@@ -33,7 +33,7 @@ class Pseudonyms:
         if known is None:
             number = next(self._counts.setdefault(kind, count(1)))
             name = f"<{kind}_{number}_{secrets.token_hex(4)}>"
-            self._originals[name] = value  # first, so that nobody is given what cannot be put back yet
+            self.known[name] = value  # first, so that nobody is given what cannot be put back yet
             known = self._placeholders.setdefault((kind, value), name)  # another thread may have been faster
             if action.vault is not None:
                 action.vault[known] = value
@@ -41,20 +41,17 @@ class Pseudonyms:
             self._for_tools.add(known)
         return known
 
-    def __bool__(self) -> bool:
-        return bool(self._originals)
-
     def restorable(self, *, tools: bool = False) -> dict[str, str]:
         """Placeholder to original, of those that are put back."""
-        return {name: value for name, value in self._originals.copy().items() if not tools or name in self._for_tools}
+        return {name: value for name, value in self.known.copy().items() if not tools or name in self._for_tools}
 
     def restore(self, text: str, *, tools: bool = False) -> str:
         """`text` with the originals back in."""
-        return swap(text, self.restorable(tools=tools)) if self._originals else text
+        return swap(text, self.restorable(tools=tools)) if self.known else text
 
     def hide(self, text: str) -> str:
         """`text` with the placeholders back in: what telemetry and monitors may see of a restored text."""
-        return swap(text, {value: name for name, value in self.restorable().items()}) if self._originals else text
+        return swap(text, {value: name for name, value in self.restorable().items()}) if self.known else text
 
 
 class Restorer:
@@ -71,7 +68,7 @@ class Restorer:
 
     def feed(self, text: str) -> str:
         """What may leave now."""
-        if not self._held and (not self._pseudonyms or "<" not in text):
+        if not self._held and (not self._pseudonyms.known or "<" not in text):
             return text
         text = self._held + text
         at = self._open(text)

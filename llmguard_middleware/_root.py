@@ -25,31 +25,53 @@ class Root:
     Attributes:
         violation: what stopped a call below. It sticks: a fallback, a retry or an agent that swallows it does not get
             away with it, since every later call below and the outermost call's own end raise it again.
-        pseudonyms: the placeholders that the model was given; answers get the originals back.
-        outgoing: those that the caller was given.
         documents: texts retrieved below, for scorers that ask for `context`.
     """
 
+    violation: GuardrailViolation | None = None
+    documents: tuple[str, ...] = ()
+    _pseudonyms: Pseudonyms | None = None
+    _outgoing: Pseudonyms | None = None
+    _conversation = ""
+    _conversations: Conversations | None = None
+    _findings: OrderedDict[tuple[str, Stage, str], dict[str, Finding]] | None = None
+
     def __init__(self, conversation: str = "", conversations: Conversations | None = None) -> None:
-        self.violation: GuardrailViolation | None = None
-        self.pseudonyms = Pseudonyms()
-        self.outgoing = Pseudonyms()
-        self.documents: tuple[str, ...] = ()
-        self._conversation = conversation
-        self._conversations = conversations if conversation else None
-        self._findings: OrderedDict[tuple[str, Stage, str], dict[str, Finding]] = OrderedDict()
+        if conversation:
+            self._conversation, self._conversations = conversation, conversations
+
+    # Every call has a root, and few need more than one of these: they are made when they are wanted, once, whichever
+    # thread wants them.
+
+    @property
+    def pseudonyms(self) -> Pseudonyms:
+        """The placeholders that the model was given; answers get the originals back."""
+        return self._pseudonyms or self.__dict__.setdefault("_pseudonyms", Pseudonyms())
+
+    @property
+    def hides(self) -> bool:
+        """Whether the model was given placeholders."""
+        return self._pseudonyms is not None and bool(self._pseudonyms.known)
+
+    @property
+    def outgoing(self) -> Pseudonyms:
+        """The placeholders that the caller was given."""
+        return self._outgoing or self.__dict__.setdefault("_outgoing", Pseudonyms())
 
     def findings(self, digest: str, stage: Stage, text: str) -> dict[str, Finding]:
         """What the rules of this policy and stage found in this text so far: a text is scored once by each."""
         key = (digest, stage, text)
-        found = self._findings.get(key)
+        findings = self._findings
+        if findings is None:
+            findings = self.__dict__.setdefault("_findings", OrderedDict())
+        found = findings.get(key)
         if found is None:
-            found = self._findings[key] = {}
+            found = findings[key] = {}
             if self._conversations is not None:
                 found.update(self._conversations.passed(self._conversation, digest, stage, text))
-            if len(self._findings) > _TEXTS:
+            if len(findings) > _TEXTS:
                 with suppress(KeyError):  # another thread was faster
-                    self._findings.popitem(last=False)
+                    findings.popitem(last=False)
         return found
 
     def keep(self, digest: str, stage: Stage, text: str, findings: tuple[Finding, ...]) -> None:

@@ -45,6 +45,11 @@ def _saying(where: ContextVar[tuple[_Cell[T], ...]], said: T) -> Iterator[None]:
             where.reset(token)
 
 
+def anything() -> bool:
+    """Whether anything but a deadline was said here: mostly nothing was."""
+    return bool(_attributes.get() or _bypasses.get())
+
+
 def attributes() -> Mapping[str, Any] | None:
     """What was said about the calls made here; None if nothing was."""
     cells = _attributes.get()

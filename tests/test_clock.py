@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from llmguard_middleware._monitoring._clock import Clock
+from llmguard_middleware._clock import Clock
 
 
 def running(name: str) -> list[threading.Thread]:

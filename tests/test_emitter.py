@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -61,8 +62,10 @@ if TYPE_CHECKING:
 )
 def test_a_call_is_the_span_of_the_conventions(telemetry: CapturedTelemetry, call: Call, span: CapturedSpan) -> None:
     """Name, kind and attributes are those of the GenAI conventions; what is unknown is left out, zero is not."""
-    Guard(**telemetry.providers).emitter.start(call).answered(call)
-    assert telemetry.spans == (span,)
+    guard = Guard(**telemetry.providers)
+    guard.emitter.start(call).answered(call)
+    ours = {"llmguard.guard.name": "default", "llmguard.guard.digest": guard.digest}
+    assert telemetry.spans == (replace(span, attributes={**span.attributes, **ours}),)
 
 
 def test_a_span_starts_and_ends_when_the_call_did(telemetry: CapturedTelemetry) -> None:
@@ -153,9 +156,9 @@ def test_a_failure_of_telemetry_is_swallowed(telemetry: CapturedTelemetry, caplo
     emitter = Guard(**telemetry.providers).emitter
     span = emitter.start(Call("chat"))
     span.span = Broken()  # type: ignore[assignment]
-    span.verdicts([], emitter)
     span.answered(Call("chat"))
     span.failed(ValueError())
+    span.interrupted()
     span.abandoned()
     assert caplog.messages == ["telemetry could not be written: RuntimeError"] * 4
 

@@ -53,6 +53,8 @@ def test_what_is_emitted_has_the_types_of_the_conventions(telemetry: CapturedTel
     emitter = Guard(**telemetry.providers).emitter
     call = Call(
         "chat",
+        conversation="c",
+        attributes={"user.id": "u", "gen_ai.tool.call.id": "t"},
         provider="openai",
         model="m",
         server_address="h",
@@ -73,6 +75,7 @@ def test_what_is_emitted_has_the_types_of_the_conventions(telemetry: CapturedTel
         span.answered(call) if end == "answered" else span.failed(GuardrailViolation(verdict))
     emitter.start(Call("execute_tool", name="t")).answered(call)
     emitter.start(Call("invoke_workflow", name="w")).answered(call)
+    emitter.start(Call("invoke_agent", name="a")).answered(call)
     emitter.monitored(call, None, "m", Score(value=1.0, label="x"), None, 1)
     emitted = [item for one in (*telemetry.spans, *telemetry.records) for item in one.attributes.items()]
     assert {name for name, _ in emitted} <= set(USED.values())

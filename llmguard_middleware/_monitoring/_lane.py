@@ -13,6 +13,7 @@ from typing import Any, Protocol
 from opentelemetry.context import Context
 
 from .._call import Call
+from .._clock import Clock
 from .._leaves import texts_in
 from .._rules import Monitor
 from .._score import as_score
@@ -20,7 +21,6 @@ from .._workers import Workers
 from ..errors import ScorerError, ScorerTimeoutError
 from ..telemetry._emitter import Emitter
 from ._backlog import Backlog, How, Job, Line
-from ._clock import Clock
 
 __all__ = ["Lane", "Means"]
 

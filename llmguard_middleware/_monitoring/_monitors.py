@@ -12,13 +12,13 @@ from concurrent.futures import Executor
 from opentelemetry.context import Context
 
 from .._call import Call
+from .._clock import Clock
 from .._drive import inside_scorer
 from .._rules import Monitor
 from .._workers import Workers
 from ..errors import ConfigurationError
 from ..telemetry._emitter import Emitter
 from ._backlog import Backlog
-from ._clock import Clock
 from ._lane import Lane, Means
 from ._queue import MonitorQueue, MonitorStats
 from ._remote import ExecutorRun

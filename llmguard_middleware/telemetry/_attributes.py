@@ -22,7 +22,7 @@ __all__ = [
     "verdict_attributes",
 ]
 
-_NAME_KEYS = {"invoke_workflow": names.WORKFLOW, "execute_tool": names.TOOL}
+_NAME_KEYS = {"invoke_agent": names.AGENT, "invoke_workflow": names.WORKFLOW, "execute_tool": names.TOOL}
 _SETTINGS = {
     "temperature": names.REQUEST_TEMPERATURE,
     "top_p": names.REQUEST_TOP_P,
@@ -35,15 +35,17 @@ _LABEL = re.compile(r"(?!.*\d{5})[^\W\d][\w.,:/-]{0,99}\Z")
 _PLAIN = re.compile(r"(?=.{1,100}\Z)(?:[a-z]+(?:[_,-][a-z]+)*|[A-Z]+(?:[_,][A-Z]+)*)\Z")
 
 
-def request_attributes(call: Call) -> dict[str, Any]:
-    """What a call asks, as its span tells it from the start."""
-    attributes: dict[str, Any] = {names.OPERATION: call.operation}
+def request_attributes(call: Call, guard: str, digest: str) -> dict[str, Any]:
+    """What a call asks, as its span tells it from the start, and under which rules of which guard."""
+    attributes: dict[str, Any] = {names.OPERATION: call.operation, names.GUARD: guard, names.DIGEST: digest}
     if call.provider:
         attributes[names.PROVIDER] = call.provider
     if call.model:
         attributes[names.REQUEST_MODEL] = call.model
     if call.name and call.operation in _NAME_KEYS:
         attributes[_NAME_KEYS[call.operation]] = call.name
+    if call.conversation:
+        attributes[names.CONVERSATION] = call.conversation
     if call.server_address:
         attributes[names.SERVER_ADDRESS] = call.server_address
         if call.server_port:
@@ -74,13 +76,9 @@ def response_attributes(call: Call) -> dict[str, Any]:
     return attributes
 
 
-def verdict_attributes(verdicts: Sequence[Verdict], guard: str, digest: str) -> dict[str, Any]:
-    """What the guardrails found, as the span of the call tells it; `guard` started that span, under this `digest`."""
-    own = next((verdict.digest for verdict in verdicts if verdict.guard == guard), "")
-    attributes: dict[str, Any] = {names.GUARD: guard, names.DIGEST: own or digest}
-    if not verdicts:
-        return attributes
-    attributes[names.VERDICT] = worst([verdict.outcome for verdict in verdicts])
+def verdict_attributes(verdicts: Sequence[Verdict]) -> dict[str, Any]:
+    """What the guardrails found, as the span of the call tells it."""
+    attributes: dict[str, Any] = {names.VERDICT: worst([verdict.outcome for verdict in verdicts])}
     flagged = sorted({f.rule for v in verdicts for f in v.findings if f.outcome not in ("passed", "skipped")})
     if flagged:
         attributes[names.FLAGGED_BY] = flagged

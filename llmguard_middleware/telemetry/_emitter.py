@@ -65,21 +65,27 @@ class Emitter:
         self.tracer = trace.get_tracer(_SCOPE, tracer_provider=tracer_provider)
         self.logger = get_logger(_SCOPE, logger_provider=logger_provider)
 
-    def start(self, call: Call, parent: Context | None = None) -> CallSpan:
-        """Start the span of one call under `parent` (the current context, if None)."""
+    def start(self, call: Call, parent: Context | None = None, digest: str = "") -> CallSpan:
+        """Start the span of one call under `parent` (the current context, if None).
+
+        `digest` is that of the rules which are for this call, if they are not the common ones.
+        """
         subject = call.model or call.name
+        if parent is None:
+            parent = otel.get_current()  # here once, or the SDK looks for it again and again
         try:
             span = self.tracer.start_span(
                 f"{call.operation} {subject}" if subject else call.operation,
-                context=parent,
-                kind=_KINDS.get(call.operation, SpanKind.CLIENT),
-                attributes=request_attributes(call),
-                start_time=call.started or None,
+                parent,
+                _KINDS.get(call.operation, SpanKind.CLIENT),
+                request_attributes(call, self.guard, digest or self.digest),
+                None,
+                call.started or None,
             )
         except Exception as error:  # noqa: BLE001 - as in _silent: the call goes on, without a span
             _log.warning("telemetry could not be written: %s", type(error).__name__)
             span = trace.INVALID_SPAN
-        return CallSpan(self, span, trace.set_span_in_context(span, parent))
+        return CallSpan(self, span, parent)
 
     @_silent
     def bypassed(self, reason: str) -> None:
@@ -149,16 +155,30 @@ class Emitter:
 
 
 class CallSpan:
-    """The open span of one call; `context` is the OpenTelemetry context below it.
+    """The open span of one call under `parent`.
 
     Several guards may be around the same call: the span names the one that started it and tells the verdicts of all.
     """
 
-    __slots__ = ("_owner", "_verdicts", "context", "span")
+    __slots__ = ("_below", "_owner", "_parent", "_verdicts", "span")
 
-    def __init__(self, owner: Emitter, span: Span, context: Context) -> None:
-        self._owner, self.span, self.context = owner, span, context
+    def __init__(self, owner: Emitter, span: Span, parent: Context) -> None:
+        self._owner, self.span, self._parent = owner, span, parent
+        self._below: Context | None = None
         self._verdicts: tuple[Verdict, ...] = ()
+
+    @property
+    def identity(self) -> tuple[int, int]:
+        """Trace and span id; 0 where nothing is traced."""
+        told = self.span.get_span_context()
+        return told.trace_id, told.span_id
+
+    @property
+    def context(self) -> Context:
+        """The OpenTelemetry context below it."""
+        if self._below is None:  # many calls have nothing below
+            self._below = trace.set_span_in_context(self.span, self._parent)
+        return self._below
 
     @_silent
     def judged(self, verdict: Verdict, emitter: Emitter) -> None:
@@ -176,10 +196,8 @@ class CallSpan:
 
     @_silent
     def verdicts(self, verdicts: Sequence[Verdict], emitter: Emitter, response_id: str = "") -> None:
-        """Put what the guardrails found on the span, and into evaluation records in its context."""
+        """Put what the guardrails found into evaluation records in the span's context, and on the span when it ends."""
         self._verdicts += tuple(verdicts)
-        if self.span.is_recording():
-            self.span.set_attributes(verdict_attributes(self._verdicts, self._owner.guard, self._owner.digest))
         self.tell(verdicts, emitter, response_id)
 
     def tell(
@@ -241,28 +259,28 @@ class CallSpan:
     @_silent
     def answered(self, call: Call) -> None:
         """End the span of a call that was answered."""
-        if self.span.is_recording():
-            self.span.set_attributes(response_attributes(call))
-        self.span.end(call.ended or None)
+        self._end(response_attributes(call) if self.span.is_recording() else {}, call.ended or None)
 
     @_silent
     def failed(self, error: BaseException) -> None:
         """End the span of a call that failed; a violation's sentence holds no content and is kept."""
         if self.span.is_recording():
-            self.span.set_attribute(names.ERROR_TYPE, error_type(error))
-            self.span.set_status(
-                Status(StatusCode.ERROR, str(error) if isinstance(error, GuardrailViolation) else None)
-            )
-        self.span.end()
+            said = str(error) if isinstance(error, GuardrailViolation) else None
+            self.span.set_status(Status(StatusCode.ERROR, said))
+        self._end({names.ERROR_TYPE: error_type(error)})
 
     @_silent
     def interrupted(self) -> None:
         """End the span of a call that a framework's signal ended."""
-        self.span.set_attribute(names.INTERRUPTED, True)
-        self.span.end()
+        self._end({names.INTERRUPTED: True})
 
     @_silent
     def abandoned(self) -> None:
         """End the span of a stream whose reader went away."""
-        self.span.set_attribute(names.ABANDONED, True)
-        self.span.end()
+        self._end({names.ABANDONED: True})
+
+    def _end(self, attributes: dict[str, Any], ended: int | None = None) -> None:
+        if self._verdicts:
+            attributes |= verdict_attributes(self._verdicts)
+        self.span.set_attributes(attributes)  # once: each time costs
+        self.span.end(ended)

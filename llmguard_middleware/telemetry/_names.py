@@ -8,8 +8,12 @@ from __future__ import annotations
 
 OPERATION = "gen_ai.operation.name"
 PROVIDER = "gen_ai.provider.name"
+CONVERSATION = "gen_ai.conversation.id"
+USER = "user.id"
 WORKFLOW = "gen_ai.workflow.name"
+AGENT = "gen_ai.agent.name"
 TOOL = "gen_ai.tool.name"
+TOOL_CALL = "gen_ai.tool.call.id"
 REQUEST_MODEL = "gen_ai.request.model"
 REQUEST_STREAM = "gen_ai.request.stream"
 REQUEST_TEMPERATURE = "gen_ai.request.temperature"

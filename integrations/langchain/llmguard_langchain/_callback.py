@@ -10,34 +10,23 @@ from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.documents import Document
 from langchain_core.messages import BaseMessage
 from langchain_core.outputs import LLMResult
-from opentelemetry.context import Context
 
 from llmguard_middleware import Call, Guard, Message
+from llmguard_middleware._checks import expect_bool, expect_seconds
 from llmguard_middleware._drive import drive, inside_scorer
 from llmguard_middleware._flow import Flow
 from llmguard_middleware._guard import expect_guard
-from llmguard_middleware._policy import Policy
+from llmguard_middleware.telemetry import _names as names
 
 from . import _convert as convert
-from ._handoff import Handoff, marked, report
+from ._handoff import Handoff, marked, protected, report
 from ._protect import refuse_stages
+from ._runs import Run, Runs
+from ._session import agent_of, named, with_session
 
 __all__ = ["GuardCallback"]
 
 _INSTEAD = "put protect(model, guard) around the model"
-
-
-class _Run:
-    """One LangChain run: its own call, if it has a span; what runs below it lie under; the documents of its root."""
-
-    __slots__ = ("context", "documents", "flow", "handoff", "streamed")
-
-    def __init__(self, flow: Flow | None, above: _Run | None, handoff: Handoff | None = None) -> None:
-        self.flow = flow
-        self.handoff = handoff
-        self.streamed = False  # known from the first piece only
-        self.context: Context | None = flow.span.context if flow is not None else above.context if above else None
-        self.documents: list[str] = above.documents if above is not None else []
 
 
 class GuardCallback(BaseCallbackHandler):
@@ -45,6 +34,12 @@ class GuardCallback(BaseCallbackHandler):
 
     A callback can stop a call and cannot change one, nor call back what was streamed. Guardrails that ask for that are
     refused at the first model start, unless the model is a protected copy with this guard, which enforces them itself.
+
+    Args:
+        guard: whose rules apply.
+        every_runnable: give each Runnable inside a chain a span, too.
+        idle: seconds without a word after which the span of a run is ended as abandoned. LangChain tells nobody of an
+            event stream that its reader left. An answer that comes later is judged all the same.
 
     Raises:
         UnenforceableError: for rules of stages that this adapter does not reach.
@@ -58,24 +53,37 @@ class GuardCallback(BaseCallbackHandler):
     ignore_llm = ignore_retry = ignore_chain = ignore_agent = False
     ignore_retriever = ignore_chat_model = ignore_custom_event = False
 
-    def __init__(self, guard: Guard) -> None:
+    def __init__(self, guard: Guard, *, every_runnable: bool = False, idle: float = 900.0) -> None:
         expect_guard(guard, "GuardCallback(guard)")
+        expect_bool(every_runnable, "every_runnable of GuardCallback")
+        expect_seconds(idle, "idle of GuardCallback")
         refuse_stages(guard, "GuardCallback")
         self.guard = guard
-        self._runs: dict[UUID, _Run] = {}
-        self._seen: Policy | None = None
+        self.every_runnable = every_runnable
+        self._runs = Runs.of(guard)
+        self._runs.idle = idle
         self._sort()
 
     def _sort(self) -> None:
         """What of the guard's rules a callback can enforce: all but edits, and on streams nothing at the output."""
-        if self._seen is not self.guard.policy:
-            self._seen = self.guard.policy
-            self._unenforceable = [rule for rule in self._seen.guardrails if rule.edits]
-            self._blocking = self.guard.without(self._unenforceable)
-            self._output_rules = [rule for rule in self._seen.at("output") if rule.acts]
-            self._recording = self._blocking.without(self._output_rules)
+        self._seen = self.guard.policy
+        self._unenforceable = [rule for rule in self._seen.guardrails if rule.edits]
+        self._blocking = self.guard.without(self._unenforceable)
+        self._output_rules = [rule for rule in self._seen.at("output") if rule.acts]
+        self._recording = self._blocking.without(self._output_rules)
 
-    # Chains: the root is a span, what lies inside it only passes the root on.
+    def _flow(self, guard: Guard, call: Call, above: Run | None) -> Flow:
+        if above is None:
+            return Flow(guard, call, outermost=True)
+        return Flow(guard, call, parent=above.context, outermost=above.root is None, root=above.root)
+
+    def _begin(self, call: Call, run_id: UUID, above: Run | None, metadata: dict[str, Any] | None) -> Run:
+        call = with_session(call, metadata)
+        run = Run(run_id, self._flow(self.guard, call, above), above, self._runs.sweeps)
+        self._runs.start(run)
+        return run
+
+    # Chains: the root is a span and so is an agent, what lies inside passes them on.
 
     def on_chain_start(
         self,
@@ -84,110 +92,151 @@ class GuardCallback(BaseCallbackHandler):
         *,
         run_id: UUID,
         parent_run_id: UUID | None = None,
+        metadata: dict[str, Any] | None = None,
+        name: str | None = None,
         **kwargs: Any,
     ) -> None:
-        """Open the span of a root chain."""
-        if run_id in self._runs:  # the same handler given twice
+        """Open the span of a root chain or an agent."""
+        live = self._runs.live
+        if run_id in live:  # the same handler given twice
             return
-        above = self._runs.get(parent_run_id) if parent_run_id else None
-        if above is not None:
-            self._runs[run_id] = _Run(None, above)
+        above = self._runs.above(parent_run_id)
+        agent = agent_of(metadata, name)
+        if above is not None and not self.every_runnable and (agent is None or agent == above.agent):
+            live[run_id] = above
             return
-        name = kwargs.get("name") or (serialized or {}).get("name") or "chain"
-        call = Call("invoke_workflow", name=name, inputs=convert.inputs(inputs))
-        self._runs[run_id] = _Run(Flow(self.guard, call, outermost=True), None)
+        if agent is not None and (above is None or agent != above.agent):
+            call = Call("invoke_agent", name=agent, inputs=convert.inputs(inputs))
+            self._begin(call, run_id, above, metadata).agent = agent
+        else:
+            call = Call("invoke_workflow", name=named(serialized, name, "chain"), inputs=convert.inputs(inputs))
+            self._begin(call, run_id, above, metadata)
 
-    def on_chain_end(self, outputs: Any, *, run_id: UUID, **kwargs: Any) -> None:
-        """End the span of a root chain and give it to the monitors."""
-        run = self._runs.pop(run_id, None)
+    def on_chain_end(self, outputs: Any, *, run_id: UUID, inputs: Any = None, **kwargs: Any) -> None:
+        """End the span of a root chain and give it to the monitors.
+
+        Raises:
+            GuardrailViolation: if something inside swallowed one.
+        """
+        run = self._runs.take(run_id)
         if run is not None and run.flow is not None:
             # A streamed chain is started with an empty input and told what it was only now.
-            late = {"inputs": convert.inputs(kwargs["inputs"])} if kwargs.get("inputs") is not None else {}
-            run.flow.answered(output=convert.plain(outputs), context=tuple(run.documents), **late)
+            late = {"inputs": convert.inputs(inputs)} if inputs is not None else {}
+            run.flow.answered(output=convert.plain(outputs), context=run.flow.root.documents, **late)
 
     # Models.
 
     def on_chat_model_start(
-        self, serialized: dict[str, Any], messages: list[list[BaseMessage]], *, run_id: UUID, **kwargs: Any
+        self,
+        serialized: dict[str, Any],
+        messages: list[list[BaseMessage]],
+        *,
+        run_id: UUID,
+        parent_run_id: UUID | None = None,
+        metadata: dict[str, Any] | None = None,
+        name: str | None = None,
+        **kwargs: Any,
     ) -> None:
         """Judge what goes to a chat model; raises GuardrailViolation before the model is called."""
-        self._model_start("chat", serialized, convert.read(messages[0]), run_id, **kwargs)
+        if run_id not in self._runs.live:
+            self._model_start("chat", serialized, messages[0], run_id, parent_run_id, metadata or {})
 
-    def on_llm_start(self, serialized: dict[str, Any], prompts: list[str], *, run_id: UUID, **kwargs: Any) -> None:
+    def on_llm_start(
+        self,
+        serialized: dict[str, Any],
+        prompts: list[str],
+        *,
+        run_id: UUID,
+        parent_run_id: UUID | None = None,
+        metadata: dict[str, Any] | None = None,
+        name: str | None = None,
+        **kwargs: Any,
+    ) -> None:
         """Judge what goes to a text model; raises GuardrailViolation before the model is called."""
-        self._model_start("text_completion", serialized, [Message("user", prompts[0])], run_id, **kwargs)
+        if run_id not in self._runs.live:
+            self._model_start("text_completion", serialized, prompts[0], run_id, parent_run_id, metadata or {})
 
     def _model_start(
         self,
         operation: str,
         serialized: dict[str, Any] | None,
-        messages: Sequence[Message],
+        asked: list[BaseMessage] | str,
         run_id: UUID,
-        *,
-        parent_run_id: UUID | None = None,
-        metadata: dict[str, Any] | None = None,
-        **_: Any,
+        parent_run_id: UUID | None,
+        metadata: dict[str, Any],
     ) -> None:
-        if run_id in self._runs:
-            return
-        above = self._runs.get(parent_run_id) if parent_run_id else None
-        parent = above.context if above is not None else None
-        metadata = metadata or {}
+        above = self._runs.above(parent_run_id)
         if marked(self.guard, metadata):
             # The copy does it all; it is told what lies above it, and no second span or score is made.
-            handoff = Handoff(self.guard, outermost=above is None, parent=parent)
-            report(metadata, run_id, handoff)
-            self._runs[run_id] = _Run(None, above, handoff)
+            run = Run(run_id, None, above, self._runs.sweeps)
+            run.handoff = Handoff(self.guard, outermost=run.root is None, parent=run.context, root=run.root)
+            report(metadata, run_id, run.handoff)
+            self._runs.live[run_id] = run
             return
         if inside_scorer.get():
             return
-        self._sort()
-        self.guard.refuse(self._unenforceable, "GuardCallback", _INSTEAD)
-        call = convert.model_call(operation, metadata, (serialized or {}).get("kwargs") or {})
-        flow = Flow(self._blocking, call, parent=parent, outermost=above is None)
-        try:
-            drive(flow.admit(messages), self.guard.workers)
-        except BaseException as error:
-            # LangChain tells nobody of a start that failed, so this span would never end.
-            flow.failed(error)
-            raise
-        handoff = Handoff(self.guard, outermost=above is None, span=flow.span)
-        self._runs[run_id] = _Run(flow, above, handoff if report(metadata, run_id, handoff) else None)
+        if self._seen is not self.guard.policy:
+            self._sort()
+        if self._unenforceable:
+            self.guard.refuse(self._unenforceable, "GuardCallback", _INSTEAD)
+        source = serialized.get("kwargs") if serialized else None
+        call = with_session(convert.model_call(operation, metadata, source or convert.NOTHING), metadata)
+        flow = self._flow(self._blocking, call, above)
+        run = Run(run_id, flow, above, self._runs.sweeps)
+        if not flow.policy.idle or flow.violated:
+            messages = [Message("user", asked)] if isinstance(asked, str) else convert.read(asked)
+            try:
+                drive(flow.admit(messages), self.guard.workers)
+            except BaseException as error:
+                # LangChain tells nobody of a start that failed, so this span would never end.
+                flow.stopped(error)
+                raise
+        if protected(metadata):
+            run.handoff = Handoff(self.guard, outermost=above is None, span=flow.span, root=flow.root)
+            report(metadata, run_id, run.handoff)
+        self._runs.start(run)
 
     def handed_over(self, run_id: UUID) -> Handoff | None:
         """What this callback tells the protected model of a run that it saw start."""
-        run = self._runs.get(run_id)
-        return None if run is None else run.handoff
+        run = self._runs.live.get(run_id)
+        return None if run is None or run.identity != run_id else run.handoff
 
     def on_llm_new_token(self, token: str | list[str | dict[str, Any]], *, run_id: UUID, **kwargs: Any) -> None:
         """Refuse to let a stream begin whose answer a callback could not hold back."""
-        self._streamed(run_id)
+        run = self._runs.live.get(run_id)
+        if run is not None:
+            run.heard = self._runs.sweeps
+            if not run.streamed:
+                self._streamed(run)
 
     def on_stream_event(self, event: Any, *, run_id: UUID, **kwargs: Any) -> None:
         """The same for LangChain's event streams."""
-        self._streamed(run_id)
+        self.on_llm_new_token("", run_id=run_id)
 
-    def _streamed(self, run_id: UUID) -> None:
-        run = self._runs.get(run_id)
-        if run is None or run.flow is None or run.streamed:
+    def _streamed(self, run: Run) -> None:
+        run.streamed = True
+        if run.flow is None:
             return
         self.guard.refuse(self._output_rules, "GuardCallback on a streamed answer", _INSTEAD)
-        run.streamed = True
         drive(run.flow.settle_races(), self.guard.workers)  # before the first piece leaves
         run.flow.follow(self._recording)
 
     def on_llm_end(self, response: LLMResult, *, run_id: UUID, **kwargs: Any) -> None:
         """Judge what came back; raises GuardrailViolation before the caller has it."""
-        run = self._runs.pop(run_id, None)
+        run = self._runs.take(run_id)
+        if run is None and self._runs.was_given_up(run_id):
+            run = Run(run_id, self._flow(self._blocking, Call("chat"), None), None, self._runs.sweeps)
         if run is None or run.flow is None:
             return
+        flow = run.flow
         generations = convert.first_candidates(response)
-        try:
-            drive(run.flow.release([generation.text for generation in generations]), self.guard.workers)
-        except BaseException as error:
-            run.flow.failed(error)
-            raise
-        run.flow.answered(**convert.answer(generations, response.llm_output), streamed=run.streamed)
+        if not flow.transparent:
+            try:
+                drive(flow.release([generation.text for generation in generations]), self.guard.workers)
+            except BaseException as error:
+                flow.stopped(error)
+                raise
+        flow.answered(**convert.answer(generations, response.llm_output), streamed=run.streamed)
 
     # Retrievers and tools: a span each, and the documents for scorers that ask for `context`.
 
@@ -198,17 +247,21 @@ class GuardCallback(BaseCallbackHandler):
         *,
         run_id: UUID,
         parent_run_id: UUID | None = None,
+        metadata: dict[str, Any] | None = None,
+        name: str | None = None,
         **kwargs: Any,
     ) -> None:
         """Open the span of a retrieval."""
-        self._part("retrieval", serialized, {"query": query}, run_id, parent_run_id, kwargs.get("name"))
+        if run_id not in self._runs.live:
+            call = Call("retrieval", name=named(serialized, name), inputs={"query": query})
+            self._begin(call, run_id, self._runs.above(parent_run_id), metadata)
 
     def on_retriever_end(self, documents: Sequence[Document], *, run_id: UUID, **kwargs: Any) -> None:
         """End it and keep the documents."""
-        run = self._runs.pop(run_id, None)
+        run = self._runs.take(run_id)
         if run is not None and run.flow is not None:
             found = [document.page_content for document in documents]
-            run.documents += found
+            run.flow.root.documents += tuple(found)
             run.flow.answered(output=found)
 
     def on_tool_start(
@@ -218,41 +271,32 @@ class GuardCallback(BaseCallbackHandler):
         *,
         run_id: UUID,
         parent_run_id: UUID | None = None,
+        metadata: dict[str, Any] | None = None,
+        name: str | None = None,
+        inputs: dict[str, Any] | None = None,
+        tool_call_id: str | None = None,
         **kwargs: Any,
     ) -> None:
         """Open the span of a tool."""
-        self._part("execute_tool", serialized, {"input": input_str}, run_id, parent_run_id, kwargs.get("name"))
+        if run_id not in self._runs.live:
+            call = Call(
+                "execute_tool",
+                name=named(serialized, name),
+                inputs=convert.inputs(inputs) if inputs is not None else {"input": input_str},
+                attributes={names.TOOL_CALL: tool_call_id} if tool_call_id else {},
+            )
+            self._begin(call, run_id, self._runs.above(parent_run_id), metadata)
 
     def on_tool_end(self, output: Any, *, run_id: UUID, **kwargs: Any) -> None:
         """End it."""
-        run = self._runs.pop(run_id, None)
+        run = self._runs.take(run_id)
         if run is not None and run.flow is not None:
             run.flow.answered(output=convert.plain(output))
 
-    def _part(
-        self,
-        operation: str,
-        serialized: dict[str, Any] | None,
-        given: dict[str, Any],
-        run_id: UUID,
-        parent_run_id: UUID | None,
-        name: str | None,
-    ) -> None:
-        if run_id in self._runs:
-            return
-        above = self._runs.get(parent_run_id) if parent_run_id else None
-        parent = above.context if above is not None else None
-        call = Call(operation, name=name or (serialized or {}).get("name") or "", inputs=given)
-        flow = Flow(self.guard, call, parent=parent, outermost=above is None)
-        self._runs[run_id] = _Run(flow, above)
-
     def _error(self, error: BaseException, *, run_id: UUID, **kwargs: Any) -> None:
         """End the span of a run that failed."""
-        run = self._runs.pop(run_id, None)
+        run = self._runs.take(run_id)
         if run is not None and run.flow is not None:
-            if isinstance(error, GeneratorExit):
-                run.flow.abandoned()
-            else:
-                run.flow.failed(error)
+            run.flow.stopped(error)
 
     on_chain_error = on_llm_error = on_retriever_error = on_tool_error = _error

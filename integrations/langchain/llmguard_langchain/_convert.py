@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
@@ -14,6 +15,7 @@ from langchain_core.prompt_values import PromptValue
 from llmguard_middleware import Call, Message, Usage
 
 __all__ = [
+    "NOTHING",
     "StreamFacts",
     "again",
     "answer",
@@ -57,6 +59,7 @@ _PROVIDERS = {
     "mistralai": "mistral_ai",
     "xai": "x_ai",
 }
+NOTHING: Mapping[str, Any] = MappingProxyType({})
 _BASE_URLS = ("openai_api_base", "base_url", "azure_endpoint", "endpoint_url", "endpoint")
 
 
@@ -135,13 +138,16 @@ def without_logprobs(info: dict[str, Any] | None) -> Any:
 def model_call(operation: str, ls_params: Mapping[str, Any], source: Mapping[str, Any]) -> Call:
     """The call as far as it is known beforehand; `source` holds the model's fields (or its serialized kwargs)."""
     provider = str(ls_params.get("ls_provider") or "unknown")
-    url = urlsplit(next((str(source[key]) for key in _BASE_URLS if source.get(key)), ""))
-    return Call(
+    address, port = "", None
+    if source and (base := next((source[key] for key in _BASE_URLS if source.get(key)), None)):
+        url = urlsplit(str(base))
+        address, port = url.hostname or "", url.port or {"http": 80, "https": 443}.get(url.scheme)
+    return Call.made(
         operation,
         provider=_PROVIDERS.get(provider, provider),
         model=str(ls_params.get("ls_model_name") or ""),
-        server_address=url.hostname or "",
-        server_port=url.port or {"http": 80, "https": 443}.get(url.scheme),
+        server_address=address,
+        server_port=port,
         settings={
             "temperature": ls_params.get("ls_temperature"),
             "max_tokens": ls_params.get("ls_max_tokens"),
@@ -169,19 +175,26 @@ def answer(generations: Sequence[Generation], llm_output: Mapping[str, Any] | No
     """What `Flow.answered` takes, from the candidates of one prompt and what the provider said of them together."""
     if not generations:
         return {"output": ""}
-    messages = [m for g in generations if isinstance(m := getattr(g, "message", None), BaseMessage)]
-    if not messages:
+    first = getattr(generations[0], "message", None)
+    if not isinstance(first, BaseMessage):
         return {"output": generations[0].text}
-    first = messages[0]
-    # LangChain copies the first two into the third, but only after the model's own method has returned.
-    metadata = {**(llm_output or {}), **(generations[0].generation_info or {}), **first.response_metadata}
-    finish = [(g.generation_info or {}).get("finish_reason") or metadata.get("finish_reason") for g in generations]
+    metadata = first.response_metadata
+    if llm_output or generations[0].generation_info:
+        # LangChain copies the first two into the third, but only after the model's own method has returned.
+        metadata = {**(llm_output or {}), **(generations[0].generation_info or {}), **metadata}
+    reason = metadata.get("finish_reason")
+    if len(generations) == 1:
+        finish: tuple[str, ...] = (str(reason),) if reason else ()
+    else:
+        finish = tuple(
+            str(own) for g in generations if (own := (g.generation_info or {}).get("finish_reason") or reason)
+        )
     return {
-        "output": text_of(first),
+        "output": first.content if isinstance(first.content, str) else text_of(first),
         "usage": _usage(first),
         "response_id": _own_id(metadata.get("id") or first.id or ""),
         "response_model": str(metadata.get("model_name") or metadata.get("model") or ""),
-        "finish_reasons": tuple(str(reason) for reason in finish if reason),
+        "finish_reasons": finish,
     }
 
 

@@ -19,21 +19,26 @@ from opentelemetry.context import Context
 
 from llmguard_middleware import Guard
 from llmguard_middleware._flow import surrounded
+from llmguard_middleware._root import Root
 from llmguard_middleware.telemetry._emitter import CallSpan
 
-__all__ = ["Handoff", "handed", "mark", "marked", "report"]
+__all__ = ["Handoff", "handed", "mark", "marked", "protected", "report"]
 
 _MARK = "llmguard"
 
 
 @dataclass(frozen=True)
 class Handoff:
-    """From one callback: its guard; whether nothing of it lies above; the context above, or the span to join."""
+    """From one callback: its guard; whether nothing of it lies above; the context above, or the span to join.
+
+    `root` is what the outermost call of that guard shares.
+    """
 
     guard: Guard
     outermost: bool
     parent: Context | None = None
     span: CallSpan | None = None
+    root: Root | None = None
 
 
 class _Ticket:
@@ -61,15 +66,20 @@ def mark(guard: Guard, ls_params: Mapping[str, Any]) -> dict[str, str]:
 
 def marked(guard: Guard, metadata: Mapping[str, Any]) -> bool:
     """Whether the model with these parameters (or this run's metadata) is protected by the guard."""
-    return _key(guard) in str(metadata.get(_MARK) or "").split()
+    words = metadata.get(_MARK)
+    return bool(words) and _key(guard) in str(words).split()
 
 
-def report(metadata: Mapping[str, Any], run_id: UUID, handoff: Handoff) -> bool:
-    """A callback tells of a start; False if the model is protected by no guard at all."""
+def protected(metadata: Mapping[str, Any]) -> bool:
+    """Whether the model of this run is protected by any guard."""
+    return bool(metadata.get(_MARK))
+
+
+def report(metadata: Mapping[str, Any], run_id: UUID, handoff: Handoff) -> None:
+    """A callback tells the protected model of a start."""
     words = str(metadata.get(_MARK) or "").split()
     if words and (ticket := _tickets.get(words[-1])) is not None:
         ticket.starts.setdefault(run_id, []).append(handoff)
-    return bool(words)
 
 
 def handed(model: object, run_manager: Any) -> Sequence[Handoff]:

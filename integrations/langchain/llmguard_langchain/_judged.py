@@ -49,7 +49,7 @@ def released(flow: Flow, result: ChatResult) -> Plan[ChatResult]:
         return flow.release([text.text for text in texts], reask=True)
 
     messages = yield from _judged([generation.message for generation in result.generations], release)
-    if not flow.root.pseudonyms and not any(rule.acts for rule in flow.rules("output")):
+    if not flow.root.hides and not any(rule.acts for rule in flow.rules("output")):
         return result
     return convert.with_messages(result, [convert.without_tokens(message) for message in messages])
 

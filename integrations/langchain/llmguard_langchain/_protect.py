@@ -94,6 +94,7 @@ class _Asked:
             parent=next((handoff.parent for handoff in told if handoff.parent is not None), None),
             span=next((handoff.span for handoff in told if handoff.span is not None), None),
             outermost=next((handoff.outermost for handoff in told if handoff.guard is self.guard), None),
+            root=next((handoff.root for handoff in told if handoff.guard is self.guard), None),
         )
 
 

@@ -252,7 +252,7 @@ def test_nothing_is_kept_of_runs_that_are_over(fake_chat, ask, captured):
     ask(chain, "Hi", {"callbacks": [callback]})
     with pytest.raises(GuardrailViolation):
         ask(chain, ATTACK, {"callbacks": [callback]})
-    assert callback._runs == {}
+    assert callback._runs.live == {}
 
 
 def test_an_answer_from_langchains_cache_leaves_nothing_behind(fake_chat, captured):

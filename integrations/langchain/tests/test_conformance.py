@@ -139,10 +139,7 @@ class Observed(Called):
         "*-refusal/*": "no refusal mode: the violation is raised",
         "output-reask*/*": "a callback cannot ask again, and does not refuse to",
         "caller-cancels-scorer/*": "the event loop waits while a callback judges",
-        "caller-cancels/*invoke": "LangChain does not tell callbacks of a cancelled call, so its span never ends",
-        "caller-cancels/*batch": "as ainvoke",
         "caller-leaves-stream-log/astream_events": "LangChain cancels the call, and that is what the span says",
-        "call-guarded-twice/*": "two callbacks with one guard judge twice",
         "monitor-outermost/*": "a callback does not see that it is called inside an op of its guard",
         "span-nests/*": "a callback cannot make its span the current one",
     }

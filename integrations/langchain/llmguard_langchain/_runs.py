@@ -1,0 +1,176 @@
+"""The runs that LangChain has started and not ended, with their spans; those that it never ends, end here."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import weakref
+from asyncio import _get_running_loop
+from collections import OrderedDict
+from functools import partial
+from time import monotonic
+from typing import Any
+from uuid import UUID
+
+from opentelemetry.context import Context
+
+from llmguard_middleware import Guard
+from llmguard_middleware._clock import Clock
+from llmguard_middleware._flow import Flow
+from llmguard_middleware._root import Root
+
+from ._handoff import Handoff
+
+__all__ = ["Run", "Runs"]
+
+_MOST = 100_000  # runs under way; the oldest gives way
+_IDLE = 900.0  # seconds
+_SWEEPS = 4  # in that time
+_REMEMBERED = 10_000  # runs given up, whose answer may come all the same
+
+
+class Run:
+    """One LangChain run: its own call, if it has a span; else what lies above it."""
+
+    # What few runs have stays with the class.
+    agent = ""
+    handoff: Handoff | None = None
+    streamed = False  # known from the first piece only
+    task: asyncio.Task[Any] | None = None
+    _over: Any = None
+
+    def __init__(self, identity: UUID, flow: Flow | None, above: Run | None, heard: int) -> None:
+        self.identity, self.flow, self.above = identity, flow, above
+        self.heard = heard  # the number of the sweep before which something was heard of it
+        if above is not None and above.agent:
+            self.agent = above.agent
+
+    @property
+    def context(self) -> Context | None:
+        """The OpenTelemetry context that what runs below it lies in."""
+        if self.flow is not None:
+            return self.flow.span.context
+        return None if self.above is None else self.above.context
+
+    @property
+    def root(self) -> Root | None:
+        """What the outermost call shares with what runs below it."""
+        if self.flow is not None:
+            return self.flow.root
+        return None if self.above is None else self.above.root
+
+    def watch(self, over: Any) -> None:
+        """Have `over` called when the task that started this run is done, if the run is not over by then."""
+        self.task = asyncio.current_task()
+        if self.task is not None:
+            self._over = partial(over, self.identity)
+            self.task.add_done_callback(self._over)
+
+    def ended(self) -> None:
+        """It is over: nobody watches it any more."""
+        if self.task is not None:
+            self.task.remove_done_callback(self._over)
+            self.task = None
+
+
+class Runs:
+    """The runs of one guard, whichever of its callbacks saw them start: two callbacks tell nothing twice.
+
+    LangChain tells nobody of a cancelled `ainvoke`, of an event stream that its reader left, of a generator held open
+    for ever. Such a run ends when the task that started it is cancelled, or nothing was heard of it for `idle` seconds.
+
+    Attributes:
+        live: runs by their ids; one that has no span stands for the run that it lies under.
+        sweeps: how often it was looked whether something is still heard of them.
+    """
+
+    def __init__(self, idle: float = _IDLE) -> None:
+        self.live: dict[UUID, Run] = {}
+        self.sweeps = 0
+        self.idle = idle
+        self._given_up: OrderedDict[UUID, None] = OrderedDict()
+        self._clock = Clock("llmguard-langchain-idle")
+        self._sweeping = False
+
+    @staticmethod
+    def of(guard: Guard) -> Runs:
+        """Those of this guard."""
+        return _ALL.get(guard) or _ALL.setdefault(guard, Runs())
+
+    def above(self, run_id: UUID | None) -> Run | None:
+        """The run of this id or, if that has no span, the one that it lies under."""
+        return None if run_id is None else self.live.get(run_id)
+
+    def start(self, run: Run) -> None:
+        """A run with a span has started."""
+        self.live[run.identity] = run
+        if _get_running_loop() is not None:
+            run.watch(self._task_over)
+        if not self._sweeping:
+            self._sweep_later()
+        if len(self.live) > _MOST:
+            self._give_up(next(iter(self.live)))
+
+    def take(self, run_id: UUID) -> Run | None:
+        """A run is over: forget it. None if nobody saw it start, or it has no span."""
+        run = self.live.pop(run_id, None)
+        if run is None or run.identity != run_id:
+            return None
+        if run.task is not None:
+            run.ended()
+        return run
+
+    def was_given_up(self, run_id: UUID) -> bool:
+        """Whether this run's span was ended, and now its answer is here."""
+        return bool(self._given_up) and self._given_up.pop(run_id, self) is None
+
+    def _give_up(self, run_id: UUID, error: BaseException | None = None) -> None:
+        run = self.take(run_id)
+        if run is None or run.flow is None:
+            return
+        if error is None:
+            run.flow.abandoned()
+        else:
+            run.flow.failed(error)
+        self._given_up[run_id] = None
+        if len(self._given_up) > _REMEMBERED:
+            self._given_up.popitem(last=False)
+
+    def _task_over(self, run_id: UUID, task: asyncio.Task[Any]) -> None:
+        # LangChain starts some runs in tasks of a moment's length: that one is done says nothing.
+        if task.cancelled():
+            self._give_up(run_id, asyncio.CancelledError())
+
+    def _sweep_later(self) -> None:
+        self._sweeping = True
+        this = weakref.ref(self)
+        when = monotonic() + self.idle / _SWEEPS
+        self._clock.at(self, when, lambda: None if (runs := this()) is None else runs.sweep())
+
+    def sweep(self) -> None:
+        """End the spans of the runs that nothing was heard of for too long."""
+        self.sweeps += 1
+        runs = {run.identity: run for run in list(self.live.values())}
+        for run in runs.values():  # what is heard below counts for what lies above
+            above = run.above
+            while above is not None and above.heard < run.heard:
+                above.heard = run.heard
+                above = above.above
+        for identity, run in runs.items():
+            if run.heard < self.sweeps - _SWEEPS:
+                self._give_up(identity)
+        self._sweeping = bool(self.live)
+        if self._sweeping:
+            self._sweep_later()
+
+
+_ALL: weakref.WeakKeyDictionary[Guard, Runs] = weakref.WeakKeyDictionary()
+
+
+def _after_fork() -> None:
+    for runs in list(_ALL.values()):
+        runs.__init__(runs.idle)  # type: ignore[misc]  # its clock's thread stayed with the parent, and so did the runs
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
