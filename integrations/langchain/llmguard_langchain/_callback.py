@@ -62,6 +62,7 @@ class GuardCallback(BaseCallbackHandler):
         self.every_runnable = every_runnable
         self._runs = Runs.of(guard)
         self._runs.idle = idle
+        self._streaming: Run | None = None
         self._sort()
 
     def _sort(self) -> None:
@@ -79,7 +80,7 @@ class GuardCallback(BaseCallbackHandler):
 
     def _begin(self, call: Call, run_id: UUID, above: Run | None, metadata: dict[str, Any] | None) -> Run:
         call = with_session(call, metadata)
-        run = Run(run_id, self._flow(self.guard, call, above), above, self._runs.sweeps)
+        run = Run(run_id, self._flow(self.guard, call, above), above)
         self._runs.start(run)
         return run
 
@@ -168,7 +169,7 @@ class GuardCallback(BaseCallbackHandler):
         above = self._runs.above(parent_run_id)
         if marked(self.guard, metadata):
             # The copy does it all; it is told what lies above it, and no second span or score is made.
-            run = Run(run_id, None, above, self._runs.sweeps)
+            run = Run(run_id, None, above)
             run.handoff = Handoff(self.guard, outermost=run.root is None, parent=run.context, root=run.root)
             report(metadata, run_id, run.handoff)
             self._runs.live[run_id] = run
@@ -182,7 +183,7 @@ class GuardCallback(BaseCallbackHandler):
         source = serialized.get("kwargs") if serialized else None
         call = with_session(convert.model_call(operation, metadata, source or convert.NOTHING), metadata)
         flow = self._flow(self._blocking, call, above)
-        run = Run(run_id, flow, above, self._runs.sweeps)
+        run = Run(run_id, flow, above)
         if not flow.policy.idle or flow.violated:
             messages = [Message("user", asked)] if isinstance(asked, str) else convert.read(asked)
             try:
@@ -201,11 +202,22 @@ class GuardCallback(BaseCallbackHandler):
         run = self._runs.live.get(run_id)
         return None if run is None or run.identity != run_id else run.handoff
 
-    def on_llm_new_token(self, token: str | list[str | dict[str, Any]], *, run_id: UUID, **kwargs: Any) -> None:
+    def on_llm_new_token(
+        self,
+        token: str | list[str | dict[str, Any]],
+        *,
+        run_id: UUID,
+        chunk: Any = None,
+        parent_run_id: UUID | None = None,
+        tags: list[str] | None = None,
+        **kwargs: Any,
+    ) -> None:
         """Refuse to let a stream begin whose answer a callback could not hold back."""
-        run = self._runs.live.get(run_id)
+        run = self._streaming
+        if run is None or run.identity is not run_id:  # a stream's pieces mostly come one after the other
+            run = self._streaming = self._runs.live.get(run_id)
         if run is not None:
-            run.heard = self._runs.sweeps
+            run.heard = True
             if not run.streamed:
                 self._streamed(run)
 
@@ -224,8 +236,9 @@ class GuardCallback(BaseCallbackHandler):
     def on_llm_end(self, response: LLMResult, *, run_id: UUID, **kwargs: Any) -> None:
         """Judge what came back; raises GuardrailViolation before the caller has it."""
         run = self._runs.take(run_id)
+        self._streaming = None  # or it would live on
         if run is None and self._runs.was_given_up(run_id):
-            run = Run(run_id, self._flow(self._blocking, Call("chat"), None), None, self._runs.sweeps)
+            run = Run(run_id, self._flow(self._blocking, Call("chat"), None), None)
         if run is None or run.flow is None:
             return
         flow = run.flow
@@ -296,6 +309,7 @@ class GuardCallback(BaseCallbackHandler):
     def _error(self, error: BaseException, *, run_id: UUID, **kwargs: Any) -> None:
         """End the span of a run that failed."""
         run = self._runs.take(run_id)
+        self._streaming = None
         if run is not None and run.flow is not None:
             run.flow.stopped(error)
 

@@ -37,11 +37,12 @@ class Run:
     handoff: Handoff | None = None
     streamed = False  # known from the first piece only
     task: asyncio.Task[Any] | None = None
+    heard = True  # since the last sweep
+    quiet = 0  # sweeps since it was heard of
     _over: Any = None
 
-    def __init__(self, identity: UUID, flow: Flow | None, above: Run | None, heard: int) -> None:
+    def __init__(self, identity: UUID, flow: Flow | None, above: Run | None) -> None:
         self.identity, self.flow, self.above = identity, flow, above
-        self.heard = heard  # the number of the sweep before which something was heard of it
         if above is not None and above.agent:
             self.agent = above.agent
 
@@ -81,12 +82,10 @@ class Runs:
 
     Attributes:
         live: runs by their ids; one that has no span stands for the run that it lies under.
-        sweeps: how often it was looked whether something is still heard of them.
     """
 
     def __init__(self, idle: float = _IDLE) -> None:
         self.live: dict[UUID, Run] = {}
-        self.sweeps = 0
         self.idle = idle
         self._given_up: OrderedDict[UUID, None] = OrderedDict()
         self._clock = Clock("llmguard-langchain-idle")
@@ -149,15 +148,16 @@ class Runs:
 
     def sweep(self) -> None:
         """End the spans of the runs that nothing was heard of for too long."""
-        self.sweeps += 1
         runs = {run.identity: run for run in list(self.live.values())}
         for run in runs.values():  # what is heard below counts for what lies above
-            above = run.above
-            while above is not None and above.heard < run.heard:
-                above.heard = run.heard
+            above = run.above if run.heard else None
+            while above is not None and not above.heard:
+                above.heard = True
                 above = above.above
         for identity, run in runs.items():
-            if run.heard < self.sweeps - _SWEEPS:
+            run.quiet = 0 if run.heard else run.quiet + 1
+            run.heard = False
+            if run.quiet > _SWEEPS:
                 self._give_up(identity)
         self._sweeping = bool(self.live)
         if self._sweeping:
