@@ -237,7 +237,7 @@ class GuardCallback(BaseCallbackHandler):
         """Judge what came back; raises GuardrailViolation before the caller has it."""
         run = self._runs.take(run_id)
         self._streaming = None  # or it would live on
-        if run is None and self._runs.was_given_up(run_id):
+        if run is None and self._runs.was_given_up(run_id) and self._blocking.has_rules("output"):
             run = Run(run_id, self._flow(self._blocking, Call("chat"), None), None)
         if run is None or run.flow is None:
             return

@@ -144,7 +144,7 @@ class Runs:
         self._sweeping = True
         this = weakref.ref(self)
         when = monotonic() + self.idle / _SWEEPS
-        self._clock.at(self, when, lambda: None if (runs := this()) is None else runs.sweep())
+        self._clock.at("sweep", when, lambda: None if (runs := this()) is None else runs.sweep())
 
     def sweep(self) -> None:
         """End the spans of the runs that nothing was heard of for too long."""
