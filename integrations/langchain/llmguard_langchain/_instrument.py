@@ -6,8 +6,6 @@ import os
 import threading
 from typing import Any
 
-from langchain_core.tracers.context import register_configure_hook
-
 from llmguard_middleware import ConfigurationError, Guard
 from llmguard_middleware._guard import expect_guard
 
@@ -25,6 +23,8 @@ class _Hook:
     """
 
     def __init__(self) -> None:
+        from langchain_core.tracers.context import register_configure_hook  # noqa: PLC0415 - it imports LangSmith
+
         self.callback: GuardCallback | None = None
         hook: Any = self
         register_configure_hook(hook, inheritable=True)
