@@ -78,8 +78,11 @@ class GuardCallback(BaseCallbackHandler):
             return Flow(guard, call, outermost=True)
         return Flow(guard, call, parent=above.context, outermost=above.root is None, root=above.root)
 
-    def _begin(self, call: Call, run_id: UUID, above: Run | None, metadata: dict[str, Any] | None) -> Run:
-        call = with_session(call, metadata)
+    def _begin(
+        self, call: Call, run_id: UUID, above: Run | None, metadata: dict[str, Any] | None, tags: list[str] | None
+    ) -> Run:
+        if metadata or tags:
+            call = with_session(call, metadata, tags)
         run = Run(run_id, self._flow(self.guard, call, above), above)
         self._runs.start(run)
         return run
@@ -94,6 +97,7 @@ class GuardCallback(BaseCallbackHandler):
         run_id: UUID,
         parent_run_id: UUID | None = None,
         metadata: dict[str, Any] | None = None,
+        tags: list[str] | None = None,
         name: str | None = None,
         **kwargs: Any,
     ) -> None:
@@ -108,10 +112,10 @@ class GuardCallback(BaseCallbackHandler):
             return
         if agent is not None and (above is None or agent != above.agent):
             call = Call("invoke_agent", name=agent, inputs=convert.inputs(inputs))
-            self._begin(call, run_id, above, metadata).agent = agent
+            self._begin(call, run_id, above, metadata, tags).agent = agent
         else:
             call = Call("invoke_workflow", name=named(serialized, name, "chain"), inputs=convert.inputs(inputs))
-            self._begin(call, run_id, above, metadata)
+            self._begin(call, run_id, above, metadata, tags)
 
     def on_chain_end(self, outputs: Any, *, run_id: UUID, inputs: Any = None, **kwargs: Any) -> None:
         """End the span of a root chain and give it to the monitors.
@@ -135,12 +139,13 @@ class GuardCallback(BaseCallbackHandler):
         run_id: UUID,
         parent_run_id: UUID | None = None,
         metadata: dict[str, Any] | None = None,
+        tags: list[str] | None = None,
         name: str | None = None,
         **kwargs: Any,
     ) -> None:
         """Judge what goes to a chat model; raises GuardrailViolation before the model is called."""
         if run_id not in self._runs.live:
-            self._model_start("chat", serialized, messages[0], run_id, parent_run_id, metadata or {})
+            self._model_start("chat", serialized, messages[0], run_id, parent_run_id, metadata or {}, tags, name)
 
     def on_llm_start(
         self,
@@ -150,12 +155,15 @@ class GuardCallback(BaseCallbackHandler):
         run_id: UUID,
         parent_run_id: UUID | None = None,
         metadata: dict[str, Any] | None = None,
+        tags: list[str] | None = None,
         name: str | None = None,
         **kwargs: Any,
     ) -> None:
         """Judge what goes to a text model; raises GuardrailViolation before the model is called."""
         if run_id not in self._runs.live:
-            self._model_start("text_completion", serialized, prompts[0], run_id, parent_run_id, metadata or {})
+            self._model_start(
+                "text_completion", serialized, prompts[0], run_id, parent_run_id, metadata or {}, tags, name
+            )
 
     def _model_start(
         self,
@@ -165,6 +173,8 @@ class GuardCallback(BaseCallbackHandler):
         run_id: UUID,
         parent_run_id: UUID | None,
         metadata: dict[str, Any],
+        tags: list[str] | None,
+        name: str | None,
     ) -> None:
         above = self._runs.above(parent_run_id)
         if marked(self.guard, metadata):
@@ -181,7 +191,8 @@ class GuardCallback(BaseCallbackHandler):
         if self._unenforceable:
             self.guard.refuse(self._unenforceable, "GuardCallback", _INSTEAD)
         source = serialized.get("kwargs") if serialized else None
-        call = with_session(convert.model_call(operation, metadata, source or convert.NOTHING), metadata)
+        call = convert.model_call(operation, metadata, source or convert.NOTHING)
+        call = with_session(call, metadata, tags, name)
         flow = self._flow(self._blocking, call, above)
         run = Run(run_id, flow, above)
         if not flow.policy.idle or flow.violated:
@@ -261,13 +272,14 @@ class GuardCallback(BaseCallbackHandler):
         run_id: UUID,
         parent_run_id: UUID | None = None,
         metadata: dict[str, Any] | None = None,
+        tags: list[str] | None = None,
         name: str | None = None,
         **kwargs: Any,
     ) -> None:
         """Open the span of a retrieval."""
         if run_id not in self._runs.live:
             call = Call("retrieval", name=named(serialized, name), inputs={"query": query})
-            self._begin(call, run_id, self._runs.above(parent_run_id), metadata)
+            self._begin(call, run_id, self._runs.above(parent_run_id), metadata, tags)
 
     def on_retriever_end(self, documents: Sequence[Document], *, run_id: UUID, **kwargs: Any) -> None:
         """End it and keep the documents."""
@@ -285,6 +297,7 @@ class GuardCallback(BaseCallbackHandler):
         run_id: UUID,
         parent_run_id: UUID | None = None,
         metadata: dict[str, Any] | None = None,
+        tags: list[str] | None = None,
         name: str | None = None,
         inputs: dict[str, Any] | None = None,
         tool_call_id: str | None = None,
@@ -298,7 +311,7 @@ class GuardCallback(BaseCallbackHandler):
                 inputs=convert.inputs(inputs) if inputs is not None else {"input": input_str},
                 attributes={names.TOOL_CALL: tool_call_id} if tool_call_id else {},
             )
-            self._begin(call, run_id, self._runs.above(parent_run_id), metadata)
+            self._begin(call, run_id, self._runs.above(parent_run_id), metadata, tags)
 
     def on_tool_end(self, output: Any, *, run_id: UUID, **kwargs: Any) -> None:
         """End it."""

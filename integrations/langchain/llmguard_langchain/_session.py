@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from llmguard_middleware import Call
@@ -10,21 +10,35 @@ from llmguard_middleware.telemetry import _names as names
 
 __all__ = ["agent_of", "named", "with_session"]
 
+# LangChain tells by tags where in a chain or graph a run is.
+_THEIRS = ("seq:step:", "map:key:", "graph:step:", "langsmith:")
 _CONVERSATION = ("thread_id", "session_id", "conversation_id")
 
 
-def with_session(call: Call, metadata: Mapping[str, Any] | None) -> Call:
-    """The call with its conversation and its user, if `config={"metadata": ...}` names them."""
-    if not metadata:
-        return call
-    changes: dict[str, Any] = {}
-    for key in _CONVERSATION:
-        if conversation := metadata.get(key):
-            changes["conversation"] = str(conversation)
-            break
-    if user := metadata.get("user_id"):
-        changes["attributes"] = {**call.attributes, names.USER: str(user)}
-    return call.but(**changes) if changes else call
+def with_session(
+    call: Call, metadata: Mapping[str, Any] | None, tags: Sequence[str] | None = None, name: str | None = None
+) -> Call:
+    """The call with what a `config` says of it.
+
+    Args:
+        call: the call.
+        metadata: its conversation (`thread_id`, `session_id` or `conversation_id`) and its user (`user_id`).
+        tags: the application's own, and those that LangChain adds, which are left out.
+        name: of the run, if it is not the call's own.
+    """
+    attributes: dict[str, Any] = {}
+    conversation = ""
+    if metadata:
+        conversation = next((str(metadata[key]) for key in _CONVERSATION if metadata.get(key)), "")
+        if user := metadata.get("user_id"):
+            attributes[names.USER] = str(user)
+    if tags and (own := [tag for tag in tags if not tag.startswith(_THEIRS)]):
+        attributes[names.TAGS] = own
+    if name and name != call.name:
+        attributes[names.RUN] = name
+    if attributes:
+        call = call.but(attributes={**call.attributes, **attributes})
+    return call.but(conversation=conversation) if conversation else call
 
 
 def named(serialized: Mapping[str, Any] | None, name: str | None, otherwise: str = "") -> str:

@@ -160,6 +160,18 @@ def test_conversation_and_user_are_on_every_span(fake_chat, ask, captured, key):
     assert told == [("c-1", "7"), ("c-1", "7")]
 
 
+def test_tags_and_names_are_on_the_spans(fake_chat, captured):
+    """The application's own tags, and not LangChain's; a model's run name besides the model's."""
+    config = {"callbacks": [GuardCallback(Guard(**captured.providers))], "tags": ["shop"]}
+    model = fake_chat().with_config(run_name="draft", tags=["fast"])
+    (ChatPromptTemplate.from_template("{question}") | model).invoke({"question": "Hi"}, config)
+    told = [(s.name, s.attributes["llmguard.tags"], s.attributes.get("llmguard.run.name")) for s in captured.spans]
+    assert told == [
+        ("chat fake-1", ("fast", "shop"), "draft"),
+        ("invoke_workflow RunnableSequence", ("shop",), None),
+    ]
+
+
 def test_a_violation_that_is_swallowed_comes_back_at_the_end(fake_chat, ask, captured):
     """In every call mode a chain whose step swallows a violation fails at its end, and no later model is called."""
     later = fake_chat()
