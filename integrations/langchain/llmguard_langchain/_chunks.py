@@ -1,64 +1,113 @@
-"""Streamed chunks through the output guardrails: text may leave late or changed, everything else keeps its place."""
+"""Streamed chunks through the output guardrails: texts may leave late or changed, everything else keeps its place."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from langchain_core.messages import BaseMessageChunk
-from langchain_core.outputs import ChatGenerationChunk
+from langchain_core.messages import AIMessageChunk, BaseMessageChunk
+from langchain_core.outputs import ChatGenerationChunk, ChatResult
+from langchain_core.outputs.chat_generation import merge_chat_generation_chunks
 
+from llmguard_middleware._flow import Flow
 from llmguard_middleware._guarded_stream import GuardedStream
+from llmguard_middleware._judge import Plan
 
 from . import _convert as convert
+from ._difference import missing
+from ._judged import released
+from ._sieve import HoldError, Sieve
 
 __all__ = ["ChunkGate"]
 
 
 class ChunkGate:
-    """Feeds chunk texts to a `GuardedStream` and puts what it releases back into chunks."""
+    """Lets chunks pass as far as their texts may leave; what is missing in the end follows when all was judged.
+
+    At the end the whole answer is judged as one that was not streamed, so that both are the same.
+    """
 
     def __init__(self, stream: GuardedStream) -> None:
         self._stream = stream
-        self._ending: list[ChatGenerationChunk] = []
-        self._released: list[str] = []
-        self._like: BaseMessageChunk | None = None
+        flow: Flow = stream.flow
+        self._flow = flow
         self._facts = convert.StreamFacts()
+        self._acts = flow.acts
+        self._held = stream.holds
+        self._released: list[str] = []  # if nothing is judged
+        self._raw: list[ChatGenerationChunk] = []  # if something is
+        self._waiting: list[ChatGenerationChunk] = []  # for guardrails that race
+        self._sent: list[ChatGenerationChunk] = []
+        self._ending: list[ChatGenerationChunk] = []
+        self._whole: ChatGenerationChunk | None = None
+        self._judges = not flow.transparent
+        if self._judges:
+            stream.instead = self._judged
+        if self._acts:
+            self._sieve = Sieve(stream.feed, flow.stream().feed)
 
     def feed(self, chunk: ChatGenerationChunk) -> Sequence[ChatGenerationChunk]:
         """What may leave once this chunk is here."""
-        message = chunk.message
-        text = message.content if isinstance(message.content, str) else convert.text_of(message)
-        released = self._stream.feed(text) if text else ""
-        self._released.append(released)
-        self._like = message
         self._facts.note(chunk)
-        if not self._stream.acts:
+        if not self._judges:
+            content = chunk.message.content
+            text = content if isinstance(content, str) else convert.text_of(chunk.message)
+            self._released.append(self._stream.feed(text) if text else "")
             return (chunk,)
-        guarded = _with_text(chunk, released)
-        if self._ending or _ends(chunk) or self._stream.holds:
-            # Held text comes before the end is announced, so the end waits for it. If nothing may leave before the
-            # verdict, that goes for tool calls too.
-            self._ending.append(_with_text(guarded, ""))
-            return (ChatGenerationChunk(message=_blank(guarded.message, released)),) if released else ()
-        return (guarded,) if released or not text or _carries_more(chunk) else ()
+        self._flow.root.check()
+        self._raw.append(chunk)
+        if self._stream.racing:
+            self._waiting.append(chunk)
+            return ()
+        return self._sifted(chunk) if self._acts else (chunk,)
 
     def settled(self, released: str) -> Iterator[ChatGenerationChunk]:
         """What was held while guardrails raced with the model."""
-        if released:
-            self._released.append(released)
-            yield ChatGenerationChunk(message=_blank(self._like, released))
+        for chunk in self._waiting:
+            yield from self._sifted(chunk) if self._acts else (chunk,)
+        self._waiting.clear()
 
     def finish(self, rest: str) -> Iterator[ChatGenerationChunk]:
-        """The held text and the chunks that announce the end."""
-        self._released.append(rest)
-        if rest:
-            yield ChatGenerationChunk(message=_blank(self._like, rest))
-        yield from (chunk for chunk in self._ending if _carries_more(chunk) or _ends(chunk))
+        """What was held, and the chunks that announce the end."""
+        if self._whole is None:
+            self._released.append(rest)
+            return
+        if self._acts:
+            sent = merge_chat_generation_chunks([*self._sent, *self._ending])
+            yield from missing(_joined(self._whole), sent and _joined(sent))
+            yield from self._ending
+        else:
+            yield from self._waiting
 
     def answer(self) -> dict[str, Any]:
         """What `Flow.answered` takes."""
-        return {**self._facts.answer(), "output": "".join(self._released), "streamed": True}
+        output = "".join(self._released) if self._whole is None else convert.text_of(self._whole.message)
+        return {**self._facts.answer(), "output": output, "streamed": True}
+
+    def _sifted(self, chunk: ChatGenerationChunk) -> Sequence[ChatGenerationChunk]:
+        if self._held:
+            return ()
+        if _ends(chunk):
+            self._sieve.close()
+        try:
+            message = self._sieve.bare(chunk.message)
+        except HoldError:
+            self._held = True
+            return ()
+        bare = ChatGenerationChunk(message=message, generation_info=self._sieve.info(chunk.generation_info))
+        if self._ending or _ends(chunk):
+            self._ending.append(bare)
+            return ()
+        if not (bare.text or _carries_more(bare) or not convert.text_of(chunk.message)):
+            return ()
+        self._sent.append(bare)
+        return (bare,)
+
+    def _judged(self) -> Plan[str]:
+        whole = merge_chat_generation_chunks(self._raw) or ChatGenerationChunk(message=AIMessageChunk(content=""))
+        result = yield from released(self._flow, ChatResult(generations=[_joined(whole)]))
+        (self._whole,) = result.generations  # type: ignore[assignment]  # of the type that went in
+        return ""
 
 
 def _ends(chunk: ChatGenerationChunk) -> bool:
@@ -78,27 +127,31 @@ def _carries_more(chunk: ChatGenerationChunk) -> bool:
         getattr(message, "tool_call_chunks", None)
         or getattr(message, "usage_metadata", None)
         or message.additional_kwargs
+        or message.response_metadata
         or chunk.generation_info
-        or (
-            not isinstance(message.content, str)
-            and any(not isinstance(b, str) and b.get("type") != "text" for b in message.content)
-        )
+        or (not isinstance(message.content, str) and message.content)
     )
 
 
-def _with_text(chunk: ChatGenerationChunk, text: str) -> ChatGenerationChunk:
-    """The chunk with other text, and without what repeats the old one."""
-    message = convert.without_tokens(convert.with_text(chunk.message, text))
-    return ChatGenerationChunk(message=message, generation_info=convert.without_logprobs(chunk.generation_info))
+def _joined(chunk: ChatGenerationChunk) -> ChatGenerationChunk:
+    """The same with texts that follow each other in its content, and are no blocks with an index, as one."""
+    message: BaseMessageChunk = chunk.message
+    if isinstance(message.content, str):
+        return chunk
+    content: list[Any] = []
+    block: Any
+    for block in message.content:
+        last: Any = content[-1] if content else None
+        if isinstance(block, str) and isinstance(last, str) and len(content) > 1:
+            content[-1] = last + block
+        elif _loose(block) and _loose(last):
+            content[-1] = {**last, "text": last["text"] + block["text"]}
+        else:
+            content.append(block)
+    if len(content) == len(message.content):
+        return chunk
+    return type(chunk)(message=message.model_copy(update={"content": content}), generation_info=chunk.generation_info)
 
 
-def _blank(like: BaseMessageChunk | None, text: str) -> BaseMessageChunk:
-    """A chunk of the same message with nothing but text."""
-    assert like is not None  # text was held, so there was a chunk
-    nothing: dict[str, Any] = {
-        "response_metadata": {},
-        "additional_kwargs": {},
-        "usage_metadata": None,
-        "chunk_position": None,
-    }
-    return like.model_copy(update={"content": text, "tool_call_chunks": [], **nothing})
+def _loose(block: Any) -> bool:
+    return isinstance(block, dict) and block.keys() <= {"type", "text"} and isinstance(block.get("text"), str)

@@ -1,0 +1,100 @@
+"""What a model is asked, and what we answer in its place."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+from urllib.parse import urlsplit
+
+from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, HumanMessage
+from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
+
+from llmguard_middleware import Call
+
+__all__ = ["again", "model_call", "refusal", "refusal_chunk"]
+
+# LangChain's `ls_provider` where the GenAI conventions know the provider by another name.
+_PROVIDERS = {
+    "amazon_bedrock": "aws.bedrock",
+    "azure": "azure.ai.openai",
+    "azure_ai": "azure.ai.inference",
+    "google_genai": "gcp.gemini",
+    "google_vertexai": "gcp.vertex_ai",
+    "ibm": "ibm.watsonx.ai",
+    "mistral": "mistral_ai",
+    "mistralai": "mistral_ai",
+    "xai": "x_ai",
+}
+_BASE_URLS = ("openai_api_base", "base_url", "azure_endpoint", "endpoint_url", "endpoint")
+
+
+_NOTHING: Mapping[str, Any] = {}
+# By name of ours: the types that a value may have, of which it becomes the last, and how providers spell it.
+_SETTINGS: dict[str, tuple[tuple[type, ...], tuple[str, ...]]] = {
+    "temperature": ((int, float), ("temperature",)),
+    "top_p": ((int, float), ("top_p",)),
+    "top_k": ((int,), ("top_k",)),
+    "seed": ((int,), ("seed",)),
+    "frequency_penalty": ((int, float), ("frequency_penalty",)),
+    "presence_penalty": ((int, float), ("presence_penalty",)),
+    "choices": ((int,), ("n", "candidate_count")),
+    "max_tokens": ((int,), ("max_tokens", "max_completion_tokens", "max_output_tokens", "num_predict")),
+    "stop": ((tuple, list), ("stop", "stop_sequences")),
+}
+
+
+def model_call(
+    operation: str, ls_params: Mapping[str, Any], source: Mapping[str, Any], given: Mapping[str, Any] = _NOTHING
+) -> Call:
+    """The call as far as it is known beforehand.
+
+    Args:
+        operation: of the conventions.
+        ls_params: LangChain's standard parameters of the call.
+        source: the model's fields, or its serialized kwargs.
+        given: what is given for this call only (the kwargs of the call, or `invocation_params`), which wins.
+    """
+    provider = str(ls_params.get("ls_provider") or "unknown")
+    url = urlsplit(next((str(source[key]) for key in _BASE_URLS if source.get(key)), ""))
+    settings = {
+        "temperature": ls_params.get("ls_temperature"),
+        "max_tokens": ls_params.get("ls_max_tokens"),
+        "stop": ls_params.get("ls_stop"),
+    }
+    for name, (kinds, spellings) in _SETTINGS.items():
+        value = settings.get(name)
+        for key in spellings:
+            if value is not None:
+                break
+            value = given.get(key)
+            if value is None:
+                value = source.get(key)
+        if isinstance(value, kinds) and not isinstance(value, bool):
+            settings[name] = kinds[-1](value)
+        else:
+            settings.pop(name, None)
+    if settings.get("choices") == 1:
+        del settings["choices"]
+    return Call(
+        operation,
+        provider=_PROVIDERS.get(provider, provider),
+        model=str(ls_params.get("ls_model_name") or ""),
+        server_address=url.hostname or "",
+        server_port=url.port or {"http": 80, "https": 443}.get(url.scheme),
+        settings=settings,
+    )
+
+
+def again(messages: Sequence[BaseMessage], turned_down: str, feedback: str) -> list[BaseMessage]:
+    """The messages with an answer that was turned down, and what was wrong with it."""
+    return [*messages, AIMessage(turned_down), HumanMessage(feedback)]
+
+
+def refusal(text: str) -> ChatResult:
+    """An answer that says this."""
+    return ChatResult(generations=[ChatGeneration(message=AIMessage(text))])
+
+
+def refusal_chunk(text: str) -> ChatGenerationChunk:
+    """The only chunk of an answer that says this."""
+    return ChatGenerationChunk(message=AIMessageChunk(content=text))

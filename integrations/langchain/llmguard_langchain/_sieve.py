@@ -1,0 +1,127 @@
+"""What may leave of a chunk at once: all that is no text, and of the text what a window lets go."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from langchain_core.messages import BaseMessageChunk
+
+from llmguard_middleware._json_text import may_become_json
+
+from . import _convert as convert
+from ._convert import DROP
+
+__all__ = ["HoldError", "Sieve"]
+
+Feed = Callable[[str], str]
+
+
+class HoldError(Exception):
+    """From here on nothing can leave before all is there, or what comes later would be in the wrong place."""
+
+
+class Sieve(convert.Walk):
+    """Lets the main text and the reasoning through a window each; other texts wait for the end.
+
+    A window is for one text. What comes after it in a second block waits, since a match may lie across the two; what
+    may be JSON waits until it can be parsed.
+    """
+
+    def __init__(self, text: Feed, reasoning: Feed) -> None:
+        super().__init__(self._take)
+        self._lanes = {"text": _Lane(text, whole_json=True), "reasoning": _Lane(reasoning)}
+        self._shape = ""
+        self._calls_wait = False
+
+    def bare(self, message: BaseMessageChunk) -> BaseMessageChunk:
+        """The chunk without what has to wait.
+
+        Raises:
+            HoldError: if all of it has to, and all that comes after it.
+        """
+        fields = message.__dict__
+        content = fields["content"]
+        changes: dict[str, Any] = {}
+        self._expect_shape(content)
+        if content:
+            self.path = ["content"]
+            changes["content"] = self.content(content)
+        for name in ("additional_kwargs", "response_metadata"):
+            if fields[name]:
+                changes[name] = self._at(name, convert.without_logprobs(fields[name]))
+        if fields.get("tool_call_chunks"):
+            changes |= {"tool_call_chunks": self._calls(fields["tool_call_chunks"]), "tool_calls": []}
+            changes["invalid_tool_calls"] = []
+        for name in message.__pydantic_extra__ or ():
+            changes[name] = None
+        return message.model_copy(update=changes)
+
+    def info(self, info: Any) -> Any:
+        """What the provider says beside the chunk, without what has to wait."""
+        return self.mapping(convert.without_logprobs(info)) if info else info
+
+    def close(self) -> None:
+        """The end is announced: what comes now waits for it."""
+        for lane in self._lanes.values():
+            lane.closed = True
+
+    def _take(self, kind: convert.Kind, value: Any) -> Any:
+        if kind == "unscanned":
+            return value
+        lane = self._lanes.get(kind)
+        return DROP if lane is None else lane.feed(tuple(self.path), value)
+
+    def _expect_shape(self, content: Any) -> None:
+        """Content is one string, one text in pieces, or blocks with indexes; what is mixed has its place in a list."""
+        shapes = {"string"} if content and isinstance(content, str) else {_shape(block) for block in content}
+        for shape in shapes:
+            if not shape or (self._shape and shape != self._shape):
+                raise HoldError
+            self._shape = shape
+
+    def _list(self, items: Any, each: Callable[[Any], Any]) -> Any:
+        if self.path != ["content"] and not all(_indexed(item) for item in items):
+            return DROP
+        return super()._list(items, each)
+
+    def _calls(self, chunks: list[Any]) -> list[Any]:
+        self._calls_wait = self._calls_wait or not all(_indexed(chunk) for chunk in chunks)
+        if self._calls_wait:
+            return []
+        return [{**chunk, "name": None, "args": None if chunk["args"] is None else ""} for chunk in chunks]
+
+
+class _Lane:
+    """The way of one text through its window."""
+
+    def __init__(self, feed: Feed, *, whole_json: bool = False) -> None:
+        self._feed = feed
+        self._start: str | None = "" if whole_json else None  # of what may be JSON
+        self._path: tuple[Any, ...] = ()
+        self.closed = False
+
+    def feed(self, path: tuple[Any, ...], text: str) -> str:
+        self._path = self._path or path
+        self.closed = self.closed or path != self._path
+        if self.closed:
+            return ""
+        if self._start is not None:
+            self._start += text
+            if may_become_json(self._start):
+                return ""
+            text, self._start = self._start, None
+        return self._feed(text)
+
+
+def _indexed(item: Any) -> bool:
+    index = item.get("index") if isinstance(item, dict) else None
+    return isinstance(index, int) or (isinstance(index, str) and index.startswith("lc_"))
+
+
+def _shape(block: Any) -> str:
+    if isinstance(block, str):
+        return "strings"
+    if _indexed(block):
+        return "indexed"
+    return "texts" if isinstance(block, dict) and block.keys() <= {"type", "text"} else ""
