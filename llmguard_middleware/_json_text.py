@@ -11,12 +11,16 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from ._edits import Edit
+from ._edits import Edit, apply
 
 __all__ = ["Token", "edited", "is_json", "may_become_json", "tokens", "with_tokens"]
 
 _TOKEN = re.compile(r'"(?P<inside>[^"\\]*(?:\\.[^"\\]*)*)(?P<end>"(?P<key>\s*:)?|\\?\Z)|-?\d[\d.eE+-]*', re.DOTALL)
-_BEGINS = re.compile(r'\s*(?:\Z|\{\s*(?:\Z|["}])|\[\s*(?:\Z|[\[{"\]tfnNI-]|\d+(?!\s*\]\s*\S)))')
+_WORD = r"(?:tr?u?e?|fa?l?s?e?|nu?l?l?|Na?N?|-?In?f?i?n?i?t?y?)(?=\s*(?:[,\]]|\Z))"
+_ESCAPE = re.compile(r"\\(?:u[0-9a-fA-F]{4}|.)", re.DOTALL)  # half of one says nothing
+_BEGINS = re.compile(
+    r"""\s*(?:\Z|\{\s*(?:\Z|["}])|\[\s*(?:\Z|[\[{"\]]|-?(?:\Z|\d+(?!\d|\s*\]\s*\S|[^\s,.eE\]]))|""" + _WORD + "))"
+)
 
 
 class Token(NamedTuple):
@@ -73,12 +77,15 @@ def with_tokens(text: str, found: Sequence[Token], texts: Iterable[str]) -> str:
 def edited(text: str, edits: Sequence[Edit]) -> str:
     """A JSON text with `edits` of it made inside its tokens only, so that it stays one.
 
-    What an edit puts in is in the first value that it touches; of several tokens, keys stay.
+    What an edit puts in is in the first value that it touches; of several tokens, keys stay. An edit of nothing but
+    punctuation cannot be made so, and breaks the JSON.
     """
     found = tokens(text)
     own: list[list[Edit]] = [[] for _ in found]
     for edit in edits:
         touched = [i for i, token in enumerate(found) if token.start < edit.end and token.end > edit.start]
+        if not touched:
+            return apply(text, edits)
         touched = [i for i in touched if not found[i].key] or touched
         for i in touched:
             start, end = max(edit.start, found[i].start), min(edit.end, found[i].end)
@@ -89,11 +96,13 @@ def edited(text: str, edits: Sequence[Edit]) -> str:
 def _with_edits(text: str, token: Token, edits: Sequence[Edit]) -> str:
     if not edits:
         return token.text
+    escapes = [match.span() for match in _ESCAPE.finditer(text, token.start, token.end)]
     pieces: list[str] = []
     at = token.start
     for edit in edits:
-        pieces += (_decoded(text[at : edit.start]), edit.replacement)
-        at = edit.end
+        start = next((a for a, b in escapes if a < edit.start < b), edit.start)
+        pieces += (_decoded(text[at:start]), edit.replacement)
+        at = next((b for a, b in escapes if a < edit.end < b), edit.end)
     return "".join([*pieces, _decoded(text[at : token.end])])
 
 

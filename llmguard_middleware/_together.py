@@ -11,7 +11,7 @@ from ._json_text import edited, is_json, tokens, with_tokens
 from ._judge import Plan
 from ._leaves import leaves, with_leaves
 
-__all__ = ["Ask", "judged_call", "judged_json", "judged_lines", "judged_run", "judged_text", "judged_value"]
+__all__ = ["Ask", "judged_call", "judged_lines", "judged_run", "judged_text", "judged_value"]
 
 Ask = Callable[[str], Plan[Sequence[Edit]]]
 """Has one text judged; returns the edits to be made to it, and raises if it must not go on."""
@@ -20,15 +20,25 @@ _BETWEEN = "\n"
 
 
 def judged_text(text: str, ask: Ask) -> Plan[str]:
-    """One text as it may go on. One that is JSON stays JSON, and is judged without its escapes, too."""
+    """One text as it may go on.
+
+    One that is JSON is judged without its escapes, too, and stays JSON, unless all of it is replaced.
+    """
     json_text = is_json(text)
     if json_text and "\\" in text:
-        text = yield from judged_json(text, ask)
+        replaced: list[str] = []
+
+        def unescaped(lines: str) -> Plan[Sequence[Edit]]:
+            edits = yield from ask(lines)
+            if _is_whole(edits, lines) and _BETWEEN in lines:
+                replaced.append(edits[0].replacement)
+            return edits
+
+        _, text = yield from judged_call("", text, unescaped)
+        if replaced:
+            return replaced[0]
     edits = yield from ask(text)
-    told = apply(text, edits)
-    if json_text and edits and not _is_whole(edits, text) and not is_json(told):
-        told = edited(text, edits)
-    return told
+    return edited(text, edits) if json_text and not _is_whole(edits, text) else apply(text, edits)
 
 
 def judged_run(parts: Sequence[str], ask: Ask) -> Plan[list[str]]:
@@ -80,12 +90,6 @@ def _run_together(told: list[str], which: Sequence[int], ask: Ask) -> Plan[list[
         for i, text in zip(some, cut([told[i] for i in some], edits), strict=True):
             told[i] = text
     return told
-
-
-def judged_json(text: str, ask: Ask) -> Plan[str]:
-    """A JSON text, judged by what its strings and numbers say, keys as well; what says the same stays as written."""
-    _, text = yield from judged_call("", text, ask)
-    return text
 
 
 def judged_call(name: str, arguments: Any, ask: Ask) -> Plan[tuple[str, Any]]:

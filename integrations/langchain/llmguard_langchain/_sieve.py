@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from langchain_core.messages import BaseMessageChunk
@@ -15,6 +15,8 @@ from ._convert import DROP
 __all__ = ["HoldError", "Sieve"]
 
 Feed = Callable[[str], str]
+
+_CALLS = frozenset(("name", "args", "arguments", "input", "partial_json"))
 
 
 class HoldError(Exception):
@@ -32,7 +34,8 @@ class Sieve(convert.Walk):
         super().__init__(self._take)
         self._lanes = {"text": _Lane(text, whole_json=True), "reasoning": _Lane(reasoning)}
         self._shape = ""
-        self._calls_wait = False
+        self._known: set[Any] = set()  # indexes of blocks that begun
+        self._calling: set[Any] = set()  # of those that are tool calls: half a call is none, so they leave whole
 
     def bare(self, message: BaseMessageChunk) -> BaseMessageChunk:
         """The chunk without what has to wait.
@@ -43,16 +46,15 @@ class Sieve(convert.Walk):
         fields = message.__dict__
         content = fields["content"]
         changes: dict[str, Any] = {}
-        self._expect_shape(content)
         if content:
+            self._expect_place(content)
             self.path = ["content"]
             changes["content"] = self.content(content)
         for name in ("additional_kwargs", "response_metadata"):
             if fields[name]:
                 changes[name] = self._at(name, convert.without_logprobs(fields[name]))
         if fields.get("tool_call_chunks"):
-            changes |= {"tool_call_chunks": self._calls(fields["tool_call_chunks"]), "tool_calls": []}
-            changes["invalid_tool_calls"] = []
+            changes |= {"tool_call_chunks": [], "tool_calls": [], "invalid_tool_calls": []}
         for name in message.__pydantic_extra__ or ():
             changes[name] = None
         return message.model_copy(update=changes)
@@ -72,24 +74,42 @@ class Sieve(convert.Walk):
         lane = self._lanes.get(kind)
         return DROP if lane is None else lane.feed(tuple(self.path), value)
 
-    def _expect_shape(self, content: Any) -> None:
+    def _expect_place(self, content: Any) -> None:
         """Content is one string, one text in pieces, or blocks with indexes; what is mixed has its place in a list."""
-        shapes = {"string"} if content and isinstance(content, str) else {_shape(block) for block in content}
-        for shape in shapes:
-            if not shape or (self._shape and shape != self._shape):
-                raise HoldError
-            self._shape = shape
+        if isinstance(content, str):
+            self._expect_shape("string")
+            return
+        for block in content:
+            self._expect_shape(_shape(block))
+            if not _indexed(block):
+                continue
+            index = block["index"]
+            if index not in self._known and not _CALLS.isdisjoint(block):
+                self._calling.add(index)
+            elif index not in self._known and index not in self._calling:
+                if self._calling:  # a tool call waits, and this comes after it
+                    raise HoldError
+                self._known.add(index)
+
+    def _expect_shape(self, shape: str) -> None:
+        if not shape or (self._shape and shape != self._shape):
+            raise HoldError
+        self._shape = shape
 
     def _list(self, items: Any, each: Callable[[Any], Any]) -> Any:
         if self.path != ["content"] and not all(_indexed(item) for item in items):
             return DROP
         return super()._list(items, each)
 
-    def _calls(self, chunks: list[Any]) -> list[Any]:
-        self._calls_wait = self._calls_wait or not all(_indexed(chunk) for chunk in chunks)
-        if self._calls_wait:
-            return []
-        return [{**chunk, "name": None, "args": None if chunk["args"] is None else ""} for chunk in chunks]
+    def _block(self, block: Any) -> Any:
+        if isinstance(block, dict) and block.get("index") in self._calling:
+            return DROP
+        after = super()._block(block)
+        # What has no index is a text of its own when LangChain adds it, be it empty.
+        return DROP if not _indexed(block) and after in ("", {"type": "text", "text": ""}, {"text": ""}) else after
+
+    def _item(self, key: str, value: Any, of: Mapping[str, Any], kind: convert.Kind) -> Any:
+        return DROP if key in ("tool_calls", "function_call") else super()._item(key, value, of, kind)
 
 
 class _Lane:
