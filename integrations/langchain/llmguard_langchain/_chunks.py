@@ -73,7 +73,7 @@ class ChunkGate:
             self._released.append(rest)
             return
         if self._acts:
-            sent = merge_chat_generation_chunks([*self._sent, *self._ending])
+            sent = _merged([*self._sent, *self._ending])
             yield from missing(_joined(self._whole), sent and _joined(sent))
             yield from self._ending
         else:
@@ -87,9 +87,11 @@ class ChunkGate:
     def _sifted(self, chunk: ChatGenerationChunk) -> Sequence[ChatGenerationChunk]:
         if self._held:
             return ()
-        if _ends(chunk):
-            self._sieve.close()
         try:
+            if not self._ending and _only_says(chunk):
+                return self._said(chunk)
+            if _ends(chunk):
+                self._sieve.close()
             message = self._sieve.bare(chunk.message)
         except HoldError:
             self._held = True
@@ -103,8 +105,19 @@ class ChunkGate:
         self._sent.append(bare)
         return (bare,)
 
+    def _said(self, chunk: ChatGenerationChunk) -> Sequence[ChatGenerationChunk]:
+        """What may leave of a chunk that only says something, as most do."""
+        text = chunk.message.__dict__["content"]
+        released = self._sieve.said(text)
+        if text and not released:
+            return ()
+        if released != text:
+            chunk = ChatGenerationChunk(message=chunk.message.model_copy(update={"content": released}))
+        self._sent.append(chunk)
+        return (chunk,)
+
     def _judged(self) -> Plan[str]:
-        whole = merge_chat_generation_chunks(self._raw) or ChatGenerationChunk(message=AIMessageChunk(content=""))
+        whole = _merged(self._raw) or ChatGenerationChunk(message=AIMessageChunk(content=""))
         result = yield from released(self._flow, ChatResult(generations=[_joined(whole)]))
         (self._whole,) = result.generations  # type: ignore[assignment]  # of the type that went in
         return ""
@@ -131,6 +144,42 @@ def _carries_more(chunk: ChatGenerationChunk) -> bool:
         or chunk.generation_info
         or (not isinstance(message.content, str) and message.content)
     )
+
+
+def _merged(chunks: Sequence[ChatGenerationChunk]) -> ChatGenerationChunk | None:
+    """The sum of the chunks as LangChain makes it; those that only say something are added without its help."""
+    rest: list[ChatGenerationChunk] = []
+    texts: list[str] = []
+    for chunk in chunks:
+        if rest and chunk.message.id == rest[0].message.id and _only_says(chunk):
+            texts.append(chunk.message.__dict__["content"])
+            continue
+        if texts:
+            rest.append(_saying("".join(texts), rest[0]))
+            texts.clear()
+        rest.append(chunk)
+    if texts:
+        rest.append(_saying("".join(texts), rest[0]))
+    return merge_chat_generation_chunks(rest)
+
+
+def _only_says(chunk: ChatGenerationChunk) -> bool:
+    fields = chunk.message.__dict__
+    return not (
+        type(fields["content"]) is not str
+        or fields["additional_kwargs"]
+        or fields["response_metadata"]
+        or chunk.generation_info
+        or type(chunk.message) is not AIMessageChunk
+        or chunk.message.__pydantic_extra__
+        or fields["tool_call_chunks"]
+        or fields["usage_metadata"]
+        or fields["chunk_position"]
+    )
+
+
+def _saying(text: str, like: ChatGenerationChunk) -> ChatGenerationChunk:
+    return ChatGenerationChunk(message=AIMessageChunk(content=text, id=like.message.id))
 
 
 def _joined(chunk: ChatGenerationChunk) -> ChatGenerationChunk:

@@ -59,6 +59,16 @@ class Sieve(convert.Walk):
             changes[name] = None
         return message.model_copy(update=changes)
 
+    def said(self, text: str) -> str:
+        """What may leave of the text of a chunk that has nothing else.
+
+        Raises:
+            HoldError: as `bare`.
+        """
+        if text:
+            self._expect_shape("string")
+        return self._lanes["text"].feed(("content",), text)
+
     def info(self, info: Any) -> Any:
         """What the provider says beside the chunk, without what has to wait."""
         return self.mapping(convert.without_logprobs(info)) if info else info

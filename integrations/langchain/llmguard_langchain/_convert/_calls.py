@@ -29,18 +29,25 @@ _BASE_URLS = ("openai_api_base", "base_url", "azure_endpoint", "endpoint_url", "
 
 
 _NOTHING: Mapping[str, Any] = {}
-# By name of ours: the types that a value may have, of which it becomes the last, and how providers spell it.
-_SETTINGS: dict[str, tuple[tuple[type, ...], tuple[str, ...]]] = {
-    "temperature": ((int, float), ("temperature",)),
-    "top_p": ((int, float), ("top_p",)),
-    "top_k": ((int,), ("top_k",)),
-    "seed": ((int,), ("seed",)),
-    "frequency_penalty": ((int, float), ("frequency_penalty",)),
-    "presence_penalty": ((int, float), ("presence_penalty",)),
-    "choices": ((int,), ("n", "candidate_count")),
-    "max_tokens": ((int,), ("max_tokens", "max_completion_tokens", "max_output_tokens", "num_predict")),
-    "stop": ((tuple, list), ("stop", "stop_sequences")),
-}
+# How providers spell a setting, how we do, and the types that it may have, of which it becomes the last.
+_NUMBER: tuple[type, ...] = (int, float)
+_SETTINGS: tuple[tuple[str, str, tuple[type, ...]], ...] = (
+    ("temperature", "temperature", _NUMBER),
+    ("top_p", "top_p", _NUMBER),
+    ("top_k", "top_k", (int,)),
+    ("seed", "seed", (int,)),
+    ("frequency_penalty", "frequency_penalty", _NUMBER),
+    ("presence_penalty", "presence_penalty", _NUMBER),
+    ("n", "choices", (int,)),
+    ("candidate_count", "choices", (int,)),
+    ("num_predict", "max_tokens", (int,)),
+    ("max_output_tokens", "max_tokens", (int,)),
+    ("max_completion_tokens", "max_tokens", (int,)),
+    ("max_tokens", "max_tokens", (int,)),
+    ("stop_sequences", "stop", (tuple, list)),
+    ("stop", "stop", (tuple, list)),
+)
+_STANDARD = (("ls_temperature", "temperature"), ("ls_max_tokens", "max_tokens"), ("ls_stop", "stop"))
 
 
 def model_call(
@@ -56,23 +63,14 @@ def model_call(
     """
     provider = str(ls_params.get("ls_provider") or "unknown")
     url = urlsplit(next((str(source[key]) for key in _BASE_URLS if source.get(key)), ""))
-    settings = {
-        "temperature": ls_params.get("ls_temperature"),
-        "max_tokens": ls_params.get("ls_max_tokens"),
-        "stop": ls_params.get("ls_stop"),
-    }
-    for name, (kinds, spellings) in _SETTINGS.items():
-        value = settings.get(name)
-        for key in spellings:
-            if value is not None:
-                break
-            value = given.get(key)
-            if value is None:
-                value = source.get(key)
-        if isinstance(value, kinds) and not isinstance(value, bool):
-            settings[name] = kinds[-1](value)
-        else:
-            settings.pop(name, None)
+    settings: dict[str, Any] = {}
+    for where in (source, given) if given else (source,):
+        for key, name, kinds in _SETTINGS:
+            if key in where and isinstance(value := where[key], kinds):
+                settings[name] = kinds[-1](value)
+    for key, name in _STANDARD:
+        if (value := ls_params.get(key)) is not None:
+            settings[name] = value
     if settings.get("choices") == 1:
         del settings["choices"]
     return Call(
