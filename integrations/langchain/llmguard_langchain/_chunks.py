@@ -73,8 +73,8 @@ class ChunkGate:
             self._released.append(rest)
             return
         if self._acts:
-            sent = _merged([*self._sent, *self._ending])
-            yield from missing(_joined(self._whole), sent and _joined(sent))
+            sent = _merged(self._sent)
+            yield from missing(_joined(self._whole), sent and _joined(sent), _merged(self._ending))
             yield from self._ending
         else:
             yield from self._waiting
@@ -88,7 +88,7 @@ class ChunkGate:
         if self._held:
             return ()
         try:
-            if not self._ending and _only_says(chunk):
+            if not self._ending and chunk.message.__dict__["content"] and _only_says(chunk):
                 return self._said(chunk)
             if _ends(chunk):
                 self._sieve.close()
@@ -96,8 +96,11 @@ class ChunkGate:
         except HoldError:
             self._held = True
             return ()
+        ending = bool(self._ending) or _ends(chunk)
+        if ending and message.content:  # comes before it, with all that waits
+            message = message.model_copy(update={"content": "" if isinstance(message.content, str) else []})
         bare = ChatGenerationChunk(message=message, generation_info=self._sieve.info(chunk.generation_info))
-        if self._ending or _ends(chunk):
+        if ending:
             self._ending.append(bare)
             return ()
         if not (bare.text or _carries_more(bare) or not convert.text_of(chunk.message)):
@@ -109,7 +112,7 @@ class ChunkGate:
         """What may leave of a chunk that only says something, as most do."""
         text = chunk.message.__dict__["content"]
         released = self._sieve.said(text)
-        if text and not released:
+        if not released:
             return ()
         if released != text:
             chunk = ChatGenerationChunk(message=chunk.message.model_copy(update={"content": released}))
@@ -183,7 +186,7 @@ def _saying(text: str, like: ChatGenerationChunk) -> ChatGenerationChunk:
 
 
 def _joined(chunk: ChatGenerationChunk) -> ChatGenerationChunk:
-    """The same with texts that follow each other in its content, and are no blocks with an index, as one."""
+    """The same with text blocks that follow each other, and have no index, as one."""
     message: BaseMessageChunk = chunk.message
     if isinstance(message.content, str):
         return chunk
@@ -191,9 +194,7 @@ def _joined(chunk: ChatGenerationChunk) -> ChatGenerationChunk:
     block: Any
     for block in message.content:
         last: Any = content[-1] if content else None
-        if isinstance(block, str) and isinstance(last, str) and len(content) > 1:
-            content[-1] = last + block
-        elif _loose(block) and _loose(last):
+        if _loose(block) and _loose(last):
             content[-1] = {**last, "text": last["text"] + block["text"]}
         else:
             content.append(block)

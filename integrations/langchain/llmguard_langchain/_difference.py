@@ -13,20 +13,28 @@ from llmguard_middleware.errors import LLMGuardError
 __all__ = ["missing"]
 
 _SAME: Any = object()
-_FIELDS = ("content", "additional_kwargs", "tool_call_chunks", "response_metadata", "usage_metadata")
+_FIELDS = ("additional_kwargs", "tool_call_chunks", "response_metadata", "usage_metadata")
 
 
-def missing(whole: ChatGenerationChunk, sent: ChatGenerationChunk | None) -> list[ChatGenerationChunk]:
-    """The chunks to be added to what was `sent`, so that it is the `whole`; none if it is.
+def missing(
+    whole: ChatGenerationChunk, sent: ChatGenerationChunk | None, ending: ChatGenerationChunk | None = None
+) -> list[ChatGenerationChunk]:
+    """The chunks that make the `whole` of what was `sent` and an `ending` to follow, which has no content.
 
     Raises:
         LLMGuardError: if something was sent that is not in the whole, so that nothing can be added to make it that.
     """
-    if sent is None:
+    known = [one for one in (sent, ending) if one is not None]
+    if not known:
         return [whole]
-    message, info = whole.message, _rest(whole.generation_info or {}, sent.generation_info or {})
-    rest = {name: _rest(_field(message, name), _field(sent.message, name)) for name in _FIELDS}
+    told = known[0] if len(known) == 1 else known[0] + known[1]
+    message, info = whole.message, _rest(whole.generation_info or {}, told.generation_info or {})
+    rest = {name: _rest(_field(message, name), _field(told.message, name)) for name in _FIELDS}
+    rest["content"] = message.content if sent is None else _rest(message.content, sent.message.content)
     rest = {name: value for name, value in rest.items() if value is not _SAME}
+    last = getattr(message, "chunk_position", None)
+    if last and not getattr(told.message, "chunk_position", None):
+        rest["chunk_position"] = last
     chunks: list[ChatGenerationChunk] = []
     content = rest.get("content")
     if isinstance(content, list) and content and isinstance(content[0], _Longer):
@@ -34,8 +42,8 @@ def missing(whole: ChatGenerationChunk, sent: ChatGenerationChunk | None) -> lis
         chunks.append(ChatGenerationChunk(message=_like(message, {"content": str(content[0])})))
         rest["content"] = content[1:]
     if any(rest.values()) or info is not _SAME:
-        told = None if info is _SAME else info
-        chunks.append(ChatGenerationChunk(message=_like(message, rest), generation_info=told))
+        more = None if info is _SAME else info
+        chunks.append(ChatGenerationChunk(message=_like(message, rest), generation_info=more))
     return chunks
 
 
@@ -47,7 +55,7 @@ class _Longer(str):
 
 def _field(message: BaseMessageChunk, name: str) -> Any:
     value = getattr(message, name, None)
-    return value or ("" if name == "content" and isinstance(value, str) else [] if isinstance(value, list) else {})
+    return value or ([] if isinstance(value, list) else {})
 
 
 def _like(message: BaseMessageChunk, fields: Mapping[str, Any]) -> BaseMessageChunk:

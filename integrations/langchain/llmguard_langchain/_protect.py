@@ -164,7 +164,7 @@ def _guarded(base: type[Any], guard: Guard) -> type[Any]:  # noqa: C901 - LangCh
     def unheard(run_manager: Any) -> Any:
         """A provider tells its run manager of raw tokens: not while the output is guarded."""
         rules = [rule for policy in guard.policies for rule in policy.guardrails]
-        hidden = any(rule.stage == "output" or rule.action == "pseudonymize" for rule in rules)
+        hidden = any(rule.stage in ("output", "tool_call") or rule.action == "pseudonymize" for rule in rules)
         return None if hidden else run_manager
 
     def _get_ls_params(self: Any, stop: list[str] | None = None, **kwargs: Any) -> Any:

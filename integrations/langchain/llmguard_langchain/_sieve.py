@@ -50,6 +50,8 @@ class Sieve(convert.Walk):
             self._expect_place(content)
             self.path = ["content"]
             changes["content"] = self.content(content)
+        elif self._shape in ("texts", "indexed"):  # or LangChain, to which nothing is a text, would put one first
+            changes["content"] = []
         for name in ("additional_kwargs", "response_metadata"):
             if fields[name]:
                 changes[name] = self._at(name, convert.without_logprobs(fields[name]))
@@ -65,8 +67,7 @@ class Sieve(convert.Walk):
         Raises:
             HoldError: as `bare`.
         """
-        if text:
-            self._expect_shape("string")
+        self._expect_shape("string")
         return self._lanes["text"].feed(("content",), text)
 
     def info(self, info: Any) -> Any:
@@ -85,7 +86,7 @@ class Sieve(convert.Walk):
         return DROP if lane is None else lane.feed(tuple(self.path), value)
 
     def _expect_place(self, content: Any) -> None:
-        """Content is one string, one text in pieces, or blocks with indexes; what is mixed has its place in a list."""
+        """Content is one string, one text in pieces, or blocks with indexes; all else has its place in a list."""
         if isinstance(content, str):
             self._expect_shape("string")
             return
@@ -116,7 +117,7 @@ class Sieve(convert.Walk):
             return DROP
         after = super()._block(block)
         # What has no index is a text of its own when LangChain adds it, be it empty.
-        return DROP if not _indexed(block) and after in ("", {"type": "text", "text": ""}, {"text": ""}) else after
+        return DROP if not _indexed(block) and after.get("text") == "" else after
 
     def _item(self, key: str, value: Any, of: Mapping[str, Any], kind: convert.Kind) -> Any:
         return DROP if key in ("tool_calls", "function_call") else super()._item(key, value, of, kind)
@@ -150,8 +151,6 @@ def _indexed(item: Any) -> bool:
 
 
 def _shape(block: Any) -> str:
-    if isinstance(block, str):
-        return "strings"
     if _indexed(block):
         return "indexed"
     return "texts" if isinstance(block, dict) and block.keys() <= {"type", "text"} else ""
