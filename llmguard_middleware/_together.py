@@ -108,10 +108,23 @@ def judged_call(name: str, arguments: Any, ask: Ask) -> Plan[tuple[str, Any]]:
     found = tokens(arguments)
     values = [i for i, token in enumerate(found, 1) if not token.key]
     told = yield from judged_lines([name, *(token.text for token in found)], ask, values or None)
-    arguments = with_tokens(arguments, found, told[1:])
+    arguments = with_tokens(arguments, found, _apart([token.text if token.key else "" for token in found], told[1:]))
     if arguments and not is_json(arguments):
         arguments = apply(arguments, (yield from ask(arguments)))
     return told[0], arguments
+
+
+def _apart(keys: Sequence[str], told: Sequence[str]) -> list[str]:
+    """The texts, with keys that were changed to the same told apart, or one value would take another's place."""
+    known: dict[str, str] = {}
+    apart: list[str] = []
+    for key, text in zip(keys, told, strict=True):
+        name, number = text, 1
+        while key and key != text and known.setdefault(name, key) != key:
+            number += 1
+            name = f"{text} {number}"
+        apart.append(name)
+    return apart
 
 
 def judged_value(value: Any, ask: Ask) -> Plan[Any]:

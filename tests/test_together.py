@@ -10,6 +10,7 @@ from llmguard_middleware._drive import drive
 from llmguard_middleware._flow import AskAgain, Flow
 from llmguard_middleware._together import judged_call, judged_lines, judged_run, judged_text, judged_value
 from llmguard_middleware.errors import GuardrailViolation
+from llmguard_middleware.scorers import pii
 from llmguard_middleware.testing import Flags
 
 
@@ -79,6 +80,15 @@ def test_what_is_replaced_keeps_its_keys():
     assert asks.drive(judged_call("f", {"k": "ab", "n": 5}, asks)) == ("f", {"k": "no", "n": ""})
     assert asks.drive(judged_text('{"k": "ab"}', asks)) == "no"
     assert asks.drive(judged_text('{"k": "\\u0061b", "l": "m"}', asks)) == "no"
+
+
+def test_keys_that_become_the_same_are_told_apart():
+    """Two keys that are both removed keep their values, and one key keeps one name."""
+    guard = Guard(Guardrail(pii(), stage="output", action="redact"))
+    flow = Flow(guard, Call("chat"))
+    mails = [{"a@b.co": 1, "c": 2, "d@b.co": 3}, {"a@b.co": 4}]
+    _, told = drive(judged_call("", mails, lambda text: flow.edits(text, "output")), guard.workers)
+    assert told == [{"<EMAIL_ADDRESS>": 1, "c": 2, "<EMAIL_ADDRESS> 2": 3}, {"<EMAIL_ADDRESS>": 4}]
 
 
 def test_a_value_that_is_no_json_is_judged_by_its_leaves():

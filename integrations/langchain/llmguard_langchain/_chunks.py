@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import reduce
+from operator import add
 from typing import Any
 
 from langchain_core.messages import AIMessageChunk, BaseMessageChunk
@@ -163,7 +165,9 @@ def _merged(chunks: Sequence[ChatGenerationChunk]) -> ChatGenerationChunk | None
         rest.append(chunk)
     if texts:
         rest.append(_saying("".join(texts), rest[0]))
-    return merge_chat_generation_chunks(rest)
+    if all(isinstance(chunk.message, AIMessageChunk) for chunk in rest):
+        return merge_chat_generation_chunks(rest)
+    return reduce(add, rest)  # LangChain loses the role of others when it adds many at once
 
 
 def _only_says(chunk: ChatGenerationChunk) -> bool:

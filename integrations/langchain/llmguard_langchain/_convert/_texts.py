@@ -5,12 +5,12 @@ What is no text of anybody (ids, types, what is encrypted) is known by its name;
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Literal, TypeVar
 
 from langchain_core.messages import BaseMessage
 
+from ._facts import ARGUMENTS, MEDIA, REASONING, is_binary, is_fact, media_of
 from ._messages import role
 
 __all__ = ["DROP", "Kind", "Walk", "is_plain", "texts_of"]
@@ -24,26 +24,6 @@ it; `unscanned`: the name of a kind of content that nobody can look at (image, a
 
 DROP: Any = object()  # what a change returns for something that is to be left out
 
-# What programs write to each other. The rest is judged, so that a field which nobody has heard of hides nothing.
-_FACTS = frozenset((
-    "type", "id", "index", "role", "object", "status", "format", "mime_type", "media_type", "source_type", "phase",
-    "namespace", "signature", "thought_signature", "encrypted_content", "encrypted_index", "encrypted_stdout", "model",
-    "model_name", "model_provider", "provider", "finish_reason", "stop_reason", "done_reason", "system_fingerprint",
-    "service_tier", "output_version", "created_at", "completed_at", "expires_at", "logprobs", "headers",
-    "cache_control", "safety_ratings",
-))  # fmt: skip
-_ID = re.compile(r"(?:.*_|__.*)ids?(?:__)?\Z")
-_DETAILS = frozenset(("auto", "low", "high", "original"))  # of an image
-_ARGUMENTS = ("args", "arguments", "input", "partial_json")
-_REASONING = frozenset(("reasoning", "thinking", "reasoning_content", "reasoning_text", "thinking_content"))
-_MEDIA = {
-    **dict.fromkeys(("image", "image_url", "input_image", "image_generation_call"), "image"),
-    **dict.fromkeys(("audio", "input_audio", "output_audio", "audio_url"), "audio"),
-    **dict.fromkeys(("video", "video_url", "input_video"), "video"),
-    **dict.fromkeys(("file", "input_file", "document", "pdf", "media", "container_upload"), "file"),
-}
-_BINARY = frozenset(("base64", "data", "file_data", "b64_json", "bytes"))
-_TEXTUAL = frozenset(("text", "content"))  # sources of documents that are texts
 _FIELDS = (
     "content",
     "additional_kwargs",
@@ -66,7 +46,7 @@ def is_plain(message: BaseMessage) -> bool:
     if fields.get("artifact") is not None or message.__pydantic_extra__ or fields.get("name"):
         return False
     metadata = fields["response_metadata"]
-    return not metadata or all(key in _FACTS or not isinstance(metadata[key], (str, list, dict)) for key in metadata)
+    return not metadata or all(is_fact(key, value) for key, value in metadata.items())
 
 
 def texts_of(*holders: BaseMessage | Mapping[str, Any] | None) -> list[tuple[Kind, Any]]:
@@ -149,11 +129,11 @@ class Walk:
     def _dict(self, given: Mapping[str, Any], inside: Kind) -> Any:
         """`inside` is the kind of a text here; `text` at the top of a content block, where only its `text` is one."""
         said = str(given.get("type") or "")
-        media = _media(given, said)
+        media = media_of(given, said)
         if media:
             self._change("unscanned", media)
             self._media.append(media)
-        own: Kind = "reasoning" if said in _REASONING else inside
+        own: Kind = "reasoning" if said in REASONING else inside
         after = dict(self._call(given)) if isinstance(given.get("name"), str) else {}
         for key, value in given.items():
             if key not in after:
@@ -169,7 +149,7 @@ class Walk:
 
     def _call(self, given: Mapping[str, Any]) -> Iterable[tuple[str, Any]]:
         """Name and arguments of a tool call, which belong together."""
-        arguments = [key for key in _ARGUMENTS if key in given and given[key] is not None]
+        arguments = [key for key in ARGUMENTS if key in given and given[key] is not None]
         if not arguments and "id" not in given:
             return
         for key in arguments or [""]:
@@ -181,13 +161,11 @@ class Walk:
                 yield key, changed[1]
 
     def _item(self, key: str, value: Any, of: Mapping[str, Any], kind: Kind) -> Any:  # noqa: PLR0911 - one question after the other
-        if value is None or isinstance(value, (bool, int, float)):
-            return value
-        if key in _FACTS or _ID.match(key):
+        if is_fact(key, value):
             return value
         if isinstance(value, bytes):
             return value if self._media else self._change("value", value)
-        if key in _ARGUMENTS and (key != "input" or not isinstance(value, list)):
+        if key in ARGUMENTS and (key != "input" or not isinstance(value, list)):
             changed = self._change("call", ("", value)) if value else value
             return changed[1] if isinstance(changed, tuple) else changed
         if isinstance(value, str):
@@ -195,44 +173,23 @@ class Walk:
         if isinstance(value, Mapping):
             if key == "output" and "type" not in value:
                 return self._change("value", value)
-            if (media := _MEDIA.get(key)) and media not in self._media:
+            if (media := MEDIA.get(key)) and media not in self._media:
                 self._change("unscanned", media)
             self._media.append(media or "")
-            after = self._dict(value, "reasoning" if key in _REASONING else _nested(kind))
+            after = self._dict(value, "reasoning" if key in REASONING else _nested(kind))
             self._media.pop()
             return after
         if isinstance(value, (list, tuple)):
-            inner: Kind = "reasoning" if key in _REASONING else _nested(kind)
+            inner: Kind = "reasoning" if key in REASONING else _nested(kind)
             return self._list(value, lambda item: self._item(key, item, {}, inner))
         return self._change("value", value)
 
     def _text(self, key: str, value: str, of: Mapping[str, Any], kind: Kind) -> Any:
-        if not value:
+        media = next((one for one in reversed(self._media) if one), "")
+        if not value or is_binary(key, value, of, media):
             return value
-        if key in _BINARY and any(self._media) and not {of.get("type"), of.get("source_type")} & _TEXTUAL:
-            return value
-        if value.startswith("data:") and ";base64," in value[:200]:
-            return value
-        if (key == "result" and "image" in self._media) or (key == "detail" and value in _DETAILS):
-            return value
-        if of.get("type") == "redacted_thinking":  # which only its provider can read
-            return value
-        return self._change("reasoning" if key in _REASONING else kind, value)
+        return self._change("reasoning" if key in REASONING else kind, value)
 
 
 def _nested(kind: Kind) -> Kind:
     return "reasoning" if kind == "reasoning" else "other"
-
-
-def _media(block: Mapping[str, Any], said: str) -> str:
-    """Which kind of content, that is no text, a block holds; nothing if it holds none."""
-    kind = _MEDIA.get(said, "")
-    if not kind and said == "text-plain" and not block.get("text"):
-        kind = "file"
-    source = block.get("source")
-    if kind == "file":
-        if {block.get("source_type")} & _TEXTUAL or (isinstance(source, Mapping) and source.get("type") in _TEXTUAL):
-            return ""
-        mime = str(block.get("mime_type") or "").partition("/")[0]
-        return mime if mime in ("image", "audio", "video") else kind
-    return kind
