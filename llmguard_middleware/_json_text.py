@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from dataclasses import dataclass
 
 from ._edits import Edit, apply
 
@@ -23,7 +23,8 @@ _BEGINS = re.compile(
 )
 
 
-class Token(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Token:
     """A string or number: `text` is what it says, at `start` to `end` of the JSON text without quotes."""
 
     start: int

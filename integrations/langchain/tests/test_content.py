@@ -59,6 +59,10 @@ BLOCKS: dict[str, Any] = {
         "error": f"no: {S}",
     },
     "refusal": {"type": "refusal", "refusal": S},
+    "named": {"type": "brand_new", "name": S, "id": "1"},
+    "titled": {"type": "brand_new", "name": S},
+    "bytes": {"type": "brand_new", "raw": S.encode()},
+    "prose_in_a_fact": {"type": "brand_new", "status": f"is {S}"},
     "unheard_of": {"type": "brand_new", "whatever": {"it": ["is", S]}},
 }
 RAW = {"id": "c1", "type": "function", "function": {"name": "f", "arguments": f'{{"to": "{ESCAPED}", "to": "{S}"}}'}}
@@ -84,9 +88,10 @@ FIELDS: dict[str, Any] = {
 
 
 def holds(value: Any) -> bool:
-    """Whether a letter of the secret is in a value, as it is or escaped."""
+    """Whether a letter of the secret is in a value, as it is, escaped or encoded."""
     written = repr(value)
-    return any(letter in written or f"{ord(letter):04x}" in written for letter in S)
+    forms = [(letter, f"{ord(letter):04x}", repr(letter.encode())[2:-1]) for letter in S]
+    return any(form in written for letter in forms for form in letter)
 
 
 def redacts(stage: Any = "output", **options: Any) -> Guardrail:
@@ -349,3 +354,28 @@ def test_settings_of_the_request_are_on_the_span(fake_chat, captured):
         "gen_ai.request.top_p": 1.0,
     }
     assert two["gen_ai.request.choice.count"] == 2
+
+
+def test_what_only_its_provider_can_read_stays(answers):
+    """Encrypted thoughts, signatures and ids go back to the provider as they came."""
+    blocks = [
+        {"type": "redacted_thinking", "data": S},
+        {"type": "thinking", "thinking": "a", "signature": S},
+        {"type": "reasoning", "encrypted_content": S, "id": S},
+    ]
+    assert answers([redacts()], AIMessage(blocks)).invoke("Hi").content == blocks
+
+
+def test_a_placeholder_across_two_parts_comes_back_whole(answers):
+    """A model that cuts a placeholder between two blocks still gives the original, and in parsed objects too."""
+
+    def said(messages: Any) -> Any:
+        told = messages[0].content
+        blocks = [{"type": "text", "text": f"I {told[:5]}"}, {"type": "text", "text": told[5:]}]
+        return [AIMessage(blocks, additional_kwargs={"parsed": Person(name=told), "note": "x"})]
+
+    model = answers([Guardrail(pii(), stage="input", action="pseudonymize")])
+    model.answer = said
+    answer = model.invoke("a@b.co")
+    assert [block["text"] for block in answer.content] == ["I a@b.co", ""]
+    assert answer.additional_kwargs["parsed"] == Person(name="a@b.co")

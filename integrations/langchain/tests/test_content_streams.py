@@ -17,7 +17,9 @@ from langchain_core.messages import AIMessageChunk, ChatMessageChunk, HumanMessa
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
 
 from llmguard_langchain import protect
+from llmguard_langchain._difference import missing
 from llmguard_middleware import Guard, Guardrail, GuardrailViolation, Replace
+from llmguard_middleware.errors import LLMGuardError
 from llmguard_middleware.scorers import prompt_injection, secrets
 from llmguard_middleware.testing import Flags
 
@@ -427,3 +429,53 @@ def test_messages_of_other_roles_stream_too():
     pieces = [chunk.message for chunk in protect(Scripted(chunks=chunks), Guard(local()))._stream([])]
     assert reduce(add, pieces).content == f"a {GONE}."
     assert {type(piece) for piece in pieces} == {ChatMessageChunk}
+
+
+def test_what_comes_after_a_tool_call_comes_after_it():
+    """A text block that begins while a tool call waits is not sent before it."""
+    begin = {"type": "tool_use", "id": "t", "name": "f", "input": {}, "index": 1}
+    blocks = [{"type": "text", "text": "a", "index": 0}, begin, {"type": "text", "text": "b", "index": 2}]
+    _, total, _ = streamed([AIMessageChunk(content=[block]) for block in blocks], local())
+    assert total.content == blocks
+
+
+def test_a_field_that_a_provider_adds_is_judged():
+    """What a provider's chunk has beyond LangChain's fields does not pass by."""
+    pieces, _, _ = streamed([AIMessageChunk(content="a", said=SECRET), AIMessageChunk(content="b")], local())
+    assert not any(set(SECRET) & set(repr(piece)) for piece in pieces)
+
+
+CHUNK = ChatGenerationChunk
+BLOCK = {"type": "text", "index": 0, "id": "1"}
+
+
+@pytest.mark.parametrize(
+    ("whole", "sent"),
+    [
+        ("ab", "x"),
+        (["a"], "x"),
+        ([{"type": "image"}], [{"type": "video"}]),
+        ([{**BLOCK, "text": "ab"}], [{**BLOCK, "text": "x"}]),
+        ([{**BLOCK, "text": "ab"}], [{**BLOCK, "text": "a"}, {**BLOCK, "index": 1}]),
+        ([{"type": "text", "text": "ab"}, "b"], [{"type": "text", "text": "a"}, "b"]),
+    ],
+)
+def test_what_does_not_add_up_is_an_error(whole, sent):
+    """If something was sent that is not in the answer, the stream fails rather than say something else."""
+    with pytest.raises(LLMGuardError, match="judged the same text in two ways"):
+        missing(CHUNK(message=AIMessageChunk(content=whole)), CHUNK(message=AIMessageChunk(content=sent)))
+
+
+def test_what_is_missing_is_added_by_langchains_rules():
+    """Numbers add up, blocks of one index and of two ids stay two, and texts go on where they ended."""
+    sent = AIMessageChunk(
+        content=[{**BLOCK, "text": "a"}], additional_kwargs={"n": 1}, response_metadata={"took": 1.5, "of": "x"}
+    )
+    whole = AIMessageChunk(
+        content=[{**BLOCK, "text": "ab"}, {**BLOCK, "id": "2", "text": "c"}],
+        additional_kwargs={"n": 3, "said": ["d"]},
+        response_metadata={"took": 1.5, "of": "xy"},
+        usage_metadata=USAGE,
+    )
+    chunks = missing(CHUNK(message=whole), CHUNK(message=sent))
+    assert reduce(add, [CHUNK(message=sent), *chunks]) == CHUNK(message=whole)

@@ -112,8 +112,6 @@ class Walk:
     def _block(self, block: Any) -> Any:
         if isinstance(block, str):
             return self._change("text", block)
-        if not isinstance(block, Mapping):
-            return self._change("value", block)
         return self._dict(block, "text")
 
     def _list(self, items: Any, each: Callable[[Any], Any]) -> Any:
