@@ -181,7 +181,7 @@ def _only_says(chunk: ChatGenerationChunk) -> bool:
         or chunk.message.__pydantic_extra__
         or fields["tool_call_chunks"]
         or fields["usage_metadata"]
-        or fields["chunk_position"]
+        or fields.get("chunk_position")
     )
 
 
