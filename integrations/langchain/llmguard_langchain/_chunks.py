@@ -165,6 +165,10 @@ def _merged(chunks: Sequence[ChatGenerationChunk]) -> ChatGenerationChunk | None
         rest.append(chunk)
     if texts:
         rest.append(_saying("".join(texts), rest[0]))
+    if rest and isinstance(content := rest[0].message.content, list):
+        # LangChain 1.0 adds texts to the first list itself, which may have been sent.
+        own = rest[0].message.model_copy(update={"content": content.copy()})
+        rest[0] = ChatGenerationChunk(message=own, generation_info=rest[0].generation_info)
     if all(isinstance(chunk.message, AIMessageChunk) for chunk in rest):
         return merge_chat_generation_chunks(rest)
     return reduce(add, rest)  # LangChain loses the role of others when it adds many at once

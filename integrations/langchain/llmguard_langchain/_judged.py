@@ -16,7 +16,7 @@ from langchain_core.messages import BaseMessage
 from langchain_core.outputs import ChatGeneration, ChatResult
 
 from llmguard_middleware import Message
-from llmguard_middleware._edits import apply
+from llmguard_middleware._edits import Edit, apply
 from llmguard_middleware._flow import Flow
 from llmguard_middleware._json_text import tokens, with_tokens
 from llmguard_middleware._judge import Plan
@@ -111,11 +111,23 @@ def _judged(flow: Flow, found: Found, ask: Ask, call_asks: Sequence[Ask]) -> Pla
     for i in at["name"]:
         if (name := (yield from judged_text(told[i], ask))) != told[i]:
             told[i] = _NO_NAME.sub("", name) or None  # or the provider would refuse it
-    for call_ask in call_asks:
+    for call_ask in map(_once, call_asks) if at["call"] else ():
         for i in at["call"]:
             name, arguments = told[i]
             told[i] = yield from judged_call(name, arguments, call_ask)
     return told
+
+
+def _once(ask: Ask) -> Ask:
+    """Has each text judged once: a provider writes a tool call down in several places."""
+    known: dict[str, Sequence[Edit]] = {}
+
+    def asked(text: str) -> Plan[Sequence[Edit]]:
+        if text not in known:
+            known[text] = yield from ask(text)
+        return known[text]
+
+    return asked
 
 
 def _restored(flow: Flow, found: Found, told: list[Any]) -> list[Any]:

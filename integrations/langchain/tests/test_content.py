@@ -379,3 +379,18 @@ def test_a_placeholder_across_two_parts_comes_back_whole(answers):
     answer = model.invoke("a@b.co")
     assert [block["text"] for block in answer.content] == ["I a@b.co", ""]
     assert answer.additional_kwargs["parsed"] == Person(name="a@b.co")
+
+
+def test_a_tool_call_in_three_places_is_redacted_once(answers, captured):
+    """What a provider writes down three times is one redaction, and says the same in all of them."""
+    message = AIMessage(
+        content=[{"type": "tool_use", "id": "c1", "name": "f", "input": {"to": S}}],
+        additional_kwargs={
+            "tool_calls": [{"id": "c1", "function": {"name": "f", "arguments": f'{{"to": "{ESCAPED}"}}'}}]
+        },
+        tool_calls=[{"id": "c1", "name": "f", "args": {"to": S}}],
+    )
+    answer = answers([redacts()], message, **captured.providers).invoke("Hi")
+    assert answer.content[0]["input"] == answer.tool_calls[0]["args"] == {"to": G}
+    assert answer.additional_kwargs["tool_calls"][0]["function"]["arguments"] == f'{{"to": "{G}"}}'
+    assert captured.span("chat fake-1").attributes["llmguard.redactions"] == 1

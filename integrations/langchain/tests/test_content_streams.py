@@ -467,15 +467,23 @@ def test_what_does_not_add_up_is_an_error(whole, sent):
 
 
 def test_what_is_missing_is_added_by_langchains_rules():
-    """Numbers add up, blocks of one index and of two ids stay two, and texts go on where they ended."""
+    """Numbers add up, and texts go on where they ended."""
     sent = AIMessageChunk(
         content=[{**BLOCK, "text": "a"}], additional_kwargs={"n": 1}, response_metadata={"took": 1.5, "of": "x"}
     )
     whole = AIMessageChunk(
-        content=[{**BLOCK, "text": "ab"}, {**BLOCK, "id": "2", "text": "c"}],
+        content=[{**BLOCK, "text": "ab"}, {**BLOCK, "index": 1, "text": "c"}],
         additional_kwargs={"n": 3, "said": ["d"]},
         response_metadata={"took": 1.5, "of": "xy"},
         usage_metadata=USAGE,
     )
     chunks = missing(CHUNK(message=whole), CHUNK(message=sent))
     assert reduce(add, [CHUNK(message=sent), *chunks]) == CHUNK(message=whole)
+
+
+def test_two_blocks_of_one_index_with_two_ids_are_two():
+    """What is missing is told by index and id."""
+    sent = AIMessageChunk(content=[{**BLOCK, "text": "a"}])
+    whole = AIMessageChunk(content=[{**BLOCK, "text": "a"}, {**BLOCK, "id": "2", "text": "b"}])
+    (chunk,) = missing(CHUNK(message=whole), CHUNK(message=sent))
+    assert chunk.message.content == [{**BLOCK, "id": "2", "text": "b"}]
