@@ -1,0 +1,186 @@
+"""A violation is an answer, not a failure: no fallback and no retry goes round it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import aclosing
+from functools import lru_cache
+from typing import Any
+
+from langchain_core.callbacks import BaseCallbackHandler
+from langchain_core.runnables import (
+    Runnable,
+    RunnableBinding,
+    RunnableConfig,
+    RunnableSequence,
+    RunnableWithFallbacks,
+    ensure_config,
+)
+from langchain_core.runnables.config import merge_configs
+from langchain_core.runnables.retry import RunnableRetry
+
+from llmguard_middleware import GuardrailViolation
+from llmguard_middleware._root import Root
+
+__all__ = ["STICKY", "sticky_methods", "watched"]
+
+
+class Sentinel(BaseCallbackHandler):
+    """Once a call was stopped, lets nothing start any more below the same outermost call: no model, no tool, no chain.
+
+    So a fallback is not asked what the guard has blocked, and a violation that became a tool's text goes no further.
+    """
+
+    raise_error = True
+    run_inline = True
+
+    def __init__(self, root: Root) -> None:
+        self.root = root
+
+    def _starts(self, *_: Any, **__: Any) -> None:
+        self.root.check()
+
+    def _failed(self, error: BaseException, **_: Any) -> None:
+        if isinstance(error, GuardrailViolation) and self.root.violation is None:
+            self.root.violation = error
+
+    def on_retriever_end(self, documents: Sequence[Any], **_: Any) -> None:
+        """Keep what was retrieved, for scorers that ask for `context`."""
+        found = [document.page_content for document in documents]
+        self.root.documents += tuple(text for text in found if text not in self.root.documents)
+
+    on_chain_start = on_chat_model_start = on_llm_start = on_tool_start = on_retriever_start = _starts
+    on_chain_error = on_llm_error = on_tool_error = on_retriever_error = _failed
+
+
+def watched(config: RunnableConfig | None, root: Root) -> RunnableConfig:
+    """The config of this call, also where LangChain passes it on by context, with a `Sentinel`."""
+    return merge_configs(ensure_config(config), {"callbacks": [Sentinel(root)]})
+
+
+def with_fallbacks(
+    self: Runnable[Any, Any],
+    fallbacks: Sequence[Runnable[Any, Any]],
+    *,
+    exceptions_to_handle: tuple[type[BaseException], ...] = (Exception,),
+    exception_key: str | None = None,
+) -> RunnableWithFallbacks[Any, Any]:
+    """As LangChain's, but a violation is raised, unless `exceptions_to_handle` names GuardrailViolation."""
+    kind = RunnableWithFallbacks if _meant(exceptions_to_handle) else GuardedFallbacks
+    return kind(
+        runnable=self,
+        fallbacks=list(fallbacks),
+        exceptions_to_handle=exceptions_to_handle,
+        exception_key=exception_key,
+    )
+
+
+def with_retry(
+    self: Runnable[Any, Any],
+    *,
+    retry_if_exception_type: tuple[type[BaseException], ...] | Callable[[BaseException], bool] = (Exception,),
+    **options: Any,
+) -> Runnable[Any, Any]:
+    """As LangChain's, but a violation is raised, unless `retry_if_exception_type` names GuardrailViolation."""
+    made: Any = Runnable.with_retry(self, retry_if_exception_type=_retried(retry_if_exception_type), **options)
+    return GuardedRetry(**{name: getattr(made, name) for name in made.model_fields_set})
+
+
+def _meant(types: Sequence[type[BaseException]]) -> bool:
+    """Whether violations are listed on purpose, and not by "all exceptions"."""
+    return any(issubclass(GuardrailViolation, one) and one not in (Exception, BaseException) for one in types)
+
+
+class _NoViolation(type):
+    """Of a class that stands for others in isinstance(), which decides about retries: for all of them but violations."""
+
+    types: tuple[type[BaseException], ...] = ()
+
+    def __instancecheck__(cls, error: object) -> bool:
+        return isinstance(error, cls.types) and not isinstance(error, GuardrailViolation)
+
+
+def _retried(given: Any) -> Any:
+    if callable(given):
+        return lambda error: not isinstance(error, GuardrailViolation) and given(error)
+    if _meant(given):
+        return given
+    made = _NoViolation("AnyButViolations", (Exception,), {})
+    made.types = tuple(given)
+    return (made,)
+
+
+class GuardedFallbacks(RunnableWithFallbacks[Any, Any]):
+    """`RunnableWithFallbacks` that raises a violation, and asks no fallback what was blocked."""
+
+    def invoke(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Any:  # noqa: A002 - LangChain's
+        root = Root()
+        answer = super().invoke(input, watched(config, root), **kwargs)
+        root.check()
+        return answer
+
+    async def ainvoke(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Any:  # noqa: A002 - as above
+        root = Root()
+        answer = await super().ainvoke(input, watched(config, root), **kwargs)
+        root.check()
+        return answer
+
+    def stream(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Iterator[Any]:  # noqa: A002 - as above
+        root = Root()
+        for chunk in super().stream(input, watched(config, root), **kwargs):
+            root.check()
+            yield chunk
+
+    async def astream(  # noqa: D102 - as its base
+        self,
+        input: Any,  # noqa: A002 - as above
+        config: RunnableConfig | None = None,
+        **kwargs: Any,
+    ) -> AsyncIterator[Any]:
+        root = Root()
+        source: Any = super().astream(input, watched(config, root), **kwargs)
+        async with aclosing(source) as chunks:
+            async for chunk in chunks:
+                root.check()
+                yield chunk
+
+    # Item by item, so that a block fails its item alone.
+    batch, abatch = Runnable.batch, Runnable.abatch
+    with_fallbacks, with_retry = with_fallbacks, with_retry  # type: ignore[assignment]  # of any Runnable
+
+
+class GuardedRetry(RunnableRetry[Any, Any]):
+    """`RunnableRetry` whose batch goes item by item, so that a block fails its item alone."""
+
+    batch, abatch = Runnable.batch, Runnable.abatch
+    with_fallbacks, with_retry = with_fallbacks, with_retry  # type: ignore[assignment]  # of any Runnable
+
+
+STICKY: Mapping[str, Callable[..., Any]] = {"with_fallbacks": with_fallbacks, "with_retry": with_retry}
+
+# What these make of a copy is the copy with options: it fails as the copy does.
+_MAKERS = ("bind", "bind_tools", "with_config", "with_types", "with_listeners", "with_alisteners", "with_structured_output")
+
+
+def sticky_methods(base: type) -> dict[str, Callable[..., Any]]:
+    """The members of a guarded copy's class by which a violation passes fallbacks and retries."""
+    return {**STICKY, **{name: _maker(base, name) for name in _MAKERS if hasattr(base, name)}}
+
+
+def _maker(base: type, name: str) -> Callable[..., Any]:
+    def make(self: Any, *args: Any, **kwargs: Any) -> Any:
+        made = getattr(base, name)(self, *args, **kwargs)
+        if isinstance(made, (RunnableBinding, RunnableSequence)) and "__llmguard__" not in vars(type(made)):
+            made.__class__ = _sticky(type(made))
+        return made
+
+    make.__name__, make.__doc__ = name, getattr(base, name).__doc__
+    make.__annotations__ = {"return": Runnable}  # RunnableWithFallbacks looks at it
+    return make
+
+
+@lru_cache(maxsize=64)
+def _sticky(kind: type) -> type:
+    body = {"__module__": kind.__module__, "__qualname__": kind.__qualname__, "__doc__": kind.__doc__}
+    own = {"with_fallbacks": with_fallbacks} if issubclass(kind, RunnableBinding) else STICKY  # a binding asks what it binds
+    return type(kind.__name__, (kind,), {**body, **own})
