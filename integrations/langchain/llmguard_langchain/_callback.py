@@ -19,7 +19,7 @@ from llmguard_middleware._guard import expect_guard
 from llmguard_middleware._policy import Policy
 
 from . import _convert as convert
-from ._handoff import Handoff, marked, report
+from ._handoff import Handoff, claimed, marked, report
 from ._protect import refuse_stages
 
 __all__ = ["GuardCallback"]
@@ -90,11 +90,13 @@ class GuardCallback(BaseCallbackHandler):
         if run_id in self._runs:  # the same handler given twice
             return
         above = self._runs.get(parent_run_id) if parent_run_id else None
+        name = kwargs.get("name") or (serialized or {}).get("name") or "chain"
+        call = Call("invoke_workflow", name=name, inputs=convert.inputs(inputs))
+        if self._claimed(call, run_id, above):
+            return
         if above is not None:
             self._runs[run_id] = _Run(None, above)
             return
-        name = kwargs.get("name") or (serialized or {}).get("name") or "chain"
-        call = Call("invoke_workflow", name=name, inputs=convert.inputs(inputs))
         self._runs[run_id] = _Run(Flow(self.guard, call, outermost=True), None)
 
     def on_chain_end(self, outputs: Any, *, run_id: UUID, **kwargs: Any) -> None:
@@ -154,6 +156,22 @@ class GuardCallback(BaseCallbackHandler):
         handoff = Handoff(self.guard, outermost=above is None, span=flow.span)
         self._runs[run_id] = _Run(flow, above, handoff if report(metadata, run_id, handoff) else None)
 
+    def lies_above(self, parent_run_id: UUID | None) -> Handoff:
+        """What this callback tells something protected that is about to start below this run."""
+        run = self._runs.get(parent_run_id) if parent_run_id else None
+        return Handoff(self.guard, outermost=run is None, parent=None if run is None else run.context)
+
+    def _claimed(self, call: Call, run_id: UUID, above: _Run | None) -> bool:
+        """Whether the run is of something protected, which has a span already: the copy's own, or one to join."""
+        theirs = claimed(run_id)
+        if theirs is None:
+            return False
+        own = theirs.guard.identity is self.guard.identity
+        flow = None if own else Flow(self.guard, call, span=theirs.span, outermost=above is None)
+        run = self._runs[run_id] = _Run(flow, above)
+        run.context = theirs.span.context
+        return True
+
     def handed_over(self, run_id: UUID) -> Handoff | None:
         """What this callback tells the protected model of a run that it saw start."""
         run = self._runs.get(run_id)
@@ -206,10 +224,11 @@ class GuardCallback(BaseCallbackHandler):
     def on_retriever_end(self, documents: Sequence[Document], *, run_id: UUID, **kwargs: Any) -> None:
         """End it and keep the documents."""
         run = self._runs.pop(run_id, None)
-        if run is not None and run.flow is not None:
+        if run is not None:
             found = [document.page_content for document in documents]
             run.documents += found
-            run.flow.answered(output=found)
+            if run.flow is not None:
+                run.flow.answered(output=found)
 
     def on_tool_start(
         self,
@@ -243,6 +262,8 @@ class GuardCallback(BaseCallbackHandler):
         above = self._runs.get(parent_run_id) if parent_run_id else None
         parent = above.context if above is not None else None
         call = Call(operation, name=name or (serialized or {}).get("name") or "", inputs=given)
+        if self._claimed(call, run_id, above):
+            return
         flow = Flow(self.guard, call, parent=parent, outermost=above is None)
         self._runs[run_id] = _Run(flow, above)
 

@@ -22,7 +22,7 @@ from langchain_core.runnables.retry import RunnableRetry
 from llmguard_middleware import GuardrailViolation
 from llmguard_middleware._root import Root
 
-__all__ = ["STICKY", "sticky_methods", "watched"]
+__all__ = ["STICKY", "sticky_methods", "watched", "watching"]
 
 
 class Sentinel(BaseCallbackHandler):
@@ -56,6 +56,11 @@ class Sentinel(BaseCallbackHandler):
 def watched(config: RunnableConfig | None, root: Root) -> RunnableConfig:
     """The config of this call, also where LangChain passes it on by context, with a `Sentinel`."""
     return merge_configs(ensure_config(config), {"callbacks": [Sentinel(root)]})
+
+
+def watching(callbacks: Any, root: Root) -> Any:
+    """`watched`, for callbacks without their config."""
+    return merge_configs({"callbacks": callbacks}, {"callbacks": [Sentinel(root)]})["callbacks"]
 
 
 def with_fallbacks(
@@ -159,7 +164,15 @@ class GuardedRetry(RunnableRetry[Any, Any]):
 STICKY: Mapping[str, Callable[..., Any]] = {"with_fallbacks": with_fallbacks, "with_retry": with_retry}
 
 # What these make of a copy is the copy with options: it fails as the copy does.
-_MAKERS = ("bind", "bind_tools", "with_config", "with_types", "with_listeners", "with_alisteners", "with_structured_output")
+_MAKERS = (
+    "bind",
+    "bind_tools",
+    "with_config",
+    "with_types",
+    "with_listeners",
+    "with_alisteners",
+    "with_structured_output",
+)
 
 
 def sticky_methods(base: type) -> dict[str, Callable[..., Any]]:
@@ -182,5 +195,7 @@ def _maker(base: type, name: str) -> Callable[..., Any]:
 @lru_cache(maxsize=64)
 def _sticky(kind: type) -> type:
     body = {"__module__": kind.__module__, "__qualname__": kind.__qualname__, "__doc__": kind.__doc__}
-    own = {"with_fallbacks": with_fallbacks} if issubclass(kind, RunnableBinding) else STICKY  # a binding asks what it binds
+    own = (
+        {"with_fallbacks": with_fallbacks} if issubclass(kind, RunnableBinding) else STICKY
+    )  # a binding asks what it binds
     return type(kind.__name__, (kind,), {**body, **own})

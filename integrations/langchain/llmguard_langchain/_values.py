@@ -20,7 +20,6 @@ Judge = Callable[[Sequence[Message]], Plan[list[str]]]
 
 # The fields of messages in which models and tools say something; the others are identifiers and counters.
 _SPEAKING = ("tool_calls", "tool_call_chunks", "invalid_tool_calls", "additional_kwargs", "artifact")
-_SILENT_KEYS = ("id", "type", "index", "name")
 
 
 class _Values(_Walk):
@@ -45,6 +44,9 @@ class _Values(_Walk):
         if isinstance(value, Document):
             text = self._change(path, value.page_content)
             return value if text == value.page_content else value.model_copy(update={"page_content": text})
+        if type(value).__name__ == "Send" and hasattr(value, "arg"):  # LangGraph's
+            arg = self._at(path, value.arg)
+            return value if arg is value.arg else type(value)(value.node, arg)
         return super()._inside(path, value)
 
     def _message(self, path: Path, message: BaseMessage) -> BaseMessage:
