@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import aclosing, closing
-from functools import partial
 from typing import Any
 
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
@@ -25,7 +24,7 @@ from . import _convert as convert
 from ._chunks import ChunkGate
 from ._handoff import handed, mark
 from ._judged import admitted, released
-from ._models import Asked, Gate, aiterated, heard, iterated, passes, streamed, whole
+from ._models import Asked, Gate, aiterated, heard, iterated, passes, streamed, telling, whole
 from ._sticky import sticky_methods
 
 __all__ = ["chat_members", "without_native_events"]
@@ -79,8 +78,8 @@ def chat_members(base: type[Any], guard: Guard) -> dict[str, Any]:
         **kwargs: Any,
     ) -> ChatResult:
         if passes(self, guard):
-            return base._generate(self, messages, stop=stop, run_manager=run_manager, **kwargs)  # type: ignore[no-any-return]  # its own
-        method = partial(base._generate, run_manager=heard(guard, run_manager))
+            return telling(base._generate, run_manager)(self, messages, stop=stop, **kwargs)  # type: ignore[no-any-return]  # its own
+        method = telling(base._generate, heard(guard, run_manager))
         return run(whole(asked(self, method, run_manager, stop, kwargs), messages))  # type: ignore[no-any-return]  # as above
 
     async def _agenerate(
@@ -91,8 +90,8 @@ def chat_members(base: type[Any], guard: Guard) -> dict[str, Any]:
         **kwargs: Any,
     ) -> ChatResult:
         if passes(self, guard):
-            return await base._agenerate(self, messages, stop=stop, run_manager=run_manager, **kwargs)  # type: ignore[no-any-return]  # its own
-        method = partial(base._agenerate, run_manager=heard(guard, run_manager))
+            return await telling(base._agenerate, run_manager)(self, messages, stop=stop, **kwargs)  # type: ignore[no-any-return]  # its own
+        method = telling(base._agenerate, heard(guard, run_manager))
         return await arun(whole(asked(self, method, run_manager, stop, kwargs), messages))  # type: ignore[no-any-return]  # as above
 
     def _stream(
@@ -103,7 +102,7 @@ def chat_members(base: type[Any], guard: Guard) -> dict[str, Any]:
         **kwargs: Any,
     ) -> Iterator[ChatGenerationChunk]:
         if passes(self, guard):
-            yield from base._stream(self, messages, stop=stop, run_manager=run_manager, **kwargs)
+            yield from telling(base._stream, run_manager)(self, messages, stop=stop, **kwargs)
             return
         steps = streamed(asked(self, iterated(base._stream), run_manager, stop, kwargs), messages)
         with closing(stream(steps)) as chunks:
@@ -120,7 +119,7 @@ def chat_members(base: type[Any], guard: Guard) -> dict[str, Any]:
         **kwargs: Any,
     ) -> AsyncIterator[ChatGenerationChunk]:
         if passes(self, guard):
-            async for chunk in base._astream(self, messages, stop=stop, run_manager=run_manager, **kwargs):
+            async for chunk in telling(base._astream, run_manager)(self, messages, stop=stop, **kwargs):
                 yield chunk
             return
         steps = streamed(asked(self, aiterated(base._astream), run_manager, stop, kwargs), messages)

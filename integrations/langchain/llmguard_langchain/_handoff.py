@@ -24,7 +24,7 @@ from llmguard_middleware import Guard
 from llmguard_middleware._flow import Flow, surrounded
 from llmguard_middleware.telemetry._emitter import CallSpan
 
-__all__ = ["Handoff", "above", "claim", "claimed", "handed", "mark", "marked", "report"]
+__all__ = ["Handoff", "above", "claim", "claimed", "handed", "handed_each", "mark", "marked", "report"]
 
 _MARK = "llmguard"
 
@@ -88,6 +88,15 @@ def handed(model: object, run_manager: Any) -> Sequence[Handoff]:
         found = ticket.starts.pop(next(iter(ticket.starts)))
     _served.set(found)
     return found
+
+
+def handed_each(model: object, run_manager: Any, prompts: int) -> Sequence[Sequence[Handoff]]:
+    """`handed`, for a call with several prompts, whose runs start one after another. LangChain gives one run only."""
+    if prompts == 1:
+        return [handed(model, run_manager)]
+    ticket = _ticket.get()
+    starts = [] if ticket is None or surrounded(model) else list(ticket.starts.values())
+    return [*starts[:prompts], *([()] * (prompts - len(starts)))]
 
 
 def above(callbacks: Any) -> Sequence[Handoff]:

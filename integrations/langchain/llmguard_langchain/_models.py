@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -17,7 +18,19 @@ from llmguard_middleware._steps import END, Ask, Emit, Judge, Pull, Steps
 from . import _convert as convert
 from ._handoff import Handoff
 
-__all__ = ["Asked", "Form", "Gate", "aiterated", "heard", "iterated", "passes", "streamed", "whole"]
+__all__ = [
+    "Asked",
+    "Form",
+    "Gate",
+    "aiterated",
+    "heard",
+    "iterated",
+    "passes",
+    "streamed",
+    "telling",
+    "together",
+    "whole",
+]
 
 
 class Gate(Protocol):
@@ -171,6 +184,12 @@ def heard(guard: Guard, run_manager: Any) -> Any:
     rules = [rule for policy in guard.policies for rule in policy.guardrails]
     hidden = any(rule.stage == "output" or rule.action == "pseudonymize" for rule in rules)
     return None if hidden else run_manager
+
+
+def telling(method: Callable[..., Any], run_manager: Any) -> Callable[..., Any]:
+    """`method`, which is given the run manager if it takes one."""
+    takes = "run_manager" in inspect.signature(method).parameters
+    return partial(method, run_manager=run_manager) if takes else method
 
 
 def iterated(method: Callable[..., Any]) -> Callable[..., Any]:

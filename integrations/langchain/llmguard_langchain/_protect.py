@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import Any, TypeVar
 
-from langchain_core.language_models import BaseChatModel
+from langchain_core.language_models import BaseChatModel, BaseLLM
 from langchain_core.retrievers import BaseRetriever
 from langchain_core.runnables import Runnable, RunnableBinding
 from langchain_core.runnables.configurable import RunnableConfigurableAlternatives, RunnableConfigurableFields
@@ -20,6 +20,7 @@ from ._chat import chat_members, without_native_events
 from ._copies import guarded_copy, guards_of
 from ._retriever import retriever_members
 from ._runnable import check_refusal, runnable_members
+from ._text import text_members
 from ._tool import tool_members
 
 __all__ = ["protect", "refuse_stages"]
@@ -55,6 +56,9 @@ def protect(thing: T, guard: Guard) -> T:
         copy = guarded_copy(thing, guard, chat_members(type(thing), guard))
         without_native_events(type(copy))
         return copy
+    if isinstance(thing, BaseLLM):
+        refuse_stages(guard, "protect(model)")
+        return guarded_copy(thing, guard, text_members(type(thing), guard))
     if isinstance(thing, (BaseRetriever, BaseTool)):
         tool = isinstance(thing, BaseTool)
         stages: tuple[Stage, ...] = ("tool_call", "tool_result") if tool else ("input", "retrieval")

@@ -130,6 +130,10 @@ def runnable_members(base: type[Any], guard: Guard) -> dict[str, Any]:
             async for chunk in chunks:
                 yield chunk
 
+    def own_run() -> bool:
+        """Whether the Runnable's own run tells all that event streams may show, and tells something."""
+        return inside_scorer.get() or not (shows_nothing(guard) or guard.refusal is not None)
+
     def shell(self: Any, kwargs: Mapping[str, Any]) -> Runnable[Any, Any]:
         """A run of its own, in which event streams see what is guarded; this Runnable is deaf to them."""
 
@@ -141,18 +145,18 @@ def runnable_members(base: type[Any], guard: Guard) -> dict[str, Any]:
         return RunnableGenerator(shown, name=self.get_name())
 
     def astream_events(self: Any, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Any:  # noqa: A002 - as above
-        hidden = shows_nothing(guard) and not inside_scorer.get()
-        if not hidden:
+        if own_run():
             return base.astream_events(self, input, config, **kwargs)
         if kwargs.get("version") == "v3":
             refuse_events(guard, self)
+            return base.astream_events(self, input, config, **kwargs)
         own = {
             name: kwargs.pop(name) for name in list(kwargs) if name == "version" or name[:8] in ("include_", "exclude_")
         }
         return shell(self, kwargs).astream_events(input, config, **own)
 
     def astream_log(self: Any, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Any:  # noqa: A002 - as above
-        if not shows_nothing(guard) or inside_scorer.get():
+        if own_run():
             return base.astream_log(self, input, config, **kwargs)
         own = {
             name: kwargs.pop(name)

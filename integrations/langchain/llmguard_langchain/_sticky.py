@@ -136,7 +136,7 @@ class GuardedFallbacks(RunnableWithFallbacks[Any, Any]):
             root.check()
             yield chunk
 
-    async def astream(  # noqa: D102 - as its base
+    async def astream(
         self,
         input: Any,  # noqa: A002 - as above
         config: RunnableConfig | None = None,

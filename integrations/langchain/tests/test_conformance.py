@@ -6,9 +6,19 @@ from collections.abc import AsyncIterator, Iterator, Mapping
 from typing import Any
 
 import pytest
-from langchain_core.language_models import BaseChatModel
+from langchain_core.language_models import BaseChatModel, BaseLLM
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
-from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
+from langchain_core.output_parsers import StrOutputParser
+from langchain_core.outputs import (
+    ChatGeneration,
+    ChatGenerationChunk,
+    ChatResult,
+    Generation,
+    GenerationChunk,
+    LLMResult,
+)
+from langchain_core.prompts import ChatPromptTemplate
+from langchain_core.runnables import RunnableLambda
 
 from llmguard_langchain import GuardCallback, protect
 from llmguard_middleware import Guard
@@ -97,6 +107,95 @@ PROTECTED = Protected()
 async def test_protected_models_conform(scenario: Scenario) -> None:
     """A protected model does what the scenario claims."""
     await scenario.run(PROTECTED)
+
+
+class ScriptedText(BaseLLM):
+    """A provider of a text model with every method of its own, which does what its script says."""
+
+    script: Any
+
+    @property
+    def _llm_type(self) -> str:
+        return "scripted"
+
+    def _generate(self, prompts: list[str], *args: Any, **kwargs: Any) -> LLMResult:
+        return LLMResult(generations=[[Generation(text=self.script.reply(prompt))] for prompt in prompts])
+
+    async def _agenerate(self, prompts: list[str], *args: Any, **kwargs: Any) -> LLMResult:
+        return LLMResult(generations=[[Generation(text=await self.script.areply(prompt))] for prompt in prompts])
+
+    def _stream(self, prompt: str, *args: Any, **kwargs: Any) -> Iterator[GenerationChunk]:
+        for piece in self.script.stream(prompt):
+            yield GenerationChunk(text=piece)
+
+    async def _astream(self, prompt: str, *args: Any, **kwargs: Any) -> AsyncIterator[GenerationChunk]:
+        async for piece in self.script.astream(prompt):
+            yield GenerationChunk(text=piece)
+
+
+class ProtectedText(Called):
+    """A protected text model."""
+
+    name = "LangChain protect(text model)"
+
+    def build(self, guard: Guard, script: Script) -> Any:
+        """The model under its guard."""
+        return protect(ScriptedText(script=script), guard)
+
+    def again(self, subject: Any, guard: Guard) -> Any:
+        """The same under another."""
+        return protect(subject, guard)
+
+    def text(self, reply: Any) -> str:
+        """The only text of a batch, a chunk, or what an event says."""
+        if isinstance(reply, dict):
+            return str(reply["data"]["chunk"]) if reply["event"] == "on_llm_stream" else ""
+        return str(reply[0] if isinstance(reply, list) else reply)
+
+
+PROTECTED_TEXT = ProtectedText()
+
+
+@pytest.mark.parametrize("scenario", scenarios(PROTECTED_TEXT), ids=str)
+async def test_protected_text_models_conform(scenario: Scenario) -> None:
+    """A protected text model does what the scenario claims."""
+    await scenario.run(PROTECTED_TEXT)
+
+
+class ProtectedChain(Called):
+    """A protected chain of a model that is not."""
+
+    name = "LangChain protect(chain)"
+    cannot: Mapping[str, str] = {"output-reask*/*": "only a model can be asked again: protect the model"}
+    gaps: Mapping[str, str] = {
+        "caller-leaves-stream-*/astream_events": "LangChain cancels the call, and that is what the span says"
+    }
+
+    def build(self, guard: Guard, script: Script) -> Any:
+        """A prompt, a model and a parser under the guard."""
+        prompt = ChatPromptTemplate.from_messages([("user", "{text}")])
+        chain = RunnableLambda(lambda text: {"text": text}) | prompt | Scripted(script=script) | StrOutputParser()
+        return protect(chain, guard)
+
+    def again(self, subject: Any, guard: Guard) -> Any:
+        """The same under another."""
+        return protect(subject, guard)
+
+    def text(self, reply: Any) -> str:
+        """The only text of a batch, a chunk, or what an event says of the chain itself."""
+        if isinstance(reply, dict):
+            root = reply["event"] == "on_chain_stream" and not reply["parent_ids"]
+            return str(reply["data"]["chunk"]) if root else ""
+        return str(reply[0] if isinstance(reply, list) else reply)
+
+
+PROTECTED_CHAIN = ProtectedChain()
+
+
+@pytest.mark.parametrize("scenario", scenarios(PROTECTED_CHAIN), ids=str)
+async def test_protected_chains_conform(scenario: Scenario) -> None:
+    """A protected chain does what the scenario claims."""
+    await scenario.run(PROTECTED_CHAIN)
 
 
 _EDITS = ("redact", "mask", "hash", "pseudonymize", "replace")

@@ -1,0 +1,215 @@
+"""Guarded text models: several prompts per call, each a call of its own, for which the model is asked once."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import aclosing, closing
+from functools import partial
+from typing import Any
+
+from langchain_core.language_models import BaseLLM
+from langchain_core.outputs import Generation, GenerationChunk, LLMResult
+from langchain_core.runnables import Runnable
+
+from llmguard_middleware import Guard, Message
+from llmguard_middleware._flow import Flow
+from llmguard_middleware._guarded_stream import GuardedStream
+from llmguard_middleware._judge import Plan
+from llmguard_middleware._steps import arun, astream, run, stream
+
+from . import _convert as convert
+from ._handoff import handed_each, mark
+from ._models import Asked, Gate, aiterated, heard, iterated, passes, streamed, telling, together
+from ._sticky import sticky_methods
+
+__all__ = ["text_members"]
+
+
+class TextGate:
+    """Feeds the texts of chunks to a `GuardedStream`; what a chunk carries besides leaves with it, or at the end."""
+
+    def __init__(self, stream_: GuardedStream) -> None:
+        self._stream = stream_
+        self._ending: list[GenerationChunk] = []
+        self._released: list[str] = []
+
+    def feed(self, chunk: GenerationChunk) -> Sequence[GenerationChunk]:
+        """What may leave once this chunk is here."""
+        released = self._stream.feed(chunk.text) if chunk.text else ""
+        self._released.append(released)
+        if not self._stream.acts:
+            return (chunk,)
+        info = convert.without_logprobs(chunk.generation_info)
+        if info and (self._ending or self._stream.pending):
+            self._ending.append(GenerationChunk(text="", generation_info=info))  # it may tell of the end
+            info = None
+        return (GenerationChunk(text=released, generation_info=info),) if released or info or not chunk.text else ()
+
+    def settled(self, released: str) -> Iterator[GenerationChunk]:
+        """What was held while guardrails raced with the model."""
+        if released:
+            self._released.append(released)
+            yield GenerationChunk(text=released)
+
+    def finish(self, rest: str) -> Iterator[GenerationChunk]:
+        """The held text, and what belongs to the end."""
+        self._released.append(rest)
+        if rest:
+            yield GenerationChunk(text=rest)
+        yield from self._ending
+
+    def answer(self) -> dict[str, Any]:
+        """What `Flow.answered` takes."""
+        return {"output": "".join(self._released), "streamed": True}
+
+
+class TextForm:
+    """A prompt in; out the candidates for it, and what the provider said of all prompts together."""
+
+    operation = "text_completion"
+    gate: Callable[..., Gate] = TextGate
+
+    def admitted(self, flow: Flow, request: str) -> Plan[Any]:
+        (text,) = yield from flow.admit([Message("user", request)])
+        return text
+
+    def released(self, flow: Flow, result: LLMResult) -> Plan[Any]:
+        if flow.transparent:
+            return result
+        (candidates,) = result.generations
+        texts = yield from flow.release([one.text for one in candidates], reask=True)
+        if not flow.root.pseudonyms and not any(rule.acts for rule in flow.rules("output")):
+            return result
+        told = [
+            one.model_copy(update={"text": text, "generation_info": convert.without_logprobs(one.generation_info)})
+            for one, text in zip(candidates, texts, strict=True)
+        ]
+        return LLMResult(generations=[told], llm_output=result.llm_output)
+
+    def again(self, request: str, turned_down: str, feedback: str) -> str:
+        return f"{request}\n\n{turned_down}\n\n{feedback}\n"
+
+    def answer(self, result: LLMResult) -> dict[str, Any]:
+        return convert.answer(result.generations[0], result.llm_output)
+
+    def refusal(self, text: str) -> LLMResult:
+        return LLMResult(generations=[[Generation(text=text)]])
+
+    def refusal_chunk(self, text: str) -> GenerationChunk:
+        return GenerationChunk(text=text)
+
+
+TEXT = TextForm()
+
+
+def text_members(base: type[Any], guard: Guard) -> dict[str, Any]:
+    """The members of the class of a guarded text model of the class `base`."""
+
+    def asked(self: Any, prompts: Sequence[str], run_manager: Any, kwargs: dict[str, Any], ask: Any) -> list[Asked]:
+        params = base._get_ls_params(self, **kwargs)
+        told = handed_each(self, run_manager, len(prompts))
+        return [Asked(TEXT, self, guard, params, each, ask) for each in told]
+
+    def _get_ls_params(self: Any, stop: list[str] | None = None, **kwargs: Any) -> Any:
+        params = base._get_ls_params(self, stop=stop, **kwargs)
+        return {**params, **mark(guard, params)}
+
+    def _generate(
+        self: Any, prompts: list[str], stop: list[str] | None = None, run_manager: Any = None, **kwargs: Any
+    ) -> LLMResult:
+        if passes(self, guard):
+            return telling(base._generate, run_manager)(self, prompts, stop=stop, **kwargs)  # type: ignore[no-any-return]  # its own
+        method = telling(base._generate, heard(guard, run_manager))
+
+        def ask(prompts: list[str]) -> Any:
+            return _split(method(self, prompts, stop=stop, **kwargs))
+
+        askeds = asked(self, prompts, run_manager, {"stop": stop, **kwargs}, lambda prompt: ask([prompt])[0])
+        return _joined(run(together(askeds, prompts, ask)))
+
+    async def _agenerate(
+        self: Any, prompts: list[str], stop: list[str] | None = None, run_manager: Any = None, **kwargs: Any
+    ) -> LLMResult:
+        if passes(self, guard):
+            return await telling(base._agenerate, run_manager)(self, prompts, stop=stop, **kwargs)  # type: ignore[no-any-return]  # its own
+        method = telling(base._agenerate, heard(guard, run_manager))
+
+        async def ask(prompts: list[str]) -> Any:
+            return _split(await method(self, prompts, stop=stop, **kwargs))
+
+        async def ask_one(prompt: str) -> Any:
+            return (await ask([prompt]))[0]
+
+        askeds = asked(self, prompts, run_manager, {"stop": stop, **kwargs}, ask_one)
+        return _joined(await arun(together(askeds, prompts, ask)))
+
+    def _stream(
+        self: Any, prompt: str, stop: list[str] | None = None, run_manager: Any = None, **kwargs: Any
+    ) -> Iterator[GenerationChunk]:
+        if passes(self, guard):
+            yield from telling(base._stream, run_manager)(self, prompt, stop=stop, **kwargs)
+            return
+        method = partial(iterated(base._stream), self, stop=stop, **kwargs)
+        (one,) = asked(self, [prompt], run_manager, {"stop": stop, **kwargs}, method)
+        with closing(stream(streamed(one, prompt))) as chunks:
+            for chunk in chunks:
+                if run_manager:
+                    run_manager.on_llm_new_token(chunk.text, chunk=chunk)
+                yield chunk
+
+    async def _astream(
+        self: Any, prompt: str, stop: list[str] | None = None, run_manager: Any = None, **kwargs: Any
+    ) -> AsyncIterator[GenerationChunk]:
+        if passes(self, guard):
+            async for chunk in telling(base._astream, run_manager)(self, prompt, stop=stop, **kwargs):
+                yield chunk
+            return
+        method = partial(aiterated(base._astream), self, stop=stop, **kwargs)
+        (one,) = asked(self, [prompt], run_manager, {"stop": stop, **kwargs}, method)
+        async with aclosing(astream(streamed(one, prompt))) as chunks:
+            async for chunk in chunks:
+                if run_manager:
+                    await run_manager.on_llm_new_token(chunk.text, chunk=chunk)
+                yield chunk
+
+    def generate(self: Any, prompts: list[str], *args: Any, metadata: Any = None, **kwargs: Any) -> LLMResult:
+        # Without metadata LangChain would not ask for the parameters, on which callbacks are told of the guard.
+        return base.generate(self, prompts, *args, metadata={} if metadata is None else metadata, **kwargs)  # type: ignore[no-any-return]  # its own
+
+    async def agenerate(self: Any, prompts: list[str], *args: Any, metadata: Any = None, **kwargs: Any) -> LLMResult:
+        return await base.agenerate(self, prompts, *args, metadata={} if metadata is None else metadata, **kwargs)  # type: ignore[no-any-return]  # as above
+
+    def batch(
+        self: Any, inputs: list[Any], config: Any = None, *, return_exceptions: bool = False, **kwargs: Any
+    ) -> Any:
+        # A provider answers all prompts or none, but a block fails its item alone.
+        by_item = Runnable.batch if return_exceptions else base.batch
+        return by_item(self, inputs, config, return_exceptions=return_exceptions, **kwargs)
+
+    async def abatch(
+        self: Any, inputs: list[Any], config: Any = None, *, return_exceptions: bool = False, **kwargs: Any
+    ) -> Any:
+        by_item = Runnable.abatch if return_exceptions else base.abatch
+        return await by_item(self, inputs, config, return_exceptions=return_exceptions, **kwargs)
+
+    ours: dict[str, Callable[..., Any]] = {"_agenerate": _agenerate, "_stream": _stream, "_astream": _astream}
+    return {
+        "_get_ls_params": _get_ls_params,
+        "_generate": _generate,
+        **{name: method for name, method in ours.items() if getattr(base, name) is not getattr(BaseLLM, name)},
+        "generate": generate,
+        "agenerate": agenerate,
+        "batch": batch,
+        "abatch": abatch,
+        **sticky_methods(base),
+    }
+
+
+def _split(result: LLMResult) -> list[LLMResult]:
+    """The result for each prompt; what the provider counted for all of them is told of the only one."""
+    return [LLMResult(generations=[one], llm_output=result.llm_output) for one in result.generations]
+
+
+def _joined(results: Sequence[LLMResult]) -> LLMResult:
+    outputs = (one.llm_output for one in results if one.llm_output is not None)
+    return LLMResult(generations=[one.generations[0] for one in results], llm_output=next(outputs, None))
