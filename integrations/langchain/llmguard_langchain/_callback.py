@@ -30,12 +30,13 @@ _INSTEAD = "put protect(model, guard) around the model"
 class _Run:
     """One LangChain run: its own call, if it has a span; what runs below it lie under; the documents of its root."""
 
-    __slots__ = ("context", "documents", "flow", "handoff", "streamed")
+    __slots__ = ("context", "covered", "documents", "flow", "handoff", "streamed")
 
     def __init__(self, flow: Flow | None, above: _Run | None, handoff: Handoff | None = None) -> None:
         self.flow = flow
         self.handoff = handoff
         self.streamed = False  # known from the first piece only
+        self.covered = above is not None and above.covered  # by a copy with the same guard above, which edits and holds
         self.context: Context | None = flow.span.context if flow is not None else above.context if above else None
         self.documents: list[str] = above.documents if above is not None else []
 
@@ -144,7 +145,8 @@ class GuardCallback(BaseCallbackHandler):
         if inside_scorer.get():
             return
         self._sort()
-        self.guard.refuse(self._unenforceable, "GuardCallback", _INSTEAD)
+        if above is None or not above.covered:
+            self.guard.refuse(self._unenforceable, "GuardCallback", _INSTEAD)
         call = convert.model_call(operation, metadata, (serialized or {}).get("kwargs") or {})
         flow = Flow(self._blocking, call, parent=parent, outermost=above is None)
         try:
@@ -169,7 +171,7 @@ class GuardCallback(BaseCallbackHandler):
         own = theirs.guard.identity is self.guard.identity
         flow = None if own else Flow(self.guard, call, span=theirs.span, outermost=above is None)
         run = self._runs[run_id] = _Run(flow, above)
-        run.context = theirs.span.context
+        run.context, run.covered = theirs.span.context, own or run.covered
         return True
 
     def handed_over(self, run_id: UUID) -> Handoff | None:
@@ -189,7 +191,8 @@ class GuardCallback(BaseCallbackHandler):
         run = self._runs.get(run_id)
         if run is None or run.flow is None or run.streamed:
             return
-        self.guard.refuse(self._output_rules, "GuardCallback on a streamed answer", _INSTEAD)
+        if not run.covered:
+            self.guard.refuse(self._output_rules, "GuardCallback on a streamed answer", _INSTEAD)
         run.streamed = True
         drive(run.flow.settle_races(), self.guard.workers)  # before the first piece leaves
         run.flow.follow(self._recording)

@@ -40,7 +40,7 @@ def bare(thing: Any, kind: type) -> Any:
 
     So what LangChain's methods call on themselves is not judged again, and what they change is changed.
     """
-    twin = object.__new__(kind)
+    twin: Any = object.__new__(kind)
     object.__setattr__(twin, "__dict__", vars(thing))
     for name in _slots(kind):
         if hasattr(thing, name):
@@ -69,21 +69,21 @@ def _subclass(base: type, members: Mapping[str, Any], guard: Guard | None) -> ty
 def _life(base: type) -> dict[str, Callable[..., Any]]:
     """How a guarded copy is pickled (not at all), and copied where it is no pydantic model, which copies itself."""
 
-    def __reduce_ex__(self: Any, protocol: Any) -> NoReturn:
+    def reduce_ex(_: Any, __: Any) -> NoReturn:
         msg = (
             f"a protected {base.__name__} cannot be pickled, since its guard holds threads, locks and telemetry: "
             "pickle the original, and protect() it where it is loaded"
         )
         raise ConfigurationError(msg)
 
-    def __copy__(self: Any) -> Any:
+    def shallow(self: Any) -> Any:
         return _as(type(self), copy.copy(bare(self, base)))
 
-    def __deepcopy__(self: Any, memo: Any) -> Any:
+    def deep(self: Any, memo: Any) -> Any:
         return _as(type(self), copy.deepcopy(bare(self, base), memo))
 
-    own = {} if hasattr(base, "__pydantic_fields__") else {"__copy__": __copy__, "__deepcopy__": __deepcopy__}
-    return {"__reduce_ex__": __reduce_ex__, **own}
+    itself = hasattr(base, "__pydantic_fields__")
+    return {"__reduce_ex__": reduce_ex, **({} if itself else {"__copy__": shallow, "__deepcopy__": deep})}
 
 
 def _as(kind: type, made: Any) -> Any:

@@ -16,7 +16,7 @@ from llmguard_middleware._steps import END, Emit, Judge, Pull, Steps
 
 from . import _convert as convert
 from ._chunks import ChunkGate
-from ._outer import released, shows_nothing
+from ._outer import around, released, shows_nothing
 from ._streams import freed
 
 __all__ = ["asked_graph", "graph_refusal"]
@@ -94,7 +94,10 @@ def graph_refusal(thing: Any, guard: Guard, given: Any, kwargs: Mapping[str, Any
     state = {"messages": [*(before if isinstance(before, list) else [before] if before else []), said]}
     mode = kwargs.get("stream_mode") or (thing.stream_mode if streamed else "values")
     first = mode if isinstance(mode, str) else mode[0]
-    shapes = {"updates": {thing.get_name(): {"messages": [said]}}, "messages": (AIMessageChunk(guard.refusal), {})}
+    shapes = {
+        "updates": {thing.get_name(): {"messages": [said]}},
+        "messages": (AIMessageChunk(content=guard.refusal), {}),
+    }
     item = shapes.get(first, state)
     if not streamed:
         return item if first == "values" else [item]
@@ -111,7 +114,8 @@ def _pieces(flow: Flow, source: Any, reading: Reading) -> Steps[Any]:
     gates: dict[Any, tuple[ChunkGate, GuardedStream, Callable[[Any], Any]]] = {}
     last: Any = None
     said: list[str] = []
-    while (item := (yield Pull(flow.active, source))) is not END:
+    pull = Pull(around(flow), source)
+    while (item := (yield pull)) is not END:
         mode, data, made = reading.take(item)
         if mode == "messages" and isinstance(data[0], BaseMessageChunk):
             chunk, about = data

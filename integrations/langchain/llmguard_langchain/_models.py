@@ -1,4 +1,4 @@
-"""What guarded chat models and text models have in common: a call, whole or streamed, from its request to its answer."""
+"""What guarded chat models and text models have in common: a call, whole or streamed, from request to answer."""
 
 from __future__ import annotations
 

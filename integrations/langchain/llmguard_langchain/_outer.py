@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
+from functools import partial
 from typing import Any
 from uuid import UUID, uuid4
 
 from langchain_core.callbacks import BaseCallbackManager
 from langchain_core.messages import BaseMessage
 from langchain_core.runnables import RunnableConfig
+from langchain_core.runnables.config import var_child_runnable_config
 
 from llmguard_middleware import Call, Guard, Message
 from llmguard_middleware._flow import Flow
@@ -17,7 +21,7 @@ from . import _convert as convert
 from ._handoff import above, claim
 from ._values import judged, unknown
 
-__all__ = ["admitted", "opened", "released", "shows_nothing", "unstreamed"]
+__all__ = ["admitted", "around", "opened", "released", "shows_nothing", "unstreamed"]
 
 _STREAM = "__pregel_stream"  # by which LangGraph has a graph tell the graph around it what happens in it
 
@@ -86,6 +90,27 @@ def released(flow: Flow, result: Any) -> Plan[Any]:
 def shows_nothing(guard: Guard) -> bool:
     """Whether what happens inside must not be seen: an output guardrail acts, and inner tokens are before it."""
     return any(rule.acts for policy in guard.policies for rule in policy.at("output"))
+
+
+def around(flow: Flow) -> Callable[[], AbstractContextManager[Any]]:
+    """What a chain is called in: its flow; and, where nothing may be shown, a context without those who listen.
+
+    LangGraph adds the callbacks of the context to those that it is given.
+    """
+    return partial(_quietly, flow) if shows_nothing(flow.guard) else flow.active
+
+
+@contextmanager
+def _quietly(flow: Flow) -> Iterator[None]:
+    ambient = var_child_runnable_config.get()
+    token = None if ambient is None else var_child_runnable_config.set(unstreamed(ambient))
+    try:
+        with flow.active():
+            yield
+    finally:
+        if token is not None:
+            with suppress(ValueError):  # thrown away, a coroutine unwinds in another context
+                var_child_runnable_config.reset(token)
 
 
 def unstreamed(config: RunnableConfig) -> RunnableConfig:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, get_args
+from types import UnionType
+from typing import Annotated, Any, get_args, get_origin
 
 from langchain_core.messages import AIMessage, BaseMessage
 
@@ -28,8 +29,8 @@ def refusal_of(thing: Any, guard: Guard) -> Any:
     if not kinds or str in kinds:
         return guard.refusal
     msg = (
-        f"protect({thing.get_name()}) cannot answer in refusal mode, since it gives {kinds[0].__name__}: build the guard "
-        "without refusal and catch GuardrailViolation, or let it give a text or a message"
+        f"protect({thing.get_name()}) cannot answer in refusal mode, since it gives {kinds[0].__name__}: build the "
+        "guard without refusal and catch GuardrailViolation, or let it give a text or a message"
     )
     raise ConfigurationError(msg)
 
@@ -37,4 +38,7 @@ def refusal_of(thing: Any, guard: Guard) -> Any:
 def _flat(kind: Any) -> list[type]:
     if isinstance(kind, type):
         return [] if kind is object else [kind]
+    origin = get_origin(kind)
+    if isinstance(origin, type) and origin not in (Annotated, UnionType):
+        return [origin]
     return [one for part in get_args(kind) for one in _flat(part)]

@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any
 
 from langchain_core.messages import AIMessage, AIMessageChunk
-from langchain_core.runnables import Runnable, RunnableConfig, RunnableGenerator, RunnableSequence, ensure_config
+from langchain_core.runnables import Runnable, RunnableConfig, RunnableSequence, ensure_config
 
 from llmguard_middleware import Call, Guard, GuardrailViolation
 from llmguard_middleware._drive import inside_scorer
@@ -19,9 +19,11 @@ from llmguard_middleware._steps import Ask, Emit, Judge, Steps, arun, astream, r
 
 from . import _convert as convert
 from ._copies import bare
+from ._events import event_members
 from ._graph import asked_graph, graph_refusal
-from ._outer import admitted, opened, released, shows_nothing, unstreamed
+from ._outer import admitted, around, opened, released, shows_nothing, unstreamed
 from ._refusals import refusal_of
+from ._sequence import sequence_members
 from ._sticky import sticky_methods, watched
 from ._streams import pieces
 
@@ -52,8 +54,9 @@ class Asked:
         flow, run_id = opened(
             self.guard, self.call, self.thing, self.config.get("callbacks"), self.config.get("run_id")
         )
-        config = unstreamed(self.config) if shows_nothing(self.guard) else self.config
-        return flow, {**watched(config, flow.root), "run_id": run_id}
+        config = watched(self.config, flow.root)
+        config = unstreamed(config) if shows_nothing(self.guard) else config  # last: what LangChain merges, it adds to
+        return flow, {**config, "run_id": run_id}
 
 
 def _whole(asked: Asked, given: Any, ask: Callable[..., Any]) -> Steps[Any]:
@@ -62,7 +65,7 @@ def _whole(asked: Asked, given: Any, ask: Callable[..., Any]) -> Steps[Any]:
     try:
         with flow:
             given = yield Judge(guard, admitted(flow, given))
-            result = yield Ask(flow.active, partial(ask, given, config))
+            result = yield Ask(around(flow), partial(ask, given, config))
             result = yield Judge(guard, released(flow, result))
             flow.answered(output=convert.plain(result), context=flow.root.documents)
             return result
@@ -87,7 +90,7 @@ def _streamed(asked: Asked, given: Any, ask: Callable[..., Any]) -> Steps[None]:
         yield Emit(AIMessageChunk(content=refusal.content) if isinstance(refusal, AIMessage) else refusal)
 
 
-def runnable_members(base: type[Any], guard: Guard) -> dict[str, Any]:
+def runnable_members(base: type[Any], guard: Guard) -> dict[str, Any]:  # noqa: C901 - LangChain's four methods, side by side
     """The members of the class of a guarded Runnable of the class `base`."""
 
     def asked(self: Any, given: Any, config: RunnableConfig | None, kwargs: Mapping[str, Any], how: str) -> Asked:
@@ -130,68 +133,19 @@ def runnable_members(base: type[Any], guard: Guard) -> dict[str, Any]:
             async for chunk in chunks:
                 yield chunk
 
-    def own_run() -> bool:
-        """Whether the Runnable's own run tells all that event streams may show, and tells something."""
-        return inside_scorer.get() or not (shows_nothing(guard) or guard.refusal is not None)
-
-    def shell(self: Any, kwargs: Mapping[str, Any]) -> Runnable[Any, Any]:
-        """A run of its own, in which event streams see what is guarded; this Runnable is deaf to them."""
-
-        async def shown(inputs: AsyncIterator[Any], config: RunnableConfig) -> AsyncIterator[Any]:
-            async for given in inputs:
-                async for chunk in self.astream(given, config, **kwargs):
-                    yield chunk
-
-        return RunnableGenerator(shown, name=self.get_name())
-
-    def astream_events(self: Any, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Any:  # noqa: A002 - as above
-        if own_run():
-            return base.astream_events(self, input, config, **kwargs)
-        if kwargs.get("version") == "v3":
-            refuse_events(guard, self)
-            return base.astream_events(self, input, config, **kwargs)
-        own = {
-            name: kwargs.pop(name) for name in list(kwargs) if name == "version" or name[:8] in ("include_", "exclude_")
-        }
-        return shell(self, kwargs).astream_events(input, config, **own)
-
-    def astream_log(self: Any, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Any:  # noqa: A002 - as above
-        if own_run():
-            return base.astream_log(self, input, config, **kwargs)
-        own = {
-            name: kwargs.pop(name)
-            for name in list(kwargs)
-            if name in ("diff", "with_streamed_output_list") or name[:8] in ("include_", "exclude_")
-        }
-        return shell(self, kwargs).astream_log(input, config, **own)
-
-    def stream_events(self: Any, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Any:  # noqa: A002 - as above
-        if shows_nothing(guard) and not inside_scorer.get():
-            refuse_events(guard, self)
-        return base.stream_events(self, input, config, **kwargs)
-
     by_item = ("batch", "abatch", "batch_as_completed", "abatch_as_completed", "transform", "atransform")
     found = {
         "invoke": invoke,
         "ainvoke": ainvoke,
         "stream": stream_,
         "astream": astream_,
-        "astream_events": astream_events,
-        "astream_log": astream_log,
-        **({"stream_events": stream_events} if hasattr(base, "stream_events") else {}),
+        **event_members(base, guard),
         **{name: vars(Runnable)[name] for name in by_item},  # LangChain's own, which call the methods above
         **sticky_methods(base),
     }
     for name in ("stream", "astream"):
         found[name].__name__ = name
-    return {**found, **(_sequence(base) if issubclass(base, RunnableSequence) else {})}
-
-
-def refuse_events(guard: Guard, thing: Any) -> None:
-    """Refuse an event stream whose events are made of what is inside."""
-    rules = [rule for policy in guard.policies for rule in policy.at("output")]
-    where = f"protect({thing.get_name()}) in the event stream of version 3"
-    guard.refuse(rules, where, "put protect(model, guard) around the models inside, or ask for version 2")
+    return {**found, **(sequence_members(base) if issubclass(base, RunnableSequence) else {})}
 
 
 def is_graph(thing: object) -> bool:
@@ -220,23 +174,3 @@ def _asked(
         refusal, about = refusal_of(thing, guard), {"call": Call("invoke_workflow", name, inputs=convert.inputs(given))}
     about["call"] = about["call"].but(streamed=streamed)
     return Asked(thing, guard, config=config, refusal=refusal, **about)
-
-
-def _sequence(base: type[Any]) -> dict[str, Any]:
-    """What keeps a guarded sequence in one piece: LangChain takes the steps of a sequence that becomes part of another."""
-
-    def own(name: str) -> Any:
-        return property(lambda self: getattr(bare(self, base), name))
-
-    def method(name: str) -> Any:
-        return lambda self, *args, **kwargs: getattr(bare(self, base), name)(*args, **kwargs)
-
-    return {
-        "steps": property(
-            lambda self: [Runnable.bind(self)]
-        ),  # no sequence itself, or it would be taken apart for ever
-        "config_specs": own("config_specs"),
-        **{name: method(name) for name in ("get_input_schema", "get_output_schema", "get_graph", "__repr__")},
-        "__or__": vars(Runnable)["__or__"],
-        "__ror__": vars(Runnable)["__ror__"],
-    }

@@ -53,9 +53,9 @@ class Sentinel(BaseCallbackHandler):
     on_chain_error = on_llm_error = on_tool_error = on_retriever_error = _failed
 
 
-def watched(config: RunnableConfig | None, root: Root) -> RunnableConfig:
-    """The config of this call, also where LangChain passes it on by context, with a `Sentinel`."""
-    return merge_configs(ensure_config(config), {"callbacks": [Sentinel(root)]})
+def watched(config: RunnableConfig, root: Root) -> RunnableConfig:
+    """The config of a call with a `Sentinel`."""
+    return merge_configs(config, {"callbacks": [Sentinel(root)]})
 
 
 def watching(callbacks: Any, root: Root) -> Any:
@@ -97,7 +97,7 @@ def _meant(types: Sequence[type[BaseException]]) -> bool:
 
 
 class _NoViolation(type):
-    """Of a class that stands for others in isinstance(), which decides about retries: for all of them but violations."""
+    """Of a class that stands for others in isinstance(), by which retries are decided: for all but violations."""
 
     types: tuple[type[BaseException], ...] = ()
 
@@ -120,19 +120,19 @@ class GuardedFallbacks(RunnableWithFallbacks[Any, Any]):
 
     def invoke(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Any:  # noqa: A002 - LangChain's
         root = Root()
-        answer = super().invoke(input, watched(config, root), **kwargs)
+        answer = super().invoke(input, watched(ensure_config(config), root), **kwargs)
         root.check()
         return answer
 
     async def ainvoke(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Any:  # noqa: A002 - as above
         root = Root()
-        answer = await super().ainvoke(input, watched(config, root), **kwargs)
+        answer = await super().ainvoke(input, watched(ensure_config(config), root), **kwargs)
         root.check()
         return answer
 
     def stream(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Iterator[Any]:  # noqa: A002 - as above
         root = Root()
-        for chunk in super().stream(input, watched(config, root), **kwargs):
+        for chunk in super().stream(input, watched(ensure_config(config), root), **kwargs):
             root.check()
             yield chunk
 
@@ -143,7 +143,7 @@ class GuardedFallbacks(RunnableWithFallbacks[Any, Any]):
         **kwargs: Any,
     ) -> AsyncIterator[Any]:
         root = Root()
-        source: Any = super().astream(input, watched(config, root), **kwargs)
+        source: Any = super().astream(input, watched(ensure_config(config), root), **kwargs)
         async with aclosing(source) as chunks:
             async for chunk in chunks:
                 root.check()
@@ -151,14 +151,14 @@ class GuardedFallbacks(RunnableWithFallbacks[Any, Any]):
 
     # Item by item, so that a block fails its item alone.
     batch, abatch = Runnable.batch, Runnable.abatch
-    with_fallbacks, with_retry = with_fallbacks, with_retry  # type: ignore[assignment]  # of any Runnable
+    with_fallbacks, with_retry = with_fallbacks, with_retry
 
 
 class GuardedRetry(RunnableRetry[Any, Any]):
     """`RunnableRetry` whose batch goes item by item, so that a block fails its item alone."""
 
     batch, abatch = Runnable.batch, Runnable.abatch
-    with_fallbacks, with_retry = with_fallbacks, with_retry  # type: ignore[assignment]  # of any Runnable
+    with_fallbacks, with_retry = with_fallbacks, with_retry
 
 
 STICKY: Mapping[str, Callable[..., Any]] = {"with_fallbacks": with_fallbacks, "with_retry": with_retry}

@@ -13,12 +13,12 @@ from llmguard_middleware._items import judged_items
 from llmguard_middleware._steps import END, Emit, Judge, Pull, Steps
 
 from ._chunks import ChunkGate
-from ._outer import released
+from ._outer import around, released
 
 __all__ = ["freed", "pieces"]
 
 
-def pieces(flow: Flow, source: Any) -> Steps[Any]:
+def pieces(flow: Flow, source: Any) -> Steps[Any]:  # noqa: C901 - one loop, whose order is the point
     """Emit what the source gives; returns all of it.
 
     Texts and the texts of message chunks go through a guarded stream; other items wait for the end if a rule may act.
@@ -28,7 +28,8 @@ def pieces(flow: Flow, source: Any) -> Steps[Any]:
     said: list[str] = []
     others: list[Any] = []
     chunks = False
-    while (item := (yield Pull(flow.active, source))) is not END:
+    pull = Pull(around(flow), source)
+    while (item := (yield pull)) is not END:
         if isinstance(item, str) and not others:
             told = text.feed(item)
             if text.racing:

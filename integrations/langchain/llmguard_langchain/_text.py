@@ -102,7 +102,7 @@ class TextForm:
 TEXT = TextForm()
 
 
-def text_members(base: type[Any], guard: Guard) -> dict[str, Any]:
+def text_members(base: type[Any], guard: Guard) -> dict[str, Any]:  # noqa: C901 - LangChain's methods, side by side
     """The members of the class of a guarded text model of the class `base`."""
 
     def asked(self: Any, prompts: Sequence[str], run_manager: Any, kwargs: dict[str, Any], ask: Any) -> list[Asked]:

@@ -1,4 +1,4 @@
-"""The texts in whatever a Runnable takes and gives (messages, documents, dicts, models), judged and put back in copies."""
+"""The texts in what a Runnable takes and gives (messages, documents, dicts, models), judged and put back in copies."""
 
 from __future__ import annotations
 
