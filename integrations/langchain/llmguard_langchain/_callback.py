@@ -36,7 +36,9 @@ class _Run:
         self.flow = flow
         self.handoff = handoff
         self.streamed = False  # known from the first piece only
-        self.covered = above is not None and above.covered  # by a copy with the same guard above, which edits and holds
+        self.covered: bool = (
+            above is not None and above.covered
+        )  # by a copy with the same guard above, which edits and holds
         self.context: Context | None = flow.span.context if flow is not None else above.context if above else None
         self.documents: list[str] = above.documents if above is not None else []
 

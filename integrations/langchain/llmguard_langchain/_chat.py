@@ -92,7 +92,7 @@ def chat_members(base: type[Any], guard: Guard) -> dict[str, Any]:  # noqa: C901
         if passes(self, guard):
             return await telling(base._agenerate, run_manager)(self, messages, stop=stop, **kwargs)  # type: ignore[no-any-return]  # its own
         method = telling(base._agenerate, heard(guard, run_manager))
-        return await arun(whole(asked(self, method, run_manager, stop, kwargs), messages))  # type: ignore[no-any-return]  # as above
+        return await arun(whole(asked(self, method, run_manager, stop, kwargs), messages))
 
     def _stream(
         self: Any,

@@ -129,14 +129,14 @@ def together(askeds: Sequence[Asked], requests: Sequence[Any], ask: Callable[[li
         for at, (flow, request) in enumerate(zip(flows, requests, strict=True)):
             try:
                 admitted[at] = yield Judge(guard, form.admitted(flow, request))
-            except GuardrailViolation as violation:
+            except GuardrailViolation as violation:  # noqa: PERF203 - of each its own
                 turned_down(at, violation)
         if admitted:
             told = yield Ask(flows[next(iter(admitted))].active, partial(ask, list(admitted.values())))
             for at, result in zip(admitted, told, strict=True):
                 try:
                     results[at] = yield from settled(askeds[at], flows[at], admitted[at], result)
-                except GuardrailViolation as violation:
+                except GuardrailViolation as violation:  # noqa: PERF203 - as above
                     turned_down(at, violation)
     return results
 

@@ -18,7 +18,7 @@ from llmguard_middleware._steps import Ask, Judge, Steps, arun, run
 
 from ._copies import bare, inner
 from ._gates import Gate, gated
-from ._outer import opened
+from ._outer import opened, returned
 from ._sticky import sticky_methods, watched
 
 __all__ = ["retriever_members"]
@@ -77,12 +77,15 @@ def _retrieved(flow: Flow, query: str, ask: Any) -> Steps[list[Document]]:
         return [Document(guard.refusal)]
 
 
-def _judged(flow: Flow, documents: Sequence[Document]) -> Plan[list[Document]]:
+def _judged(flow: Flow, documents: Sequence[Document]) -> Plan[Sequence[Document]]:
     """The documents as they may leave, in copies where a text changes: no store changes."""
     flow.root.check()
     yield from flow.settle_races()
-    told: list[Document] = []
-    for document in documents:
-        text = yield from flow.judge(document.page_content, "retrieval")
-        told.append(document if text == document.page_content else document.model_copy(update={"page_content": text}))
-    return told
+    texts = [document.page_content for document in documents]
+    told = yield from returned(flow, texts, "retrieval")
+    if told == texts:
+        return documents
+    return [
+        document if before == after else document.model_copy(update={"page_content": after})
+        for document, before, after in zip(documents, texts, told, strict=True)
+    ]

@@ -20,7 +20,7 @@ from llmguard_middleware._steps import Ask, Judge, Steps, arun, run
 from . import _convert as convert
 from ._copies import bare, inner
 from ._gates import LATER, Gate, gated
-from ._outer import opened
+from ._outer import opened, returned
 from ._sticky import sticky_methods, watching
 from ._values import judged, unknown
 
@@ -117,4 +117,5 @@ def _refusing(flow: Flow) -> list[Any]:
 
 
 def _at(flow: Flow, stage: Stage) -> Callable[[Sequence[Message]], Plan[list[str]]]:
-    return lambda messages: flow.judge_all([message.text for message in messages], stage)
+    judge = flow.judge_all if stage == "tool_call" else partial(returned, flow)
+    return lambda messages: judge([message.text for message in messages], stage)
