@@ -24,6 +24,7 @@ from . import _convert as convert
 from ._chunks import ChunkGate
 from ._handoff import handed, mark
 from ._judged import admitted, released
+from ._llm_cache import chat_cache_members
 from ._models import Asked, Gate, aiterated, heard, iterated, passes, streamed, telling, whole
 from ._sticky import sticky_methods
 
@@ -134,6 +135,7 @@ def chat_members(base: type[Any], guard: Guard) -> dict[str, Any]:  # noqa: C901
         "_get_ls_params": _get_ls_params,
         "_generate": _generate,
         **{name: method for name, method in ours.items() if getattr(base, name) is not getattr(BaseChatModel, name)},
+        **chat_cache_members(base, guard, CHAT),
         **sticky_methods(base),
     }
 

@@ -12,7 +12,7 @@ from typing import Any, NoReturn, TypeVar
 
 from llmguard_middleware import ConfigurationError, Guard
 
-__all__ = ["bare", "guarded_copy", "guards_of", "inner"]
+__all__ = ["bare", "guarded", "guarded_copy", "guards_of", "inner"]
 
 T = TypeVar("T")
 _GUARD = "__llmguard__"
@@ -20,7 +20,12 @@ _GUARD = "__llmguard__"
 
 def guards_of(thing: object) -> list[Guard]:
     """The guards around an object, the outermost first."""
-    return [vars(kind)[_GUARD] for kind in type(thing).__mro__ if _GUARD in vars(kind)]
+    return guarded(type(thing))
+
+
+def guarded(kind: type) -> list[Guard]:
+    """The guards that the instances of a class have around them, the outermost first."""
+    return [vars(one)[_GUARD] for one in kind.__mro__ if _GUARD in vars(one)]
 
 
 def guarded_copy(thing: T, guard: Guard, members: Mapping[str, Any]) -> T:

@@ -18,7 +18,9 @@ from llmguard_middleware._judge import Plan
 from llmguard_middleware._steps import arun, astream, run, stream
 
 from . import _convert as convert
+from ._copies import guarded
 from ._handoff import handed_each, mark
+from ._llm_cache import Remembered, uncached
 from ._models import Asked, Gate, aiterated, heard, iterated, passes, streamed, telling, together
 from ._sticky import sticky_methods
 
@@ -110,6 +112,10 @@ def text_members(base: type[Any], guard: Guard) -> dict[str, Any]:  # noqa: C901
         told = handed_each(self, run_manager, len(prompts))
         return [Asked(TEXT, self, guard, params, each, ask) for each in told]
 
+    def remembered(self: Any, options: dict[str, Any]) -> Remembered | None:
+        """The cache, for the innermost of several guards: what all of them have judged is looked up."""
+        return None if guarded(base) else Remembered.by(self, guard, options)
+
     def _get_ls_params(self: Any, stop: list[str] | None = None, **kwargs: Any) -> Any:
         params = base._get_ls_params(self, stop=stop, **kwargs)
         return {**params, **mark(guard, params)}
@@ -119,10 +125,11 @@ def text_members(base: type[Any], guard: Guard) -> dict[str, Any]:  # noqa: C901
     ) -> LLMResult:
         if passes(self, guard):
             return telling(base._generate, run_manager)(self, prompts, stop=stop, **kwargs)  # type: ignore[no-any-return]  # its own
-        method = telling(base._generate, heard(guard, run_manager))
+        method = partial(telling(base._generate, heard(guard, run_manager)), self, stop=stop, **kwargs)
+        cache = remembered(self, {"stop": stop, **kwargs})
 
         def ask(prompts: list[str]) -> Any:
-            return _split(method(self, prompts, stop=stop, **kwargs))
+            return _split(method(prompts) if cache is None else cache.ask(prompts, method))
 
         askeds = asked(self, prompts, run_manager, {"stop": stop, **kwargs}, lambda prompt: ask([prompt])[0])
         return _joined(run(together(askeds, prompts, ask)))
@@ -132,10 +139,11 @@ def text_members(base: type[Any], guard: Guard) -> dict[str, Any]:  # noqa: C901
     ) -> LLMResult:
         if passes(self, guard):
             return await telling(base._agenerate, run_manager)(self, prompts, stop=stop, **kwargs)  # type: ignore[no-any-return]  # its own
-        method = telling(base._agenerate, heard(guard, run_manager))
+        method = partial(telling(base._agenerate, heard(guard, run_manager)), self, stop=stop, **kwargs)
+        cache = remembered(self, {"stop": stop, **kwargs})
 
         async def ask(prompts: list[str]) -> Any:
-            return _split(await method(self, prompts, stop=stop, **kwargs))
+            return _split(await (method(prompts) if cache is None else cache.aask(prompts, method)))
 
         async def ask_one(prompt: str) -> Any:
             return (await ask([prompt]))[0]
@@ -174,10 +182,10 @@ def text_members(base: type[Any], guard: Guard) -> dict[str, Any]:  # noqa: C901
 
     def generate(self: Any, prompts: list[str], *args: Any, metadata: Any = None, **kwargs: Any) -> LLMResult:
         # Without metadata LangChain would not ask for the parameters, on which callbacks are told of the guard.
-        return base.generate(self, prompts, *args, metadata={} if metadata is None else metadata, **kwargs)  # type: ignore[no-any-return]  # its own
+        return base.generate(uncached(self), prompts, *args, metadata={} if metadata is None else metadata, **kwargs)  # type: ignore[no-any-return]  # its own
 
     async def agenerate(self: Any, prompts: list[str], *args: Any, metadata: Any = None, **kwargs: Any) -> LLMResult:
-        return await base.agenerate(self, prompts, *args, metadata={} if metadata is None else metadata, **kwargs)  # type: ignore[no-any-return]  # as above
+        return await base.agenerate(uncached(self), prompts, *args, metadata={} if metadata is None else metadata, **kwargs)  # type: ignore[no-any-return]  # as above
 
     def batch(
         self: Any, inputs: list[Any], config: Any = None, *, return_exceptions: bool = False, **kwargs: Any
