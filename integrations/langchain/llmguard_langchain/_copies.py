@@ -16,6 +16,7 @@ __all__ = ["bare", "guarded", "guarded_copy", "guards_of", "inner"]
 
 T = TypeVar("T")
 _GUARD = "__llmguard__"
+_KNOWN = "_langchain_classes"  # kept by the guard, to be gone with it
 
 
 def guards_of(thing: object) -> list[Guard]:
@@ -28,11 +29,27 @@ def guarded(kind: type) -> list[Guard]:
     return [vars(one)[_GUARD] for one in kind.__mro__ if _GUARD in vars(one)]
 
 
-def guarded_copy(thing: T, guard: Guard, members: Mapping[str, Any]) -> T:
-    """A shallow copy of `thing`, whose class is its own with these members on top."""
-    made: Any = thing.model_copy() if callable(getattr(thing, "model_copy", None)) else copy.copy(thing)  # type: ignore[attr-defined]  # pydantic's
-    made.__class__ = _subclass(type(thing), members, guard)
+def guarded_copy(thing: T, guard: Guard, members: Callable[[type[Any], Guard], Mapping[str, Any]]) -> T:
+    """A shallow copy of `thing`, whose class is its own with these members on top; made once for each guard."""
+    base: type[Any] = type(thing)
+    made = _copied(thing)
+    known: dict[type, type] = vars(guard).setdefault(_KNOWN, {})
+    kind = known.get(base)
+    if kind is None or vars(kind)[_GUARD] is not guard:  # a guard without some of its rules is a copy of it
+        kind = known[base] = _subclass(base, members(base, guard), guard)
+    made.__class__ = kind
     return made  # type: ignore[no-any-return]  # of the class of `thing`, with more in it
+
+
+def _copied(thing: Any) -> Any:
+    """A shallow copy, also of what copy.copy() fails on, because it has a `__getattr__` that needs its state."""
+    if hasattr(type(thing), "model_copy"):
+        return thing.model_copy()
+    if hasattr(type(thing), "__copy__"):
+        return copy.copy(thing)
+    made = bare(thing, type(thing))
+    object.__setattr__(made, "__dict__", dict(vars(thing)))
+    return made
 
 
 def inner(base: type, members: Mapping[str, Any]) -> type:
@@ -82,7 +99,7 @@ def _life(base: type) -> dict[str, Callable[..., Any]]:
         raise ConfigurationError(msg)
 
     def shallow(self: Any) -> Any:
-        return _as(type(self), copy.copy(bare(self, base)))
+        return _as(type(self), _copied(bare(self, base)))
 
     def deep(self: Any, memo: Any) -> Any:
         return _as(type(self), copy.deepcopy(bare(self, base), memo))

@@ -62,7 +62,9 @@ def chat_cache_members(base: type[Any], guard: Guard, form: Form) -> dict[str, C
         return _identified(await arun(whole(one, messages)), run_manager)
 
     def _get_llm_string(self: Any, stop: Any = None, **kwargs: Any) -> str:
-        digest = next((flow.policy.digest for flow in around() if flow.owner is self and flow.guard is guard), guard.digest)
+        digest = next(
+            (flow.policy.digest for flow in around() if flow.owner is self and flow.guard is guard), guard.digest
+        )
         return f"{base._get_llm_string(self, stop=stop, **kwargs)}---llmguard:{digest}"
 
     return {
@@ -79,7 +81,9 @@ def _identified(result: ChatResult, run_manager: Any) -> ChatResult:
     told = [
         one
         if one.message.id is not None
-        else one.model_copy(update={"message": one.message.model_copy(update={"id": f"lc_run--{run_manager.run_id}-{n}"})})
+        else one.model_copy(
+            update={"message": one.message.model_copy(update={"id": f"lc_run--{run_manager.run_id}-{n}"})}
+        )
         for n, one in enumerate(result.generations)
     ]
     return result.model_copy(update={"generations": told})
@@ -94,7 +98,8 @@ def _without(kind: type) -> type:
 
 def uncached(model: Any) -> Any:
     """A text model as one that LangChain looks up nothing for, if it has a cache: its guard does that."""
-    return model if cache_of(model) is None or _remembers(model) else bare(model, _without(type(model)))
+    kind: Any = type(model)
+    return model if cache_of(model) is None or _remembers(model) else bare(model, _without(kind))
 
 
 def _remembers(model: Any) -> bool:

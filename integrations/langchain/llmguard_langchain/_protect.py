@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
+from functools import partial
 from typing import Any, TypeVar
 
 from langchain_core.language_models import BaseChatModel, BaseLLM
@@ -17,6 +19,7 @@ from llmguard_middleware._guard import expect_guard
 from llmguard_middleware._policy import Policy
 
 from ._chat import chat_members, without_native_events
+from ._configurable import alternatives_member, configurable_members, is_configurable_model
 from ._copies import guarded_copy, guards_of
 from ._retriever import retriever_members
 from ._runnable import check_refusal, runnable_members
@@ -35,7 +38,7 @@ def protect(thing: T, guard: Guard) -> T:
 
     Args:
         thing: a chat model or text model; a retriever, whose query and documents are judged; a tool, whose arguments
-            and result are; any other Runnable (a chain, a compiled graph), what of goes in and comes out.
+            and result are; any other Runnable (a chain, a compiled graph), of which what goes in and what comes out is.
         guard: what is put around it.
 
     Raises:
@@ -51,23 +54,32 @@ def protect(thing: T, guard: Guard) -> T:
         return thing
     if (inside := _protected_inside(thing, guard)) is not None:
         return inside  # type: ignore[no-any-return]  # of the same type
+    members, where, stages = _kind(thing)
+    refuse_stages(guard, f"protect({where})", stages)
+    if members is runnable_members:
+        _refuse_reask(guard, thing)
+        check_refusal(thing, guard)
+    copy = guarded_copy(
+        thing, guard, lambda base, guard: {**members(base, guard), **alternatives_member(base, protect)}
+    )
     if isinstance(thing, BaseChatModel):
-        refuse_stages(guard, "protect(model)")
-        copy = guarded_copy(thing, guard, chat_members(type(thing), guard))
         without_native_events(type(copy))
-        return copy
+    return copy
+
+
+def _kind(thing: Any) -> tuple[Callable[[type[Any], Guard], dict[str, Any]], str, tuple[Stage, ...]]:
+    """How this kind of thing is guarded, what it is called, and the stages that it reaches."""
+    if isinstance(thing, BaseChatModel):
+        return chat_members, "model", ("input", "output")
     if isinstance(thing, BaseLLM):
-        refuse_stages(guard, "protect(model)")
-        return guarded_copy(thing, guard, text_members(type(thing), guard))
-    if isinstance(thing, (BaseRetriever, BaseTool)):
-        tool = isinstance(thing, BaseTool)
-        stages: tuple[Stage, ...] = ("tool_call", "tool_result") if tool else ("input", "retrieval")
-        refuse_stages(guard, "protect(tool)" if tool else "protect(retriever)", stages)
-        return guarded_copy(thing, guard, (tool_members if tool else retriever_members)(type(thing), guard))
-    refuse_stages(guard, "protect(chain)")
-    _refuse_reask(guard, thing)
-    check_refusal(thing, guard)
-    return guarded_copy(thing, guard, runnable_members(type(thing), guard))
+        return text_members, "model", ("input", "output")
+    if isinstance(thing, BaseRetriever):
+        return retriever_members, "retriever", ("input", "retrieval")
+    if isinstance(thing, BaseTool):
+        return tool_members, "tool", ("tool_call", "tool_result")
+    if is_configurable_model(thing):
+        return partial(configurable_members, protect=protect), "model", ("input", "output")
+    return runnable_members, "chain", ("input", "output")
 
 
 def _protected_inside(thing: Any, guard: Guard) -> Any:

@@ -180,12 +180,13 @@ def text_members(base: type[Any], guard: Guard) -> dict[str, Any]:  # noqa: C901
                     await run_manager.on_llm_new_token(chunk.text, chunk=chunk)
                 yield chunk
 
-    def generate(self: Any, prompts: list[str], *args: Any, metadata: Any = None, **kwargs: Any) -> LLMResult:
-        # Without metadata LangChain would not ask for the parameters, on which callbacks are told of the guard.
-        return base.generate(uncached(self), prompts, *args, metadata={} if metadata is None else metadata, **kwargs)  # type: ignore[no-any-return]  # its own
+    # Without metadata LangChain would not ask for the parameters, by which callbacks are told of the guard.
 
-    async def agenerate(self: Any, prompts: list[str], *args: Any, metadata: Any = None, **kwargs: Any) -> LLMResult:
-        return await base.agenerate(uncached(self), prompts, *args, metadata={} if metadata is None else metadata, **kwargs)  # type: ignore[no-any-return]  # as above
+    def generate(self: Any, prompts: list[str], *args: Any, metadata: Any = None, **kwargs: Any) -> Any:
+        return base.generate(uncached(self), prompts, *args, metadata=_known(metadata), **kwargs)
+
+    async def agenerate(self: Any, prompts: list[str], *args: Any, metadata: Any = None, **kwargs: Any) -> Any:
+        return await base.agenerate(uncached(self), prompts, *args, metadata=_known(metadata), **kwargs)
 
     def batch(
         self: Any, inputs: list[Any], config: Any = None, *, return_exceptions: bool = False, **kwargs: Any
@@ -211,6 +212,10 @@ def text_members(base: type[Any], guard: Guard) -> dict[str, Any]:  # noqa: C901
         "abatch": abatch,
         **sticky_methods(base),
     }
+
+
+def _known(metadata: Any) -> Any:
+    return {} if metadata is None else metadata
 
 
 def _split(result: LLMResult) -> list[LLMResult]:

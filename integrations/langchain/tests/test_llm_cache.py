@@ -47,11 +47,13 @@ class Keeps(InMemoryCache):
         self.asked: list[str] = []
 
     def lookup(self, prompt: str, llm_string: str) -> Any:
+        """As its base."""
         self.asked.append(prompt)
         return super().lookup(prompt, llm_string)
 
     @property
     def kept(self) -> str:
+        """All of it."""
         return repr(self._cache)
 
 
