@@ -13,6 +13,7 @@ from langchain_core.outputs import LLMResult
 from opentelemetry.context import Context
 
 from llmguard_middleware import Call, Guard, Message
+from llmguard_middleware._call import Stage
 from llmguard_middleware._drive import drive, inside_scorer
 from llmguard_middleware._flow import Flow
 from llmguard_middleware._guard import expect_guard
@@ -63,7 +64,7 @@ class GuardCallback(BaseCallbackHandler):
 
     def __init__(self, guard: Guard) -> None:
         expect_guard(guard, "GuardCallback(guard)")
-        refuse_stages(guard, "GuardCallback")
+        refuse_stages(guard, "GuardCallback", ("input", "output", *guard.covered))
         self.guard = guard
         self._runs: dict[UUID, _Run] = {}
         self._seen: Policy | None = None
@@ -224,7 +225,7 @@ class GuardCallback(BaseCallbackHandler):
         **kwargs: Any,
     ) -> None:
         """Open the span of a retrieval."""
-        self._part("retrieval", serialized, {"query": query}, run_id, parent_run_id, kwargs.get("name"))
+        self._part("retrieval", serialized, {"query": query}, run_id, parent_run_id, kwargs.get("name"), ("retrieval",))
 
     def on_retriever_end(self, documents: Sequence[Document], *, run_id: UUID, **kwargs: Any) -> None:
         """End it and keep the documents."""
@@ -245,7 +246,8 @@ class GuardCallback(BaseCallbackHandler):
         **kwargs: Any,
     ) -> None:
         """Open the span of a tool."""
-        self._part("execute_tool", serialized, {"input": input_str}, run_id, parent_run_id, kwargs.get("name"))
+        stages: tuple[Stage, ...] = ("tool_call", "tool_result")
+        self._part("execute_tool", serialized, {"input": input_str}, run_id, parent_run_id, kwargs.get("name"), stages)
 
     def on_tool_end(self, output: Any, *, run_id: UUID, **kwargs: Any) -> None:
         """End it."""
@@ -261,6 +263,7 @@ class GuardCallback(BaseCallbackHandler):
         run_id: UUID,
         parent_run_id: UUID | None,
         name: str | None,
+        stages: Sequence[Stage],
     ) -> None:
         if run_id in self._runs:
             return
@@ -269,6 +272,8 @@ class GuardCallback(BaseCallbackHandler):
         call = Call(operation, name=name or (serialized or {}).get("name") or "", inputs=given)
         if self._claimed(call, run_id, above):
             return
+        rules = [rule for stage in stages for rule in self.guard.policy.at(stage)]
+        self.guard.refuse(rules, f"GuardCallback at {name or operation}", "put protect(..., guard) around it as well")
         flow = Flow(self.guard, call, parent=parent, outermost=above is None)
         self._runs[run_id] = _Run(flow, above)
 

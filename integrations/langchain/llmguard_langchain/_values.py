@@ -49,6 +49,17 @@ class _Values(_Walk):
             return value if arg is value.arg else type(value)(value.node, arg)
         return super()._inside(path, value)
 
+    def _sequence(self, path: Path, value: Any) -> Any:
+        if not (isinstance(value, list) and len(value) > 1 and all(map(_is_text_block, value))):
+            return super()._sequence(path, value)
+        self.units.append(("user", len(value)))  # the content of a message that is not one yet
+        texts = [self._change_part(path, block["text"]) for block in value]
+        rest = [{name: one for name, one in block.items() if name not in ("text", "type")} for block in value]
+        told = self._at(path, rest)
+        if told is rest and all(text == block["text"] for text, block in zip(texts, value, strict=True)):
+            return value
+        return [{**block, **others, "text": text} for block, others, text in zip(value, told, texts, strict=True)]
+
     def _message(self, path: Path, message: BaseMessage) -> BaseMessage:
         parts = convert.parts(message)
         self.units.append((convert.role(message), len(parts)))
@@ -64,6 +75,10 @@ class _Values(_Walk):
     def _calls(self, path: Path, calls: Sequence[Any]) -> Any:
         told = [{**call, "args": self._at((*path, "args"), call.get("args"))} for call in calls]
         return told if any(new["args"] is not old.get("args") for new, old in zip(told, calls, strict=True)) else calls
+
+
+def _is_text_block(value: Any) -> bool:
+    return isinstance(value, dict) and value.get("type") == "text" and isinstance(value.get("text"), str)
 
 
 def judged(value: Any, judge: Judge) -> Plan[Any]:
