@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import aclosing
-from functools import lru_cache
+from functools import lru_cache, wraps
 from typing import Any
 
 from langchain_core.callbacks import BaseCallbackHandler
@@ -181,14 +181,13 @@ def sticky_methods(base: type) -> dict[str, Callable[..., Any]]:
 
 
 def _maker(base: type, name: str) -> Callable[..., Any]:
+    @wraps(getattr(base, name))  # LangChain reads its signature
     def make(self: Any, *args: Any, **kwargs: Any) -> Any:
         made = getattr(base, name)(self, *args, **kwargs)
         if isinstance(made, (RunnableBinding, RunnableSequence)) and "__llmguard__" not in vars(type(made)):
             made.__class__ = _sticky(type(made))
         return made
 
-    make.__name__, make.__doc__ = name, getattr(base, name).__doc__
-    make.__annotations__ = {"return": Runnable}  # RunnableWithFallbacks looks at it
     return make
 
 

@@ -55,9 +55,11 @@ class Invokes(Finds):
     """The same, that does it all in invoke, as some ensembles do."""
 
     def invoke(self, input: str, config: Any = None, **kwargs: Any) -> list[Document]:
+        """By itself."""
         return super()._get_relevant_documents(input, run_manager=None)
 
     async def ainvoke(self, input: str, config: Any = None, **kwargs: Any) -> list[Document]:
+        """By itself."""
         return self.invoke(input)
 
 
@@ -76,14 +78,15 @@ def find(request):
             return await subject.ainvoke(query, config)
         if request.param == "abatch":
             return (await subject.abatch([query], config))[0]
-        return [item async for item in subject.astream(query, config)][0]
+        (item,) = [item async for item in subject.astream(query, config)]
+        return item
 
     def found(subject, query, config=None):
         if request.param.startswith("a"):
             return asyncio.run(afound(subject, query, config))
         if request.param == "batch":
             return subject.batch([query], config)[0]
-        return subject.invoke(query, config) if request.param == "invoke" else list(subject.stream(query, config))[0]
+        return subject.invoke(query, config) if request.param == "invoke" else next(subject.stream(query, config))
 
     return found
 

@@ -46,7 +46,8 @@ def use(request):
             return (await subject.abatch([given], config))[0]
         if request.param == "arun":
             return await subject.arun(_args(given), tool_call_id=_id(given), **config)
-        return [item async for item in subject.astream(given, config)][0]
+        (item,) = [item async for item in subject.astream(given, config)]
+        return item
 
     def used(subject, given, config=None):
         config = config or {}
@@ -56,7 +57,7 @@ def use(request):
             return subject.run(_args(given), tool_call_id=_id(given), **config)
         if request.param == "batch":
             return subject.batch([given], config)[0]
-        return subject.invoke(given, config) if request.param == "invoke" else list(subject.stream(given, config))[0]
+        return subject.invoke(given, config) if request.param == "invoke" else next(subject.stream(given, config))
 
     return used
 
