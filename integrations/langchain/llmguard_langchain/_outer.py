@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from functools import partial
 from typing import Any
@@ -50,8 +50,14 @@ def admitted(flow: Flow, given: Any) -> Plan[Any]:
 
     Raises:
         GuardrailViolation: if a guardrail stops the call.
+        UnenforceableError: if it can be read only once, and a guardrail acts.
     """
     flow.root.check()
+    if isinstance(given, (Iterator, AsyncIterator)):
+        rules = [rule for rule in flow.rules("input") if rule.acts]
+        flow.guard.refuse(
+            rules, f"protect({flow.call.name}), which was given an iterator,", "pass a list of what it gives"
+        )
     if flow.policy.at("input"):
         given = yield from judged(given, flow.admit)
     messages = _messages(given)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, contextmanager
 from functools import lru_cache, wraps
 from typing import Any
 
@@ -20,6 +20,7 @@ from langchain_core.runnables.config import merge_configs
 from langchain_core.runnables.retry import RunnableRetry
 
 from llmguard_middleware import GuardrailViolation
+from llmguard_middleware._current import around
 from llmguard_middleware._root import Root
 
 __all__ = ["STICKY", "sticky_methods", "watched", "watching"]
@@ -71,9 +72,10 @@ def with_fallbacks(
     exception_key: str | None = None,
 ) -> RunnableWithFallbacks[Any, Any]:
     """As LangChain's, but a violation is raised, unless `exceptions_to_handle` names GuardrailViolation."""
-    kind = RunnableWithFallbacks if _meant(exceptions_to_handle) else GuardedFallbacks
+    meant = _meant(exceptions_to_handle)
+    kind = RunnableWithFallbacks if meant else GuardedFallbacks
     return kind(
-        runnable=self,
+        runnable=Forgiven(bound=self) if meant else self,
         fallbacks=list(fallbacks),
         exceptions_to_handle=exceptions_to_handle,
         exception_key=exception_key,
@@ -87,7 +89,9 @@ def with_retry(
     **options: Any,
 ) -> Runnable[Any, Any]:
     """As LangChain's, but a violation is raised, unless `retry_if_exception_type` names GuardrailViolation."""
-    made: Any = Runnable.with_retry(self, retry_if_exception_type=_retried(retry_if_exception_type), **options)
+    meant = not callable(retry_if_exception_type) and _meant(retry_if_exception_type)
+    inside: Any = Forgiven(bound=self) if meant else self
+    made: Any = Runnable.with_retry(inside, retry_if_exception_type=_retried(retry_if_exception_type), **options)
     return GuardedRetry(**{name: getattr(made, name) for name in made.model_fields_set})
 
 
@@ -113,6 +117,46 @@ def _retried(given: Any) -> Any:
     made = _NoViolation("AnyButViolations", (Exception,), {})
     made.types = tuple(given)
     return (made,)
+
+
+@contextmanager
+def _forgiving() -> Iterator[None]:
+    """A violation that the caller has asked to handle does not stick to the calls above."""
+    roots = [flow.root for flow in around() if flow.root.violation is None]
+    try:
+        yield
+    except GuardrailViolation:
+        for root in roots:
+            root.violation = None
+        raise
+
+
+class Forgiven(RunnableBinding[Any, Any]):
+    """A guarded copy whose violations are errors like others."""
+
+    def invoke(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Any:  # noqa: A002 - LangChain's
+        with _forgiving():
+            return super().invoke(input, config, **kwargs)
+
+    async def ainvoke(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Any:  # noqa: A002 - as above
+        with _forgiving():
+            return await super().ainvoke(input, config, **kwargs)
+
+    def stream(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Iterator[Any]:  # noqa: A002 - as above
+        with _forgiving():
+            yield from super().stream(input, config, **kwargs)
+
+    async def astream(
+        self,
+        input: Any,  # noqa: A002 - as above
+        config: RunnableConfig | None = None,
+        **kwargs: Any,
+    ) -> AsyncIterator[Any]:
+        with _forgiving():
+            async for chunk in super().astream(input, config, **kwargs):
+                yield chunk
+
+    batch, abatch = Runnable.batch, Runnable.abatch
 
 
 class GuardedFallbacks(RunnableWithFallbacks[Any, Any]):

@@ -61,7 +61,7 @@ class _Values(_Walk):
         return [{**block, **others, "text": text} for block, others, text in zip(value, told, texts, strict=True)]
 
     def _message(self, path: Path, message: BaseMessage) -> BaseMessage:
-        parts = convert.parts(message)
+        before, parts = message, convert.parts(message)
         self.units.append((convert.role(message), len(parts)))
         message = convert.with_parts(message, [self._change_part(path, part) for part in parts])
         fields = {name: value for name in _SPEAKING if (value := getattr(message, name, None))}
@@ -70,7 +70,9 @@ class _Values(_Walk):
             told = self._calls(path, value) if name.endswith(("calls", "chunks")) else self._at((*path, name), value)
             if told is not value:
                 changes[name] = told
-        return message.model_copy(update=changes) if changes else message
+        if changes:
+            message = message.model_copy(update=changes)
+        return message if message is before else convert.without_tokens(message)
 
     def _calls(self, path: Path, calls: Sequence[Any]) -> Any:
         told = [{**call, "args": self._at((*path, "args"), call.get("args"))} for call in calls]

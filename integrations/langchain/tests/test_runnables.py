@@ -214,6 +214,21 @@ def test_an_answer_that_nobody_can_look_into_is_refused():
         guarded.invoke("Hi")
 
 
+def test_what_can_be_read_only_once_is_refused():
+    """An iterator as the input of a chain is an error where an input guardrail acts."""
+    guarded = protect(RunnableLambda(list), Guard(REDACTS_IN))
+    with pytest.raises(UnenforceableError, match="which was given an iterator, cannot enforce"):
+        guarded.invoke(iter([SECRET]))
+
+
+def test_logprobs_of_a_message_that_was_edited_are_left_out():
+    """What repeats an answer token by token does not leave with it."""
+    metadata = {"logprobs": [SECRET], "finish_reason": "stop"}
+    chain_ = RunnableLambda(lambda _: AIMessage(SECRET, response_metadata=metadata))
+    told = protect(chain_, Guard(REDACTS_OUT)).invoke("Hi")
+    assert (told.content, told.response_metadata) == ("<FAKE>", {"finish_reason": "stop"})
+
+
 def test_a_rule_that_a_chain_cannot_enforce_is_refused():
     """Asking again is for models; stages that a chain does not have are for what has them."""
     with pytest.raises(UnenforceableError, match="only a model can be asked again"):

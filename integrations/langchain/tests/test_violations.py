@@ -75,6 +75,15 @@ def test_who_lists_violations_gets_them_failed_over_and_retried(provider, ask_wh
     assert len(model.received) == 3
 
 
+def test_what_is_handled_on_purpose_does_not_stick(provider, ask):
+    """In a protected chain, too, in every call mode: a violation that the caller lists is handled, and life goes on."""
+    inside = guard()
+    guarded = protect(provider(answer=BAD), inside)
+    chain = RunnableLambda(str) | guarded.with_fallbacks([provider()], exceptions_to_handle=(GuardrailViolation,))
+    assert "".join(ask(protect(chain | StrOutputParser(), Guard(name="outside")), "Hi")).endswith("Hello.")
+    assert protect(chain | StrOutputParser(), inside).invoke("Hi") == "Hello."
+
+
 def test_a_retry_by_a_function_never_sees_a_violation(fake_chat):
     """A callable that decides about retries decides about failures only."""
     model, seen = fake_chat(answer=BAD), []
