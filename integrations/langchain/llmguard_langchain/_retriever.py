@@ -19,7 +19,8 @@ from llmguard_middleware._steps import Ask, Judge, Steps, arun, run
 from ._copies import bare, inner
 from ._gates import Gate, gated
 from ._outer import opened, returned
-from ._sticky import sticky_methods, watched
+from ._sentinel import watched
+from ._sticky import sticky_methods
 
 __all__ = ["retriever_members"]
 

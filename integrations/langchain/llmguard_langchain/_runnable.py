@@ -23,8 +23,9 @@ from ._events import event_members
 from ._graph import asked_graph, graph_refusal
 from ._outer import admitted, around, opened, released, shows_nothing, unstreamed
 from ._refusals import refusal_of
+from ._sentinel import watched
 from ._sequence import sequence_members
-from ._sticky import sticky_methods, watched
+from ._sticky import sticky_methods
 from ._streams import pieces
 
 __all__ = ["check_refusal", "runnable_members"]

@@ -21,7 +21,8 @@ from . import _convert as convert
 from ._copies import bare, inner
 from ._gates import LATER, Gate, gated
 from ._outer import opened, returned
-from ._sticky import sticky_methods, watching
+from ._sentinel import watching
+from ._sticky import sticky_methods
 from ._values import judged, unknown
 
 __all__ = ["tool_members"]
