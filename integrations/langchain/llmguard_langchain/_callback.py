@@ -25,6 +25,7 @@ from ._protect import refuse_stages
 
 __all__ = ["GuardCallback"]
 
+_STAGES: tuple[Stage, ...] = ("input", "output")
 _INSTEAD = "put protect(model, guard) around the model"
 
 
@@ -74,7 +75,7 @@ class GuardCallback(BaseCallbackHandler):
         """What of the guard's rules a callback can enforce: all but edits, and on streams nothing at the output."""
         if self._seen is not self.guard.policy:
             self._seen = self.guard.policy
-            self._unenforceable = [rule for rule in self._seen.guardrails if rule.edits]
+            self._unenforceable = [rule for stage in _STAGES for rule in self._seen.at(stage) if rule.edits]
             self._blocking = self.guard.without(self._unenforceable)
             self._output_rules = [rule for rule in self._seen.at("output") if rule.acts]
             self._recording = self._blocking.without(self._output_rules)
@@ -273,7 +274,7 @@ class GuardCallback(BaseCallbackHandler):
         if self._claimed(call, run_id, above):
             return
         rules = [rule for stage in stages for rule in self.guard.policy.at(stage)]
-        self.guard.refuse(rules, f"GuardCallback at {name or operation}", "put protect(..., guard) around it as well")
+        self.guard.refuse(rules, f"GuardCallback at {call.name}", "put protect(..., guard) around it as well")
         flow = Flow(self.guard, call, parent=parent, outermost=above is None)
         self._runs[run_id] = _Run(flow, above)
 

@@ -77,7 +77,8 @@ def _used(flow: Flow, tool: Any, given: Any, ask: Callable[[Any], Any], call_id:
 def _admitted(flow: Flow, tool: Any, given: Any) -> Plan[Any]:
     """The arguments as they may reach the tool, which LangChain validates then; what it injects itself passes."""
     flow.root.check()
-    said = tool._filter_injected_args(given) if isinstance(given, dict) else {"input": given}
+    visible = getattr(tool, "_filter_injected_args", dict)  # the first versions of LangChain 1 cannot tell
+    said = visible(given) if isinstance(given, dict) else {"input": given}
     told = yield from judged(list(said.values()), _at(flow, "tool_call"))
     said = dict(zip(said, told, strict=True))
     flow.call = flow.call.but(inputs=said)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import operator
 from typing import Annotated, Any, TypedDict
 
 import pytest
 from langchain_core.documents import Document
 from langchain_core.messages import AIMessage, HumanMessage
-from langchain_core.output_parsers import StrOutputParser
+from langchain_core.output_parsers import JsonOutputParser, StrOutputParser
 from langchain_core.prompts import ChatPromptTemplate
 from langchain_core.runnables import (
     RunnableBranch,
@@ -203,6 +204,24 @@ async def test_a_stream_of_dicts_is_judged_as_the_whole(fake_chat, size):
         assert "".join(item.get("a", "") for item in items) == "say <FAKE> now"
         assert "".join(item.get("b", "") for item in items) == "Hi"
         assert all(SECRET not in repr(item) for item in items)
+
+
+@pytest.mark.parametrize("size", [1, 3, 100])
+@pytest.mark.parametrize("shape", ['{"a": "x %s y", "b": ["%s"]}', '["x %s y", "%s"]', '[{"a": "%s %s"}]'])
+async def test_a_stream_of_growing_values_shows_no_part_of_a_secret(fake_chat, size, shape):
+    """Where each item of a stream is all that was said so far, none ends in the middle of what is redacted."""
+    model = fake_chat(answer=shape % (SECRET, SECRET), size=size)
+    guarded = protect(model | JsonOutputParser(), Guard(REDACTS_OUT))
+    for items in (list(guarded.stream("Hi")), [item async for item in guarded.astream("Hi")]):
+        assert items[-1] == json.loads(shape % ("<FAKE>", "<FAKE>"))
+        assert "Q" not in repr(items)
+    parallel = protect(RunnableParallel(j=model | JsonOutputParser(), s=model | StrOutputParser()), Guard(REDACTS_OUT))
+    assert "Q" not in repr(list(parallel.stream("Hi")))
+    nested = protect(RunnableParallel(n=RunnableParallel(j=model | JsonOutputParser())), Guard(REDACTS_OUT))
+    assert "Q" not in repr(list(nested.stream("Hi")))
+    clean = protect(fake_chat(answer=shape % ("one", "two"), size=size) | JsonOutputParser(), Guard(REDACTS_OUT))
+    original = fake_chat(answer=shape % ("one", "two"), size=size) | JsonOutputParser()
+    assert list(clean.stream("Hi")) == list(original.stream("Hi"))
 
 
 def test_an_answer_that_nobody_can_look_into_is_refused():

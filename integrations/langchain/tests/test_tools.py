@@ -266,3 +266,14 @@ def test_other_stages_are_refused():
     for stage in stages:
         with pytest.raises(UnenforceableError, match=r"protect\(tool\) cannot enforce"):
             protect(tools([])["class"], Guard(Guardrail(Flags(), stage=stage)))
+
+
+def test_a_callback_leaves_rules_for_tools_to_the_tools(fake_chat):
+    """A model that is called with the callback of a guard whose edits are for tools is not refused."""
+    guard = Guard(RESULT)
+    guarded = protect(tools([])["decorated"], guard)
+    config: Any = {"callbacks": [GuardCallback(guard)]}
+    assert fake_chat().invoke("Hi", config).content == "Hello."
+    assert guarded.invoke(call(who="a", items=[]), config).content == "1 for <FAKE>"
+    with pytest.raises(UnenforceableError, match=r"GuardCallback at order cannot enforce"):
+        tools([])["decorated"].invoke(call(who="a", items=[]), config)
