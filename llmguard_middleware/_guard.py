@@ -200,6 +200,11 @@ class Guard:
         """Say that texts of these stages reach this guard: adapters and ops do, and whoever calls `check` for them."""
         self._covered.update(expect_stage(stage) for stage in stages)
 
+    @property
+    def covered(self) -> tuple[Stage, ...]:
+        """The stages of which `covers` was said."""
+        return tuple(self._covered)
+
     def expect_covered(self, where: str) -> None:
         """Refuse guardrails of stages that no op and no adapter of this guard reaches.
 

@@ -6,7 +6,7 @@ import codecs
 import functools
 import inspect
 import re
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from types import MethodType
 from typing import Any, Generic, ParamSpec, TypeVar
 
@@ -15,8 +15,9 @@ from ._drive import inside_scorer
 from ._feedback import RecordedCall
 from ._flow import AskAgain, Flow, innermost
 from ._guard import Guard
+from ._items import judged_items
 from ._judge import Plan
-from ._leaves import Path, leaves, opaque, paths, with_leaves
+from ._leaves import leaves, opaque, with_leaves
 from ._parameters import is_async
 from ._scorer import check_name
 from ._steps import END, Ask, Emit, Judge, Pull, Steps, arun, astream, run, stream
@@ -168,26 +169,14 @@ class Op(Generic[P, R]):
             said.append(late[-1])
             yield Emit(_encoded(rest) if binary else rest)
         if others:
-            told = yield from self._judged_items(flow, others)
+            for item in others:
+                self._scannable(flow, item)
+            told = yield from judged_items(flow, others)
             if gate.acts:
                 for item in told:
                     yield Emit(item)
             others = told
         return [*(["".join(said)] if said else []), *others] if others else "".join(said)
-
-    def _judged_items(self, flow: Flow, items: Sequence[Any]) -> Steps[list[Any]]:
-        """Items of a stream as they may leave: what is at the same place in each is one text, cut anywhere."""
-        found = [paths(item) for item in items]
-        for item in items:
-            self._scannable(flow, item)
-        places = dict.fromkeys(path for one in found for path, _ in one)
-        told: dict[Path, Iterator[str]] = {}
-        for place in places:
-            parts = [text for one in found for path, text in one if path == place]
-            told[place] = iter((yield Judge(self._guard, flow.release_parts(parts))))
-        return [
-            with_leaves(item, [next(told[path]) for path, _ in one]) for item, one in zip(items, found, strict=True)
-        ]
 
     def _scannable(self, flow: Flow, result: Any) -> None:
         """Refuse a result that holds what cannot be judged, if a guardrail that acts would have to."""

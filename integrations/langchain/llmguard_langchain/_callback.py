@@ -12,6 +12,7 @@ from langchain_core.messages import BaseMessage
 from langchain_core.outputs import LLMResult
 
 from llmguard_middleware import Call, Guard, Message
+from llmguard_middleware._call import Stage
 from llmguard_middleware._checks import expect_bool, expect_seconds
 from llmguard_middleware._drive import drive, inside_scorer
 from llmguard_middleware._flow import Flow
@@ -19,13 +20,14 @@ from llmguard_middleware._guard import expect_guard
 from llmguard_middleware.telemetry import _names as names
 
 from . import _convert as convert
-from ._handoff import Handoff, marked, protected, report
+from ._handoff import Handoff, claimed, marked, protected, report
 from ._protect import refuse_stages
 from ._runs import Run, Runs
 from ._session import agent_of, named, with_session
 
 __all__ = ["GuardCallback"]
 
+_STAGES: tuple[Stage, ...] = ("input", "output")
 _INSTEAD = "put protect(model, guard) around the model"
 
 
@@ -68,7 +70,7 @@ class GuardCallback(BaseCallbackHandler):
     def _sort(self) -> None:
         """What of the guard's rules a callback can enforce: all but edits, and on streams nothing at the output."""
         self._seen = self.guard.policy
-        self._unenforceable = [rule for rule in self._seen.guardrails if rule.edits]
+        self._unenforceable = [rule for stage in _STAGES for rule in self._seen.at(stage) if rule.edits]
         self._blocking = self.guard.without(self._unenforceable)
         self._output_rules = [rule for rule in self._seen.at("output") if rule.acts]
         self._recording = self._blocking.without(self._output_rules)
@@ -106,7 +108,11 @@ class GuardCallback(BaseCallbackHandler):
         if run_id in live:  # the same handler given twice
             return
         above = self._runs.above(parent_run_id)
-        agent = agent_of(metadata, name)
+        agent = agent_of(metadata, name) if metadata else None
+        if (theirs := claimed(run_id)) is not None:
+            call = Call("invoke_workflow", name=named(serialized, name, "chain"), inputs=convert.inputs(inputs))
+            self._join(theirs, call, run_id, above)
+            return
         if above is not None and not self.every_runnable and (agent is None or agent == above.agent):
             live[run_id] = above
             return
@@ -188,7 +194,7 @@ class GuardCallback(BaseCallbackHandler):
             return
         if self._seen is not self.guard.policy:
             self._sort()
-        if self._unenforceable:
+        if self._unenforceable and (above is None or not above.covered):
             self.guard.refuse(self._unenforceable, "GuardCallback", _INSTEAD)
         source = serialized.get("kwargs") if serialized else None
         call = convert.model_call(operation, metadata, source or convert.NOTHING)
@@ -206,6 +212,23 @@ class GuardCallback(BaseCallbackHandler):
         if protected(metadata):
             run.handoff = Handoff(self.guard, outermost=above is None, span=flow.span, root=flow.root)
             report(metadata, run_id, run.handoff)
+        self._runs.start(run)
+
+    def lies_above(self, parent_run_id: UUID | None) -> Handoff:
+        """What this callback tells something protected that is about to start below this run."""
+        run = self._runs.above(parent_run_id)
+        if run is None:
+            return Handoff(self.guard, outermost=True)
+        return Handoff(self.guard, outermost=False, parent=run.context, root=run.root)
+
+    def _join(self, theirs: Flow, call: Call, run_id: UUID, above: Run | None) -> None:
+        """The run is of something protected, which has a span already: the copy's own, or one to join."""
+        own = theirs.guard.identity is self.guard.identity
+        flow = None if own else Flow(self.guard, call, span=theirs.span, outermost=above is None)
+        run = Run(run_id, flow, above)
+        run.inner = theirs
+        if own:
+            run.covered = True
         self._runs.start(run)
 
     def handed_over(self, run_id: UUID) -> Handoff | None:
@@ -240,7 +263,8 @@ class GuardCallback(BaseCallbackHandler):
         run.streamed = True
         if run.flow is None:
             return
-        self.guard.refuse(self._output_rules, "GuardCallback on a streamed answer", _INSTEAD)
+        if not run.covered:
+            self.guard.refuse(self._output_rules, "GuardCallback on a streamed answer", _INSTEAD)
         drive(run.flow.settle_races(), self.guard.workers)  # before the first piece leaves
         run.flow.follow(self._recording)
 
@@ -279,7 +303,7 @@ class GuardCallback(BaseCallbackHandler):
         """Open the span of a retrieval."""
         if run_id not in self._runs.live:
             call = Call("retrieval", name=named(serialized, name), inputs={"query": query})
-            self._begin(call, run_id, self._runs.above(parent_run_id), metadata, tags)
+            self._part(call, run_id, parent_run_id, metadata, tags, ("retrieval",))
 
     def on_retriever_end(self, documents: Sequence[Document], *, run_id: UUID, **kwargs: Any) -> None:
         """End it and keep the documents."""
@@ -311,13 +335,31 @@ class GuardCallback(BaseCallbackHandler):
                 inputs=convert.inputs(inputs) if inputs is not None else {"input": input_str},
                 attributes={names.TOOL_CALL: tool_call_id} if tool_call_id else {},
             )
-            self._begin(call, run_id, self._runs.above(parent_run_id), metadata, tags)
+            self._part(call, run_id, parent_run_id, metadata, tags, ("tool_call", "tool_result"))
 
     def on_tool_end(self, output: Any, *, run_id: UUID, **kwargs: Any) -> None:
         """End it."""
         run = self._runs.take(run_id)
         if run is not None and run.flow is not None:
             run.flow.answered(output=convert.plain(output))
+
+    def _part(
+        self,
+        call: Call,
+        run_id: UUID,
+        parent_run_id: UUID | None,
+        metadata: dict[str, Any] | None,
+        tags: list[str] | None,
+        stages: Sequence[Stage],
+    ) -> None:
+        above = self._runs.above(parent_run_id)
+        if (theirs := claimed(run_id)) is not None:
+            self._join(theirs, call, run_id, above)
+            return
+        for stage in stages:
+            if rules := self.guard.policy.at(stage):
+                self.guard.refuse(rules, f"GuardCallback at {call.name}", "put protect(..., guard) around it as well")
+        self._begin(call, run_id, above, metadata, tags)
 
     def _error(self, error: BaseException, *, run_id: UUID, **kwargs: Any) -> None:
         """End the span of a run that failed."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from functools import reduce
 from operator import add
-from typing import Any
+from typing import Any, NamedTuple
 
 from langchain_core.messages import AIMessageChunk, BaseMessageChunk
 from langchain_core.outputs import ChatGenerationChunk, ChatResult
@@ -37,9 +37,9 @@ class ChunkGate:
         self._acts = flow.acts
         self._held = stream.holds
         self._released: list[str] = []  # if nothing is judged
-        self._raw: list[ChatGenerationChunk] = []  # if something is
+        self._raw: list[_Kept] = []  # if something is
         self._waiting: list[ChatGenerationChunk] = []  # for guardrails that race
-        self._sent: list[ChatGenerationChunk] = []
+        self._sent: list[_Kept] = []
         self._ending: list[ChatGenerationChunk] = []
         self._whole: ChatGenerationChunk | None = None
         self._judges = not flow.transparent
@@ -57,7 +57,7 @@ class ChunkGate:
             self._released.append(self._stream.feed(text) if text else "")
             return (chunk,)
         self._flow.root.check()
-        self._raw.append(chunk)
+        self._raw.append(_kept(chunk))
         if self._stream.racing:
             self._waiting.append(chunk)
             return ()
@@ -76,7 +76,9 @@ class ChunkGate:
             return
         if self._acts:
             sent = _merged(self._sent)
-            yield from missing(_joined(self._whole), sent and _joined(sent), _merged(self._ending))
+            yield from missing(
+                _joined(self._whole), sent and _joined(sent), _merged([_kept(chunk) for chunk in self._ending])
+            )
             yield from self._ending
         else:
             yield from self._waiting
@@ -107,7 +109,7 @@ class ChunkGate:
             return ()
         if not (bare.text or _carries_more(bare) or not convert.text_of(chunk.message)):
             return ()
-        self._sent.append(bare)
+        self._sent.append(_kept(bare))
         return (bare,)
 
     def _said(self, chunk: ChatGenerationChunk) -> Sequence[ChatGenerationChunk]:
@@ -118,7 +120,7 @@ class ChunkGate:
             return ()
         if released != text:
             chunk = ChatGenerationChunk(message=chunk.message.model_copy(update={"content": released}))
-        self._sent.append(chunk)
+        self._sent.append(_kept(chunk))
         return (chunk,)
 
     def _judged(self) -> Plan[str]:
@@ -126,6 +128,17 @@ class ChunkGate:
         result = yield from released(self._flow, ChatResult(generations=[_joined(whole)]))
         (self._whole,) = result.generations  # type: ignore[assignment]  # of the type that went in
         return ""
+
+
+class _Kept(NamedTuple):
+    """What was in a chunk: LangChain puts another message into one that it was given."""
+
+    message: BaseMessageChunk
+    generation_info: dict[str, Any] | None
+
+
+def _kept(chunk: ChatGenerationChunk) -> _Kept:
+    return _Kept(chunk.message, chunk.generation_info)
 
 
 def _ends(chunk: ChatGenerationChunk) -> bool:
@@ -151,7 +164,7 @@ def _carries_more(chunk: ChatGenerationChunk) -> bool:
     )
 
 
-def _merged(chunks: Sequence[ChatGenerationChunk]) -> ChatGenerationChunk | None:
+def _merged(chunks: Sequence[_Kept]) -> ChatGenerationChunk | None:
     """The sum of the chunks as LangChain makes it; those that only say something are added without its help."""
     rest: list[ChatGenerationChunk] = []
     texts: list[str] = []
@@ -162,7 +175,7 @@ def _merged(chunks: Sequence[ChatGenerationChunk]) -> ChatGenerationChunk | None
         if texts:
             rest.append(_saying("".join(texts), rest[0]))
             texts.clear()
-        rest.append(chunk)
+        rest.append(ChatGenerationChunk(message=chunk.message, generation_info=chunk.generation_info))
     if texts:
         rest.append(_saying("".join(texts), rest[0]))
     if rest and isinstance(content := rest[0].message.content, list):
@@ -174,7 +187,7 @@ def _merged(chunks: Sequence[ChatGenerationChunk]) -> ChatGenerationChunk | None
     return reduce(add, rest)  # LangChain loses the role of others when it adds many at once
 
 
-def _only_says(chunk: ChatGenerationChunk) -> bool:
+def _only_says(chunk: ChatGenerationChunk | _Kept) -> bool:
     fields = chunk.message.__dict__
     return not (
         type(fields["content"]) is not str

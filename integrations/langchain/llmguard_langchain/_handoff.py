@@ -3,6 +3,9 @@
 LangChain gives a model's `_generate` its run, and so its callbacks. It gives `_stream` neither, so there the start and
 the model meet on a ticket: made when LangChain asks the model for its parameters, told to the callbacks in the run's
 metadata, and kept in a ContextVar. Every call makes a ticket of its own, so that none can pick up another's.
+
+Whatever else is protected (a retriever, a tool, a chain) has its span before LangChain tells callbacks of the run: it
+asks them what lies above, chooses the run's id and claims it, and they leave that run's span to it.
 """
 
 from __future__ import annotations
@@ -18,11 +21,11 @@ from weakref import WeakValueDictionary
 from opentelemetry.context import Context
 
 from llmguard_middleware import Guard
-from llmguard_middleware._flow import surrounded
+from llmguard_middleware._flow import Flow, surrounded
 from llmguard_middleware._root import Root
 from llmguard_middleware.telemetry._emitter import CallSpan
 
-__all__ = ["Handoff", "handed", "mark", "marked", "protected", "report"]
+__all__ = ["Handoff", "above", "claim", "claimed", "handed", "handed_each", "mark", "marked", "protected", "report"]
 
 _MARK = "llmguard"
 
@@ -49,6 +52,7 @@ class _Ticket:
 _numbers = count(1)
 _tickets: WeakValueDictionary[str, _Ticket] = WeakValueDictionary()
 _ticket: ContextVar[_Ticket | None] = ContextVar("llmguard_langchain_ticket", default=None)
+_claimed: WeakValueDictionary[UUID, Flow] = WeakValueDictionary()
 # What the outer of two guards on one model was told, for the inner one.
 _served: ContextVar[Sequence[Handoff]] = ContextVar("llmguard_langchain_served", default=())
 
@@ -94,6 +98,32 @@ def handed(model: object, run_manager: Any) -> Sequence[Handoff]:
         found = ticket.starts.pop(next(iter(ticket.starts)))
     _served.set(found)
     return found
+
+
+def handed_each(model: object, run_manager: Any, prompts: int) -> Sequence[Sequence[Handoff]]:
+    """`handed`, for a call with several prompts, whose runs start one after another. LangChain gives one run only."""
+    if prompts == 1:
+        return [handed(model, run_manager)]
+    ticket = _ticket.get()
+    starts = [] if ticket is None or surrounded(model) else list(ticket.starts.values())
+    return [*starts[:prompts], *([()] * (prompts - len(starts)))]
+
+
+def above(callbacks: Any) -> Sequence[Handoff]:
+    """What the GuardCallbacks among a call's callbacks tell of what lies above it."""
+    parent = getattr(callbacks, "parent_run_id", None)
+    handlers = getattr(callbacks, "handlers", callbacks) or ()
+    return [told(parent) for handler in handlers if (told := getattr(handler, "lies_above", None)) is not None]
+
+
+def claim(run_id: UUID, flow: Flow) -> None:
+    """Say that the run of this id, which has not started yet, is the call of this flow."""
+    _claimed[run_id] = flow
+
+
+def claimed(run_id: UUID) -> Flow | None:
+    """The flow whose call this run is, if it is a protected retriever's, tool's or chain's."""
+    return _claimed.get(run_id) if _claimed else None
 
 
 def _key(guard: Guard) -> str:

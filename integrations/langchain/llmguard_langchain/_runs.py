@@ -35,6 +35,8 @@ class Run:
     # What few runs have stays with the class.
     agent = ""
     handoff: Handoff | None = None
+    inner: Flow | None = None  # of something protected, which this run is the call of
+    covered = False  # by a copy with the same guard, here or above, which edits and holds
     streamed = False  # known from the first piece only
     task: asyncio.Task[Any] | None = None
     heard = True  # since the last sweep
@@ -43,14 +45,17 @@ class Run:
 
     def __init__(self, identity: UUID, flow: Flow | None, above: Run | None) -> None:
         self.identity, self.flow, self.above = identity, flow, above
-        if above is not None and above.agent:
-            self.agent = above.agent
+        if above is not None:
+            if above.agent:
+                self.agent = above.agent
+            if above.covered:
+                self.covered = True
 
     @property
     def context(self) -> Context | None:
         """The OpenTelemetry context that what runs below it lies in."""
-        if self.flow is not None:
-            return self.flow.span.context
+        if (flow := self.inner or self.flow) is not None:
+            return flow.span.context
         return None if self.above is None else self.above.context
 
     @property
@@ -58,6 +63,8 @@ class Run:
         """What the outermost call shares with what runs below it."""
         if self.flow is not None:
             return self.flow.root
+        if self.inner is not None:
+            return self.inner.root
         return None if self.above is None else self.above.root
 
     def watch(self, over: Any) -> None:

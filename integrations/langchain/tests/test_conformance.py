@@ -6,9 +6,22 @@ from collections.abc import AsyncIterator, Iterator, Mapping
 from typing import Any
 
 import pytest
-from langchain_core.language_models import BaseChatModel
+from langchain_core.documents import Document
+from langchain_core.language_models import BaseChatModel, BaseLLM
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
-from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
+from langchain_core.output_parsers import StrOutputParser
+from langchain_core.outputs import (
+    ChatGeneration,
+    ChatGenerationChunk,
+    ChatResult,
+    Generation,
+    GenerationChunk,
+    LLMResult,
+)
+from langchain_core.prompts import ChatPromptTemplate
+from langchain_core.retrievers import BaseRetriever
+from langchain_core.runnables import RunnableLambda
+from langchain_core.tools import BaseTool
 
 from llmguard_langchain import GuardCallback, protect
 from llmguard_middleware import Guard
@@ -100,6 +113,194 @@ PROTECTED = Protected()
 async def test_protected_models_conform(scenario: Scenario) -> None:
     """A protected model does what the scenario claims."""
     await scenario.run(PROTECTED)
+
+
+class ScriptedText(BaseLLM):
+    """A provider of a text model with every method of its own, which does what its script says."""
+
+    script: Any
+
+    @property
+    def _llm_type(self) -> str:
+        return "scripted"
+
+    def _generate(self, prompts: list[str], *args: Any, **kwargs: Any) -> LLMResult:
+        return LLMResult(generations=[[Generation(text=self.script.reply(prompt))] for prompt in prompts])
+
+    async def _agenerate(self, prompts: list[str], *args: Any, **kwargs: Any) -> LLMResult:
+        return LLMResult(generations=[[Generation(text=await self.script.areply(prompt))] for prompt in prompts])
+
+    def _stream(self, prompt: str, *args: Any, **kwargs: Any) -> Iterator[GenerationChunk]:
+        for piece in self.script.stream(prompt):
+            yield GenerationChunk(text=piece)
+
+    async def _astream(self, prompt: str, *args: Any, **kwargs: Any) -> AsyncIterator[GenerationChunk]:
+        async for piece in self.script.astream(prompt):
+            yield GenerationChunk(text=piece)
+
+
+class ProtectedText(Called):
+    """A protected text model."""
+
+    name = "LangChain protect(text model)"
+
+    def build(self, guard: Guard, script: Script) -> Any:
+        """The model under its guard."""
+        return protect(ScriptedText(script=script), guard)
+
+    def again(self, subject: Any, guard: Guard) -> Any:
+        """The same under another."""
+        return protect(subject, guard)
+
+    def text(self, reply: Any) -> str:
+        """The only text of a batch, a chunk, or what an event says."""
+        if isinstance(reply, dict):
+            return str(reply["data"]["chunk"]) if reply["event"] == "on_llm_stream" else ""
+        return str(reply[0] if isinstance(reply, list) else reply)
+
+
+PROTECTED_TEXT = ProtectedText()
+
+
+@pytest.mark.parametrize("scenario", scenarios(PROTECTED_TEXT), ids=str)
+async def test_protected_text_models_conform(scenario: Scenario) -> None:
+    """A protected text model does what the scenario claims."""
+    await scenario.run(PROTECTED_TEXT)
+
+
+class ProtectedChain(Called):
+    """A protected chain of a model that is not."""
+
+    name = "LangChain protect(chain)"
+    cannot: Mapping[str, str] = {"output-reask*/*": "only a model can be asked again: protect the model"}
+    gaps: Mapping[str, str] = {
+        "caller-leaves-stream-*/astream_events": "LangChain cancels the call, and that is what the span says"
+    }
+
+    def build(self, guard: Guard, script: Script) -> Any:
+        """A prompt, a model and a parser under the guard."""
+        prompt = ChatPromptTemplate.from_messages([("user", "{text}")])
+        chain = RunnableLambda(lambda text: {"text": text}) | prompt | Scripted(script=script) | StrOutputParser()
+        return protect(chain, guard)
+
+    def again(self, subject: Any, guard: Guard) -> Any:
+        """The same under another."""
+        return protect(subject, guard)
+
+    def text(self, reply: Any) -> str:
+        """The only text of a batch, a chunk, or what an event says of the chain itself."""
+        if isinstance(reply, dict):
+            root = reply["event"] == "on_chain_stream" and not reply["parent_ids"]
+            return str(reply["data"]["chunk"]) if root else ""
+        return str(reply[0] if isinstance(reply, list) else reply)
+
+
+PROTECTED_CHAIN = ProtectedChain()
+
+
+@pytest.mark.parametrize("scenario", scenarios(PROTECTED_CHAIN), ids=str)
+async def test_protected_chains_conform(scenario: Scenario) -> None:
+    """A protected chain does what the scenario claims."""
+    await scenario.run(PROTECTED_CHAIN)
+
+
+class Parts(Called):
+    """What has stages of its own, so that a trial's script is needed when it is called."""
+
+    modes = tuple(mode for mode in Called.modes if not mode.streamed)
+    script: Script
+
+    def again(self, subject: Any, guard: Guard) -> Any:
+        """The same under another guard."""
+        return protect(subject, guard)
+
+
+class ScriptedRetriever(BaseRetriever):
+    """A retriever with every method of its own, which finds what its script says."""
+
+    script: Any
+
+    def _get_relevant_documents(self, query: str, *, run_manager: Any) -> list[Document]:
+        return [Document(self.script.material.get("retrieval") or self.script.reply(query))]
+
+    async def _aget_relevant_documents(self, query: str, *, run_manager: Any) -> list[Document]:
+        return [Document(self.script.material.get("retrieval") or await self.script.areply(query))]
+
+
+class ProtectedRetriever(Parts):
+    """A protected retriever."""
+
+    name = "LangChain protect(retriever)"
+    stages = ("input", "retrieval")
+
+    def build(self, guard: Guard, script: Script) -> Any:
+        """The retriever under its guard."""
+        self.script = script
+        return protect(ScriptedRetriever(script=script), guard)
+
+    def text(self, reply: Any) -> str:
+        """The text of the only document, which has come out."""
+        (document,) = reply[0] if isinstance(reply[0], list) else reply
+        self.script.arrive("retrieval", document.page_content)
+        return str(document.page_content)
+
+
+PROTECTED_RETRIEVER = ProtectedRetriever()
+
+
+@pytest.mark.parametrize("scenario", scenarios(PROTECTED_RETRIEVER), ids=str)
+async def test_protected_retrievers_conform(scenario: Scenario) -> None:
+    """A protected retriever does what the scenario claims."""
+    await scenario.run(PROTECTED_RETRIEVER)
+
+
+class ScriptedTool(BaseTool):
+    """A tool with every method of its own, which gives what its script says."""
+
+    name: str = "look"
+    description: str = "Looks."
+    script: Any
+
+    def _run(self, at: str) -> str:
+        self.script.arrive("tool_call", at)
+        return str(self.script.material.get("tool_result") or self.script.reply(at))
+
+    async def _arun(self, at: str) -> str:
+        self.script.arrive("tool_call", at)
+        return str(self.script.material.get("tool_result") or await self.script.areply(at))
+
+
+class ProtectedTool(Parts):
+    """A protected tool, called by a model."""
+
+    name = "LangChain protect(tool)"
+    stages = ("tool_call", "tool_result")
+
+    def build(self, guard: Guard, script: Script) -> Any:
+        """The tool under its guard."""
+        self.script = script
+        return protect(ScriptedTool(script=script), guard)
+
+    def call(self, subject: Any, mode: Mode, text: str) -> Any:
+        """With the arguments that the script says the model gives."""
+        args = {"at": self.script.material.get("tool_call", text)}
+        call = {"name": "look", "args": args, "id": "1", "type": "tool_call"}
+        return getattr(subject, mode.name)([call] if "batch" in mode.name else call)
+
+    def text(self, reply: Any) -> str:
+        """What the tool's message says, which has come out."""
+        (message,) = reply if isinstance(reply, list) else [reply]
+        self.script.arrive("tool_result", message.text)
+        return str(message.text)
+
+
+PROTECTED_TOOL = ProtectedTool()
+
+
+@pytest.mark.parametrize("scenario", scenarios(PROTECTED_TOOL), ids=str)
+async def test_protected_tools_conform(scenario: Scenario) -> None:
+    """A protected tool does what the scenario claims."""
+    await scenario.run(PROTECTED_TOOL)
 
 
 _EDITS = ("redact", "mask", "hash", "pseudonymize", "replace")

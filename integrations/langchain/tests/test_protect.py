@@ -282,9 +282,9 @@ def test_a_guardrail_may_ask_for_the_question(fake_chat):
     assert guarded.invoke("Hello").content == "Polly"
 
 
-def test_what_is_no_chat_model_is_refused_with_a_sentence():
+def test_what_is_no_runnable_is_refused_with_a_sentence():
     """protect() says what it takes."""
-    with pytest.raises(ConfigurationError, match=r"protect\(\) takes a LangChain chat model and was given str"):
+    with pytest.raises(ConfigurationError, match=r"protect\(\) takes a LangChain Runnable \(.*\) and was given str"):
         protect("gpt", Guard())
 
 

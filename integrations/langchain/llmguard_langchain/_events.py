@@ -1,0 +1,72 @@
+"""Event streams of guarded Runnables: what happens inside is not told before the output guardrails have seen it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Mapping
+from typing import Any
+
+from langchain_core.runnables import Runnable, RunnableConfig, RunnableGenerator
+
+from llmguard_middleware import Guard
+from llmguard_middleware._drive import inside_scorer
+
+from ._outer import shows_nothing
+
+__all__ = ["event_members"]
+
+_OF_THE_STREAM = ("version", "diff", "with_streamed_output_list")  # options that the Runnable itself does not know
+
+
+def event_members(base: type[Any], guard: Guard) -> dict[str, Callable[..., Any]]:
+    """The members that make event streams, for the class of a guarded Runnable of the class `base`."""
+
+    def tells() -> bool:
+        """Whether the Runnable's own run tells no more than it may, and no less than there is to tell."""
+        return inside_scorer.get() or not (shows_nothing(guard) or guard.refusal is not None)
+
+    def astream_events(self: Any, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Any:  # noqa: A002 - LangChain's
+        if tells():
+            return base.astream_events(self, input, config, **kwargs)
+        if kwargs.get("version") == "v3":
+            _refuse(guard, self)
+            return base.astream_events(self, input, config, **kwargs)
+        mine, its = _parted(kwargs)
+        return _shell(self, its).astream_events(input, config, **mine)
+
+    def astream_log(self: Any, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Any:  # noqa: A002 - as above
+        if tells():
+            return base.astream_log(self, input, config, **kwargs)
+        mine, its = _parted(kwargs)
+        return _shell(self, its).astream_log(input, config, **mine)
+
+    def stream_events(self: Any, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Any:  # noqa: A002 - as above
+        if not inside_scorer.get():
+            _refuse(guard, self)
+        return base.stream_events(self, input, config, **kwargs)
+
+    found: dict[str, Callable[..., Any]] = {"astream_events": astream_events, "astream_log": astream_log}
+    return {**found, **({"stream_events": stream_events} if hasattr(base, "stream_events") else {})}
+
+
+def _shell(thing: Any, kwargs: Mapping[str, Any]) -> Runnable[Any, Any]:
+    """A run of its own, of which event streams are told what is guarded; the guarded Runnable is deaf to them."""
+
+    async def shown(inputs: AsyncIterator[Any], config: RunnableConfig) -> AsyncIterator[Any]:
+        async for given in inputs:
+            async for chunk in thing.astream(given, config, **kwargs):
+                yield chunk
+
+    return RunnableGenerator(shown, name=thing.get_name())  # type: ignore[arg-type]  # LangChain finds that it takes a config
+
+
+def _parted(kwargs: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The options of an event stream, and those of the Runnable."""
+    mine = {n: v for n, v in kwargs.items() if n in _OF_THE_STREAM or n.startswith(("include_", "exclude_"))}
+    return mine, {name: value for name, value in kwargs.items() if name not in mine}
+
+
+def _refuse(guard: Guard, thing: Any) -> None:
+    """Refuse an event stream that is made of what happens inside, if an output guardrail acts."""
+    rules = [rule for policy in guard.policies for rule in policy.at("output")]
+    where = f"protect({thing.get_name()}) in the event stream of version 3"
+    guard.refuse(rules, where, "put protect(model, guard) around the models inside, or ask for version 2")

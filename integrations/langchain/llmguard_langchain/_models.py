@@ -1,0 +1,203 @@
+"""What guarded chat models and text models have in common: a call, whole or streamed, from request to answer."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Protocol
+
+from llmguard_middleware import Guard, GuardrailViolation
+from llmguard_middleware._drive import inside_scorer
+from llmguard_middleware._flow import AskAgain, Flow, reentered
+from llmguard_middleware._judge import Plan
+from llmguard_middleware._steps import END, Ask, Emit, Judge, Pull, Steps
+
+from . import _convert as convert
+from ._handoff import Handoff
+
+__all__ = [
+    "Asked",
+    "Form",
+    "Gate",
+    "aiterated",
+    "heard",
+    "iterated",
+    "passes",
+    "streamed",
+    "telling",
+    "together",
+    "whole",
+]
+
+
+class Gate(Protocol):
+    """Where the chunks of a stream wait for what a `GuardedStream` lets go."""
+
+    def feed(self, chunk: Any) -> Sequence[Any]: ...
+    def settled(self, released: str) -> Any: ...
+    def finish(self, rest: str) -> Any: ...
+    def answer(self) -> dict[str, Any]: ...
+
+
+class Form(Protocol):
+    """How one kind of model puts its requests, answers and chunks."""
+
+    operation: str
+    gate: Callable[..., Gate]
+
+    def admitted(self, flow: Flow, request: Any) -> Plan[Any]: ...
+    def released(self, flow: Flow, result: Any) -> Plan[Any]: ...
+    def again(self, request: Any, turned_down: str, feedback: str) -> Any: ...
+    def answer(self, result: Any) -> dict[str, Any]: ...
+    def refusal(self, text: str) -> Any: ...
+    def refusal_chunk(self, text: str) -> Any: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """One call of one model behind one guard; `ask` is what lies behind it, `told` what callbacks said of it."""
+
+    form: Form
+    model: Any
+    guard: Guard
+    ls_params: Any
+    told: Sequence[Handoff]
+    ask: Callable[[Any], Any]
+
+    def flow(self, *, streamed: bool) -> Flow:
+        told = self.told
+        return Flow(
+            self.guard,
+            convert.model_call(self.form.operation, self.ls_params, self.model.__dict__).but(streamed=streamed),
+            owner=self.model,
+            parent=next((handoff.parent for handoff in told if handoff.parent is not None), None),
+            span=next((handoff.span for handoff in told if handoff.span is not None), None),
+            outermost=next((handoff.outermost for handoff in told if handoff.guard is self.guard), None),
+            root=next((handoff.root for handoff in told if handoff.guard is self.guard), None),
+        )
+
+
+def whole(asked: Asked, request: Any) -> Steps[Any]:
+    """One request, answered in one piece."""
+    guard = asked.guard
+    try:
+        with asked.flow(streamed=False) as flow:
+            admitted = yield Judge(guard, asked.form.admitted(flow, request))
+            result = yield Ask(flow.active, partial(asked.ask, admitted))
+            return (yield from settled(asked, flow, admitted, result))
+    except GuardrailViolation:
+        if guard.refusal is None:
+            raise
+        return asked.form.refusal(guard.refusal)
+
+
+def settled(asked: Asked, flow: Flow, request: Any, result: Any) -> Steps[Any]:
+    """The answer as it may leave, once the model has been asked again as often as it has to be; ends the flow."""
+    while True:
+        try:
+            result = yield Judge(asked.guard, asked.form.released(flow, result))
+            break
+        except AskAgain as again:
+            request = asked.form.again(request, again.answer, again.feedback)
+            result = yield Ask(flow.active, partial(asked.ask, request))
+    flow.answered(**asked.form.answer(result))
+    return result
+
+
+def together(askeds: Sequence[Asked], requests: Sequence[Any], ask: Callable[[list[Any]], Any]) -> Steps[list[Any]]:
+    """Several requests, each a call of its own, for which the model is asked once.
+
+    Args:
+        askeds: for each request.
+        requests: what is asked.
+        ask: asks all at once; gives a result for each.
+    """
+    guard, form = askeds[0].guard, askeds[0].form
+    results: list[Any] = [None] * len(requests)
+    with ExitStack() as stack:
+        flows = [stack.enter_context(asked.flow(streamed=False)) for asked in askeds]
+        admitted: dict[int, Any] = {}
+
+        def turned_down(at: int, violation: GuardrailViolation) -> None:
+            if guard.refusal is None:
+                raise violation
+            flows[at].failed(violation)
+            results[at] = form.refusal(guard.refusal)
+
+        for at, (flow, request) in enumerate(zip(flows, requests, strict=True)):
+            try:
+                admitted[at] = yield Judge(guard, form.admitted(flow, request))
+            except GuardrailViolation as violation:  # noqa: PERF203 - of each its own
+                turned_down(at, violation)
+        if admitted:
+            told = yield Ask(flows[next(iter(admitted))].active, partial(ask, list(admitted.values())))
+            for at, result in zip(admitted, told, strict=True):
+                try:
+                    results[at] = yield from settled(askeds[at], flows[at], admitted[at], result)
+                except GuardrailViolation as violation:  # noqa: PERF203 - as above
+                    turned_down(at, violation)
+    return results
+
+
+def streamed(asked: Asked, request: Any) -> Steps[None]:
+    """One request, answered in pieces."""
+    guard, form = asked.guard, asked.form
+    try:
+        with asked.flow(streamed=True) as flow:
+            admitted = yield Judge(guard, form.admitted(flow, request))
+            while True:
+                try:
+                    gate = yield from _pieces(asked, flow, asked.ask(admitted))
+                    break
+                except AskAgain as again:
+                    admitted = form.again(admitted, again.answer, again.feedback)
+            flow.answered(**gate.answer())
+    except GuardrailViolation:
+        if guard.refusal is None:
+            raise
+        yield Emit(form.refusal_chunk(guard.refusal))
+
+
+def _pieces(asked: Asked, flow: Flow, source: Any) -> Steps[Gate]:
+    stream_ = flow.stream(reask=True)
+    gate = asked.form.gate(stream_)
+    while (chunk := (yield Pull(flow.active, source))) is not END:
+        for free in gate.feed(chunk):
+            yield Emit(free)
+        if stream_.racing:
+            for free in gate.settled((yield Judge(asked.guard, stream_.settle()))):
+                yield Emit(free)
+    for free in gate.finish((yield Judge(asked.guard, stream_.finish()))):
+        yield Emit(free)
+    return gate
+
+
+def passes(model: Any, guard: Guard) -> bool:
+    """A call from inside this model, or from one of the guard's scorers, is not judged again."""
+    return inside_scorer.get() or reentered(model, guard)
+
+
+def heard(guard: Guard, run_manager: Any) -> Any:
+    """The run manager that a provider may tell of raw tokens: none while the output is guarded."""
+    rules = [rule for policy in guard.policies for rule in policy.guardrails]
+    hidden = any(rule.stage == "output" or rule.action == "pseudonymize" for rule in rules)
+    return None if hidden else run_manager
+
+
+def telling(method: Callable[..., Any], run_manager: Any) -> Callable[..., Any]:
+    """`method`, which is given the run manager if it takes one."""
+    takes = "run_manager" in inspect.signature(method).parameters
+    return partial(method, run_manager=run_manager) if takes else method
+
+
+def iterated(method: Callable[..., Any]) -> Callable[..., Any]:
+    """`method`, whose stream may be any iterable."""
+    return lambda *args, **kwargs: iter(method(*args, **kwargs))
+
+
+def aiterated(method: Callable[..., Any]) -> Callable[..., Any]:
+    """`iterated`, for async streams."""
+    return lambda *args, **kwargs: aiter(method(*args, **kwargs))

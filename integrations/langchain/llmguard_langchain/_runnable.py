@@ -1,0 +1,177 @@
+"""Guarded Runnables of any kind: what goes in and what comes out is judged at their boundary, in every call mode."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import aclosing, closing
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from langchain_core.messages import AIMessage, AIMessageChunk
+from langchain_core.runnables import Runnable, RunnableConfig, RunnableSequence, ensure_config
+
+from llmguard_middleware import Call, Guard, GuardrailViolation
+from llmguard_middleware._drive import inside_scorer
+from llmguard_middleware._flow import Flow
+from llmguard_middleware._steps import Ask, Emit, Judge, Steps, arun, astream, run, stream
+
+from . import _convert as convert
+from ._copies import bare
+from ._events import event_members
+from ._graph import asked_graph, graph_refusal
+from ._outer import admitted, around, opened, released, shows_nothing, unstreamed
+from ._refusals import refusal_of
+from ._sentinel import watched
+from ._sequence import sequence_members
+from ._sticky import sticky_methods
+from ._streams import pieces
+
+__all__ = ["check_refusal", "runnable_members"]
+
+Pieces = Callable[[Flow, Any], Steps[Any]]
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One call of one Runnable behind one guard.
+
+    Attributes:
+        thing: the Runnable without this guard.
+        call: what is asked.
+        refusal: what it answers with in refusal mode; None if a violation is raised.
+        pieces: what makes of its stream what may leave.
+    """
+
+    thing: Any
+    guard: Guard
+    call: Call
+    config: RunnableConfig
+    refusal: Any
+    pieces: Pieces = pieces
+
+    def opened(self) -> tuple[Flow, RunnableConfig]:
+        flow, run_id = opened(
+            self.guard, self.call, self.thing, self.config.get("callbacks"), self.config.get("run_id")
+        )
+        config = watched(self.config, flow.root)
+        config = unstreamed(config) if shows_nothing(self.guard) else config  # last: what LangChain merges, it adds to
+        return flow, {**config, "run_id": run_id}
+
+
+def _whole(asked: Asked, given: Any, ask: Callable[..., Any]) -> Steps[Any]:
+    guard = asked.guard
+    flow, config = asked.opened()
+    try:
+        with flow:
+            given = yield Judge(guard, admitted(flow, given))
+            result = yield Ask(around(flow), partial(ask, given, config))
+            result = yield Judge(guard, released(flow, result))
+            flow.answered(output=convert.plain(result), context=flow.root.documents)
+            return result
+    except GuardrailViolation:
+        if asked.refusal is None:
+            raise
+        return asked.refusal
+
+
+def _streamed(asked: Asked, given: Any, ask: Callable[..., Any]) -> Steps[None]:
+    guard = asked.guard
+    flow, config = asked.opened()
+    try:
+        with flow:
+            given = yield Judge(guard, admitted(flow, given))
+            said = yield from asked.pieces(flow, ask(given, config))
+            flow.answered(output=said, context=flow.root.documents)
+    except GuardrailViolation:
+        if asked.refusal is None:
+            raise
+        refusal = asked.refusal
+        yield Emit(AIMessageChunk(content=refusal.content) if isinstance(refusal, AIMessage) else refusal)
+
+
+def runnable_members(base: type[Any], guard: Guard) -> dict[str, Any]:  # noqa: C901 - LangChain's four methods, side by side
+    """The members of the class of a guarded Runnable of the class `base`."""
+
+    def asked(self: Any, given: Any, config: RunnableConfig | None, kwargs: Mapping[str, Any], how: str) -> Asked:
+        return _asked(guard, bare(self, base), given, ensure_config(config), kwargs, streamed=how == "stream")
+
+    def invoke(self: Any, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Any:  # noqa: A002 - LangChain's
+        if inside_scorer.get():  # a scorer's own call is not judged in turn
+            return base.invoke(bare(self, base), input, config, **kwargs)
+        one = asked(self, input, config, kwargs, "whole")
+        return run(_whole(one, input, partial(one.thing.invoke, **kwargs)))
+
+    async def ainvoke(self: Any, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Any:  # noqa: A002 - as above
+        if inside_scorer.get():
+            return await base.ainvoke(bare(self, base), input, config, **kwargs)
+        one = asked(self, input, config, kwargs, "whole")
+        return await arun(_whole(one, input, partial(one.thing.ainvoke, **kwargs)))
+
+    def stream_(self: Any, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Iterator[Any]:  # noqa: A002 - as above
+        if inside_scorer.get():
+            yield from base.stream(bare(self, base), input, config, **kwargs)
+            return
+        one = asked(self, input, config, kwargs, "stream")
+        source = partial(one.thing.stream, **kwargs)
+        with closing(stream(_streamed(one, input, lambda *given: iter(source(*given))))) as chunks:
+            yield from chunks
+
+    async def astream_(  # its name is given below
+        self: Any,
+        input: Any,  # noqa: A002 - as above
+        config: RunnableConfig | None = None,
+        **kwargs: Any,
+    ) -> AsyncIterator[Any]:
+        if inside_scorer.get():
+            async for chunk in base.astream(bare(self, base), input, config, **kwargs):
+                yield chunk
+            return
+        one = asked(self, input, config, kwargs, "stream")
+        source = partial(one.thing.astream, **kwargs)
+        async with aclosing(astream(_streamed(one, input, lambda *given: aiter(source(*given))))) as chunks:
+            async for chunk in chunks:
+                yield chunk
+
+    by_item = ("batch", "abatch", "batch_as_completed", "abatch_as_completed", "transform", "atransform")
+    found = {
+        "invoke": invoke,
+        "ainvoke": ainvoke,
+        "stream": stream_,
+        "astream": astream_,
+        **event_members(base, guard),
+        **{name: vars(Runnable)[name] for name in by_item},  # LangChain's own, which call the methods above
+        **sticky_methods(base),
+    }
+    for name in ("stream", "astream"):
+        found[name].__name__ = name
+    return {**found, **(sequence_members(base) if issubclass(base, RunnableSequence) else {})}
+
+
+def is_graph(thing: object) -> bool:
+    """Whether this is a compiled LangGraph graph."""
+    pregel = sys.modules.get("langgraph.pregel")
+    return pregel is not None and isinstance(thing, pregel.Pregel)
+
+
+def check_refusal(thing: Any, guard: Guard) -> None:
+    """Refuse a guard in refusal mode whose refusal this Runnable's callers would not understand.
+
+    Raises:
+        ConfigurationError: saying what to do.
+    """
+    _ = graph_refusal(thing, guard, None, {}, streamed=False) if is_graph(thing) else refusal_of(thing, guard)
+
+
+def _asked(
+    guard: Guard, thing: Any, given: Any, config: RunnableConfig, kwargs: Mapping[str, Any], *, streamed: bool
+) -> Asked:
+    if is_graph(thing):
+        refusal = graph_refusal(thing, guard, given, kwargs, streamed=streamed)
+        about = asked_graph(guard, thing, given, config, kwargs, streamed=streamed)
+    else:
+        name = config.get("run_name") or thing.get_name()
+        refusal, about = refusal_of(thing, guard), {"call": Call("invoke_workflow", name, inputs=convert.inputs(given))}
+    about["call"] = about["call"].but(streamed=streamed)
+    return Asked(thing, guard, config=config, refusal=refusal, **about)

@@ -1,0 +1,206 @@
+"""A violation is an answer, not a failure: no fallback and no retry goes round it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import aclosing, contextmanager
+from functools import lru_cache, wraps
+from typing import Any
+
+from langchain_core.runnables import (
+    Runnable,
+    RunnableBinding,
+    RunnableConfig,
+    RunnableSequence,
+    RunnableWithFallbacks,
+    ensure_config,
+)
+from langchain_core.runnables.retry import RunnableRetry
+
+from llmguard_middleware import GuardrailViolation
+from llmguard_middleware._current import around
+from llmguard_middleware._root import Root
+
+from ._sentinel import watched
+
+__all__ = ["STICKY", "sticky_methods"]
+
+
+def with_fallbacks(
+    self: Runnable[Any, Any],
+    fallbacks: Sequence[Runnable[Any, Any]],
+    *,
+    exceptions_to_handle: tuple[type[BaseException], ...] = (Exception,),
+    exception_key: str | None = None,
+) -> RunnableWithFallbacks[Any, Any]:
+    """As LangChain's, but a violation is raised, unless `exceptions_to_handle` names GuardrailViolation."""
+    meant = _meant(exceptions_to_handle)
+    kind = RunnableWithFallbacks if meant else GuardedFallbacks
+    return kind(
+        runnable=Forgiven(bound=self) if meant else self,
+        fallbacks=list(fallbacks),
+        exceptions_to_handle=exceptions_to_handle,
+        exception_key=exception_key,
+    )
+
+
+def with_retry(
+    self: Runnable[Any, Any],
+    *,
+    retry_if_exception_type: tuple[type[BaseException], ...] | Callable[[BaseException], bool] = (Exception,),
+    **options: Any,
+) -> Runnable[Any, Any]:
+    """As LangChain's, but a violation is raised, unless `retry_if_exception_type` names GuardrailViolation."""
+    meant = not callable(retry_if_exception_type) and _meant(retry_if_exception_type)
+    inside: Any = Forgiven(bound=self) if meant else self
+    made: Any = Runnable.with_retry(inside, retry_if_exception_type=_retried(retry_if_exception_type), **options)
+    return GuardedRetry(**{name: getattr(made, name) for name in made.model_fields_set})
+
+
+def _meant(types: Sequence[type[BaseException]]) -> bool:
+    """Whether violations are listed on purpose, and not by "all exceptions"."""
+    return any(issubclass(GuardrailViolation, one) and one not in (Exception, BaseException) for one in types)
+
+
+class _NoViolation(type):
+    """Of a class that stands for others in isinstance(), by which retries are decided: for all but violations."""
+
+    types: tuple[type[BaseException], ...] = ()
+
+    def __instancecheck__(cls, error: object) -> bool:
+        return isinstance(error, cls.types) and not isinstance(error, GuardrailViolation)
+
+
+def _retried(given: Any) -> Any:
+    if callable(given):
+        return lambda error: not isinstance(error, GuardrailViolation) and given(error)
+    if _meant(given):
+        return given
+    made = _NoViolation("AnyButViolations", (Exception,), {})
+    made.types = tuple(given)
+    return (made,)
+
+
+@contextmanager
+def _forgiving() -> Iterator[None]:
+    """A violation that the caller has asked to handle does not stick to the calls above."""
+    roots = [flow.root for flow in around() if flow.root.violation is None]
+    try:
+        yield
+    except GuardrailViolation:
+        for root in roots:
+            root.violation = None
+        raise
+
+
+class Forgiven(RunnableBinding[Any, Any]):
+    """A guarded copy whose violations are errors like others."""
+
+    def invoke(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Any:  # noqa: A002 - LangChain's
+        with _forgiving():
+            return super().invoke(input, config, **kwargs)
+
+    async def ainvoke(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Any:  # noqa: A002 - as above
+        with _forgiving():
+            return await super().ainvoke(input, config, **kwargs)
+
+    def stream(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Iterator[Any]:  # noqa: A002 - as above
+        with _forgiving():
+            yield from super().stream(input, config, **kwargs)
+
+    async def astream(
+        self,
+        input: Any,  # noqa: A002 - as above
+        config: RunnableConfig | None = None,
+        **kwargs: Any,
+    ) -> AsyncIterator[Any]:
+        with _forgiving():
+            async for chunk in super().astream(input, config, **kwargs):
+                yield chunk
+
+    batch, abatch = Runnable.batch, Runnable.abatch
+
+
+class GuardedFallbacks(RunnableWithFallbacks[Any, Any]):
+    """`RunnableWithFallbacks` that raises a violation, and asks no fallback what was blocked."""
+
+    def invoke(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Any:  # noqa: A002 - LangChain's
+        root = Root()
+        answer = super().invoke(input, watched(ensure_config(config), root), **kwargs)
+        root.check()
+        return answer
+
+    async def ainvoke(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Any:  # noqa: A002 - as above
+        root = Root()
+        answer = await super().ainvoke(input, watched(ensure_config(config), root), **kwargs)
+        root.check()
+        return answer
+
+    def stream(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Iterator[Any]:  # noqa: A002 - as above
+        root = Root()
+        for chunk in super().stream(input, watched(ensure_config(config), root), **kwargs):
+            root.check()
+            yield chunk
+
+    async def astream(
+        self,
+        input: Any,  # noqa: A002 - as above
+        config: RunnableConfig | None = None,
+        **kwargs: Any,
+    ) -> AsyncIterator[Any]:
+        root = Root()
+        source: Any = super().astream(input, watched(ensure_config(config), root), **kwargs)
+        async with aclosing(source) as chunks:
+            async for chunk in chunks:
+                root.check()
+                yield chunk
+
+    # Item by item, so that a block fails its item alone.
+    batch, abatch = Runnable.batch, Runnable.abatch
+    with_fallbacks, with_retry = with_fallbacks, with_retry
+
+
+class GuardedRetry(RunnableRetry[Any, Any]):
+    """`RunnableRetry` whose batch goes item by item, so that a block fails its item alone."""
+
+    batch, abatch = Runnable.batch, Runnable.abatch
+    with_fallbacks, with_retry = with_fallbacks, with_retry
+
+
+STICKY: Mapping[str, Callable[..., Any]] = {"with_fallbacks": with_fallbacks, "with_retry": with_retry}
+
+# What these make of a copy is the copy with options: it fails as the copy does.
+_MAKERS = (
+    "bind",
+    "bind_tools",
+    "with_config",
+    "with_types",
+    "with_listeners",
+    "with_alisteners",
+    "with_structured_output",
+)
+
+
+def sticky_methods(base: type) -> dict[str, Callable[..., Any]]:
+    """The members of a guarded copy's class by which a violation passes fallbacks and retries."""
+    return {**STICKY, **{name: _maker(base, name) for name in _MAKERS if hasattr(base, name)}}
+
+
+def _maker(base: type, name: str) -> Callable[..., Any]:
+    @wraps(getattr(base, name))  # LangChain reads its signature
+    def make(self: Any, *args: Any, **kwargs: Any) -> Any:
+        made = getattr(base, name)(self, *args, **kwargs)
+        if isinstance(made, (RunnableBinding, RunnableSequence)) and "__llmguard__" not in vars(type(made)):
+            made.__class__ = _sticky(type(made))
+        return made
+
+    return make
+
+
+@lru_cache(maxsize=64)
+def _sticky(kind: type) -> type:
+    body = {"__module__": kind.__module__, "__qualname__": kind.__qualname__, "__doc__": kind.__doc__}
+    own = (
+        {"with_fallbacks": with_fallbacks} if issubclass(kind, RunnableBinding) else STICKY
+    )  # a binding asks what it binds
+    return type(kind.__name__, (kind,), {**body, **own})

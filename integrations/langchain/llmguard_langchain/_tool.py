@@ -1,0 +1,123 @@
+"""Guarded tools: their arguments at the tool_call stage, what they give at the tool_result stage."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+from langchain_core.messages import ToolMessage
+from langchain_core.tools import BaseTool, ToolException
+
+from llmguard_middleware import Call, Guard, GuardrailViolation, Message
+from llmguard_middleware._call import Stage
+from llmguard_middleware._drive import inside_scorer
+from llmguard_middleware._flow import Flow
+from llmguard_middleware._judge import Plan
+from llmguard_middleware._steps import Ask, Judge, Steps, arun, run
+
+from . import _convert as convert
+from ._copies import bare, inner
+from ._gates import LATER, Gate, gated
+from ._outer import opened, returned
+from ._sentinel import watching
+from ._sticky import sticky_methods
+from ._values import judged, unknown
+
+__all__ = ["tool_members"]
+
+_BY_POSITION = ("verbose", "start_color", "color", "callbacks")
+
+
+def tool_members(base: type[Any], guard: Guard) -> dict[str, Any]:
+    """The members of the class of a guarded tool of the class `base`."""
+    # The gate is inside the tool's own run, so that callbacks are told of its result as it leaves.
+    behind = inner(base, gated(base, BaseTool, ("_run", "_arun")))
+
+    def used(self: Any, name: str, given: Any, args: Sequence[Any], options: Mapping[str, Any]) -> Steps[Any]:
+        how = {**dict(zip(_BY_POSITION, args, strict=False)), **options}
+        thing = bare(self, behind)
+        call = Call("execute_tool", name=self.name)
+        flow, run_id = opened(guard, call, thing, how.get("callbacks"), how.get("run_id"))
+        how |= {"run_id": run_id, "callbacks": watching(how.get("callbacks"), flow.root)}
+        return _used(flow, thing, given, partial(getattr(thing, name), **how), how.get("tool_call_id"))
+
+    def run_(self: Any, tool_input: Any, *args: Any, **options: Any) -> Any:
+        if inside_scorer.get():  # a scorer's own call is not judged in turn
+            return base.run(bare(self, base), tool_input, *args, **options)
+        return run(used(self, "run", tool_input, args, options))
+
+    async def arun_(self: Any, tool_input: Any, *args: Any, **options: Any) -> Any:
+        if inside_scorer.get():
+            return await base.arun(bare(self, base), tool_input, *args, **options)
+        return await arun(used(self, "arun", tool_input, args, options))
+
+    run_.__name__, arun_.__name__ = "run", "arun"
+    return {"run": run_, "arun": arun_, **sticky_methods(base)}
+
+
+def _used(flow: Flow, tool: Any, given: Any, ask: Callable[[Any], Any], call_id: str | None) -> Steps[Any]:
+    guard = flow.guard
+    try:
+        with flow:
+            given = yield Judge(guard, _admitted(flow, tool, given))
+            gate = Gate(flow, _given, _failed if tool.handle_tool_error else None)
+            result = yield Ask(gate.open, partial(ask, given))
+            if gate.passed is None:
+                result = yield Judge(guard, _released(flow, result))
+            flow.answered(output=convert.plain(result))
+            return result
+    except GuardrailViolation:
+        if guard.refusal is None:
+            raise
+        return guard.refusal if call_id is None else ToolMessage(guard.refusal, tool_call_id=call_id, name=tool.name)
+
+
+def _admitted(flow: Flow, tool: Any, given: Any) -> Plan[Any]:
+    """The arguments as they may reach the tool, which LangChain validates then; what it injects itself passes."""
+    flow.root.check()
+    visible = getattr(tool, "_filter_injected_args", dict)  # the first versions of LangChain 1 cannot tell
+    said = visible(given) if isinstance(given, dict) else {"input": given}
+    told = yield from judged(list(said.values()), _at(flow, "tool_call"))
+    said = dict(zip(said, told, strict=True))
+    flow.call = flow.call.but(inputs=said)
+    return {**given, **said} if isinstance(given, dict) else said["input"]
+
+
+def _given(flow: Flow, result: Any) -> Plan[Any]:
+    """What the tool's own method gave. LangChain may yet make a text of it, if nobody can look into it."""
+    if _refusing(flow) and unknown(result):
+        return LATER
+    return (yield from judged(result, _at(flow, "tool_result")))
+
+
+def _released(flow: Flow, result: Any) -> Plan[Any]:
+    """What the tool gives, as LangChain put it."""
+    flow.root.check()
+    rules = _refusing(flow)
+    if rules and (names := unknown(result)):
+        where = f'protect(tool) "{flow.call.name}", whose result holds a {names[0]} that nobody can look into,'
+        flow.guard.refuse(rules, where, "let it return texts, messages, documents, dicts or models")
+    return (yield from judged(result, _at(flow, "tool_result")))
+
+
+def _failed(flow: Flow, error: Exception) -> Plan[Exception]:
+    """An error that LangChain makes the tool's result, with its text as it may be."""
+    if not isinstance(error, ToolException) or not error.args:
+        return error
+    args = yield from judged(error.args, _at(flow, "tool_result"))
+    if args is error.args:
+        return error
+    told = copy.copy(error)
+    told.args = args
+    return told
+
+
+def _refusing(flow: Flow) -> list[Any]:
+    return [rule for rule in flow.rules("tool_result") if rule.acts]
+
+
+def _at(flow: Flow, stage: Stage) -> Callable[[Sequence[Message]], Plan[list[str]]]:
+    judge = flow.judge_all if stage == "tool_call" else partial(returned, flow)
+    return lambda messages: judge([message.text for message in messages], stage)
