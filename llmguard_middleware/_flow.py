@@ -78,6 +78,8 @@ class Flow:
         self.owner: object = owner
         self.outermost = above is None if outermost is None else outermost
         self._ends_root = root is None and above is None
+        self.relays = False  # whether answers right below leave to the caller as they are, as those of an agent do
+        self._restores: bool = self._ends_root or (above is not None and above.relays and above._restores)  # noqa: SLF001 - one of us
         self.root: Root = root or (above.root if above is not None else guard.root(call.conversation))
         self._joined = span is not None
         self.span: CallSpan = span or guard.emitter.start(call, parent)
@@ -243,8 +245,8 @@ class Flow:
 
     @property
     def _restoring(self) -> bool:
-        """Whether originals come back here: where the outermost call ends, so that models in between see none."""
-        return self._ends_root and bool(self.root.pseudonyms)
+        """Whether originals come back here: where an answer leaves to the caller, so that models in between see none."""
+        return self._restores and bool(self.root.pseudonyms)
 
     def restored(self, text: str) -> str:
         """An answer with the originals of its pseudonyms back in, if it leaves the outermost call."""
@@ -266,7 +268,7 @@ class Flow:
         races = self.settle_races if self._races else None
         judging = () if self._bypassed else rules
         return GuardedStream(
-            rules, self.call.available(), whole, self.noted, self.root, races, judging, restores=self._ends_root
+            rules, self.call.available(), whole, self.noted, self.root, races, judging, restores=self._restores
         )
 
     def follow(self, guard: Guard) -> None:

@@ -200,6 +200,10 @@ class Guard:
         """Say that texts of these stages reach this guard: adapters and ops do, and whoever calls `check` for them."""
         self._covered.update(expect_stage(stage) for stage in stages)
 
+    def reaches(self, stage: Stage) -> bool:
+        """Whether anything said that texts of this stage reach this guard."""
+        return stage in self._covered
+
     def expect_covered(self, where: str) -> None:
         """Refuse guardrails of stages that no op and no adapter of this guard reaches.
 

@@ -22,7 +22,7 @@ __all__ = [
     "verdict_attributes",
 ]
 
-_NAME_KEYS = {"invoke_workflow": names.WORKFLOW, "execute_tool": names.TOOL}
+_NAME_KEYS = {"invoke_workflow": names.WORKFLOW, "execute_tool": names.TOOL, "invoke_agent": names.AGENT}
 _SETTINGS = {
     "temperature": names.REQUEST_TEMPERATURE,
     "top_p": names.REQUEST_TOP_P,
@@ -48,6 +48,8 @@ def request_attributes(call: Call) -> dict[str, Any]:
         attributes[names.SERVER_ADDRESS] = call.server_address
         if call.server_port:
             attributes[names.SERVER_PORT] = call.server_port
+    if call.conversation:
+        attributes[names.CONVERSATION] = call.conversation
     for setting, value in call.settings.items():
         if value is not None and setting in _SETTINGS:
             attributes[_SETTINGS[setting]] = value

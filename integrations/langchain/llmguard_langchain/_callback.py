@@ -14,7 +14,7 @@ from opentelemetry.context import Context
 
 from llmguard_middleware import Call, Guard, Message
 from llmguard_middleware._drive import drive, inside_scorer
-from llmguard_middleware._flow import Flow
+from llmguard_middleware._flow import Flow, innermost
 from llmguard_middleware._guard import expect_guard
 from llmguard_middleware._policy import Policy
 
@@ -30,7 +30,7 @@ _INSTEAD = "put protect(model, guard) around the model"
 class _Run:
     """One LangChain run: its own call, if it has a span; what runs below it lie under; the documents of its root."""
 
-    __slots__ = ("context", "documents", "flow", "handoff", "streamed")
+    __slots__ = ("context", "documents", "flow", "handoff", "root", "streamed")
 
     def __init__(self, flow: Flow | None, above: _Run | None, handoff: Handoff | None = None) -> None:
         self.flow = flow
@@ -38,6 +38,7 @@ class _Run:
         self.streamed = False  # known from the first piece only
         self.context: Context | None = flow.span.context if flow is not None else above.context if above else None
         self.documents: list[str] = above.documents if above is not None else []
+        self.root: Flow | None = above.root if above is not None else flow
 
 
 class GuardCallback(BaseCallbackHandler):
@@ -95,6 +96,10 @@ class GuardCallback(BaseCallbackHandler):
             return
         name = kwargs.get("name") or (serialized or {}).get("name") or "chain"
         call = Call("invoke_workflow", name=name, inputs=convert.inputs(inputs))
+        metadata = kwargs.get("metadata") or {}
+        if metadata.get("ls_integration") == "langchain_create_agent":
+            call = call.but(operation="invoke_agent", name=str(metadata.get("lc_agent_name") or ""))
+            call = call.but(conversation=str(metadata.get("thread_id") or ""))
         self._runs[run_id] = _Run(Flow(self.guard, call, outermost=True), None)
 
     def on_chain_end(self, outputs: Any, *, run_id: UUID, **kwargs: Any) -> None:
@@ -104,6 +109,11 @@ class GuardCallback(BaseCallbackHandler):
             # A streamed chain is started with an empty input and told what it was only now.
             late = {"inputs": convert.inputs(kwargs["inputs"])} if kwargs.get("inputs") is not None else {}
             run.flow.answered(output=convert.plain(outputs), context=tuple(run.documents), **late)
+
+    def flow_above(self, run_id: UUID | None) -> Flow | None:
+        """The outermost call that this run belongs to, for a GuardMiddleware inside."""
+        run = None if run_id is None else self._runs.get(run_id)
+        return None if run is None else run.root
 
     # Models.
 
@@ -243,6 +253,14 @@ class GuardCallback(BaseCallbackHandler):
         above = self._runs.get(parent_run_id) if parent_run_id else None
         parent = above.context if above is not None else None
         call = Call(operation, name=name or (serialized or {}).get("name") or "", inputs=given)
+        around = innermost()
+        guarded = around is not None and around.call.operation == operation and around.call.name == call.name
+        if guarded and around is not None:  # a GuardMiddleware has this call's span
+            same = around.guard.identity is self.guard.identity
+            flow = None if same else Flow(self.guard, call, span=around.span, outermost=above is None)
+            self._runs[run_id] = _Run(flow, above)
+            self._runs[run_id].context = around.span.context
+            return
         flow = Flow(self.guard, call, parent=parent, outermost=above is None)
         self._runs[run_id] = _Run(flow, above)
 

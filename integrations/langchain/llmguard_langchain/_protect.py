@@ -10,7 +10,7 @@ import sys
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import aclosing, closing
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any, TypeVar
 
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
@@ -30,7 +30,7 @@ from ._chunks import ChunkGate
 from ._handoff import handed, mark, marked
 from ._judged import admitted, released
 
-__all__ = ["protect", "refuse_stages"]
+__all__ = ["guarded_copy", "is_signal", "protect", "refuse_stages"]
 
 T = TypeVar("T", bound=BaseChatModel)
 
@@ -52,6 +52,16 @@ def protect(model: T, guard: Guard) -> T:
     if marked(guard, model._get_ls_params()):
         return model
     refuse_stages(guard, "protect(model)")
+    return guarded_copy(model, guard)
+
+
+def guarded_copy(model: T, guard: Guard) -> T:
+    """What `protect` gives, whatever the stages of the guard's rules."""
+    if not isinstance(model, BaseChatModel):
+        msg = f"a guard is put around LangChain chat models and was given {type(model).__name__}"
+        raise ConfigurationError(msg)
+    if marked(guard, model._get_ls_params()):
+        return model
     copy = model.model_copy()
     copy.__class__ = _guarded(type(model), guard)
     return copy
@@ -61,15 +71,16 @@ def refuse_stages(guard: Guard, where: str) -> None:
     """Refuse rules of stages that this adapter does not reach."""
 
     def check(policy: Policy) -> None:
-        beyond = [rule for rule in policy.guardrails if rule.stage not in ("input", "output")]
+        known = ("input", "output")
+        beyond = [rule for rule in policy.guardrails if rule.stage not in known and not guard.reaches(rule.stage)]
         guard.refuse(beyond, where, "this version judges what goes into and out of models, use stage input or output")
 
     guard.require(where, check)
     guard.covers("input", "output")
-    guard.pass_untouched(_is_signal)
+    guard.pass_untouched(is_signal)
 
 
-def _is_signal(error: BaseException) -> bool:
+def is_signal(error: BaseException) -> bool:
     """LangGraph's interrupts and commands to a parent graph travel as exceptions."""
     langgraph = sys.modules.get("langgraph.errors")
     return langgraph is not None and isinstance(error, langgraph.GraphBubbleUp)
@@ -149,6 +160,7 @@ def _pieces(asked: _Asked, flow: Flow, source: Any) -> Steps[ChunkGate]:
     return gate
 
 
+@lru_cache(maxsize=256)
 def _guarded(base: type[Any], guard: Guard) -> type[Any]:  # noqa: C901 - LangChain's four methods, side by side
     """A subclass of `base`, of the same name, whose calls pass through `guard`."""
 
