@@ -24,7 +24,7 @@ def stand_in() -> str:
 
 def stand_ins(messages: Sequence[AnyMessage]) -> list[Any]:
     """What removes such messages."""
-    return [RemoveMessage(id=message.id) for message in messages if (message.id or "").startswith(_STAND_IN)]
+    return [RemoveMessage(id=message.id) for message in messages if message.id and message.id.startswith(_STAND_IN)]
 
 
 def turns(messages: Sequence[AnyMessage]) -> list[list[AnyMessage]]:

@@ -7,12 +7,11 @@ would show it as it was. The tool is called through a copy that has its result j
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import lru_cache, partial, wraps
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from langchain.agents.middleware import ToolCallRequest
 from langchain_core.messages import BaseMessage, ToolMessage
 from langchain_core.tools import BaseTool
 from langgraph.types import Command
@@ -25,6 +24,9 @@ from llmguard_middleware._leaves import leaves, opaque, with_leaves
 from llmguard_middleware._steps import Ask, Judge, Steps
 
 from . import _convert as convert
+
+if TYPE_CHECKING:
+    from langgraph.prebuilt.tool_node import ToolCallRequest
 
 __all__ = ["arguments_judged", "tool_steps"]
 
@@ -57,10 +59,9 @@ def tool_steps(guard: Guard, request: ToolCallRequest, handler: Callable[[ToolCa
         given = flow.root.pseudonyms.restorable(tools=True) and with_leaves(
             told, [flow.root.pseudonyms.restore(text, tools=True) for text in leaves(told)]
         )
-        tool = request.tool
-        if tool is not None and guard.has_rules("tool_result"):
-            tool = _twin(tool)
-        request = request.override(tool=tool, tool_call={**asked, "args": given or told})
+        request = request.override(tool_call={**asked, "args": given or told})
+        if request.tool is not None and guard.has_rules("tool_result"):
+            request = request.override(tool=_twin(request.tool))
         result = yield Ask(flow.active, partial(handler, request))
         result = yield Judge(guard, _result_judged(flow, result))
         flow.answered(output=_text(result))
@@ -113,7 +114,7 @@ def _message(flow: ToolFlow, message: BaseMessage) -> Plan[BaseMessage]:
 def _update(flow: ToolFlow, update: Any) -> Plan[Any]:
     """What a command writes to the state: by channel, or messages."""
     if isinstance(update, Mapping):
-        values: Sequence[Any] = list(update.values())
+        values = list(update.values())
         told = yield from _several(flow, values)
         return update if told is values else dict(zip(update, told, strict=True))
     if isinstance(update, (list, tuple)):
@@ -121,7 +122,7 @@ def _update(flow: ToolFlow, update: Any) -> Plan[Any]:
     return (yield from _value(flow, update))
 
 
-def _several(flow: ToolFlow, values: Sequence[Any]) -> Plan[Any]:
+def _several(flow: ToolFlow, values: list[Any] | tuple[Any, ...]) -> Plan[Any]:
     told: list[Any] = []
     for value in values:
         if isinstance(value, BaseMessage):
@@ -170,15 +171,19 @@ def _judging(base: type[BaseTool]) -> type[BaseTool]:
 
     @wraps(base._run)  # LangChain reads its signature
     def _run(self: Any, *args: Any, **kwargs: Any) -> Any:
-        result = base._run(self, *args, **kwargs)
         flow = innermost()
-        return drive(judged(result, flow), flow.guard.workers) if isinstance(flow, ToolFlow) else result
+        if not isinstance(flow, ToolFlow):
+            return base._run(self, *args, **kwargs)
+        flow.root.check()
+        return drive(judged(base._run(self, *args, **kwargs), flow), flow.guard.workers)
 
     @wraps(base._arun)
     async def _arun(self: Any, *args: Any, **kwargs: Any) -> Any:
-        result = await base._arun(self, *args, **kwargs)
         flow = innermost()
-        return await adrive(judged(result, flow), flow.guard.workers) if isinstance(flow, ToolFlow) else result
+        if not isinstance(flow, ToolFlow):
+            return await base._arun(self, *args, **kwargs)
+        flow.root.check()
+        return await adrive(judged(await base._arun(self, *args, **kwargs), flow), flow.guard.workers)
 
     fields = {"__module__": base.__module__, "__qualname__": base.__qualname__, "__doc__": base.__doc__}
     return type(base.__name__, (base,), {**fields, "_run": _run, "_arun": _arun})

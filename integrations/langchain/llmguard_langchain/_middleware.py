@@ -9,14 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import Annotated, Any, Literal, NotRequired
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from langchain.agents.middleware import AgentMiddleware, AgentState, ModelRequest, ModelResponse, hook_config
-from langchain.agents.middleware.types import PrivateStateAttr, ToolCallRequest
+from langchain.agents.middleware.types import PrivateStateAttr
 from langchain_core.messages import AIMessage, ToolMessage
 from langchain_core.runnables import RunnableConfig
 from langgraph.config import get_config
 from langgraph.errors import GraphBubbleUp
+from typing_extensions import NotRequired
 
 from llmguard_middleware import ConfigurationError, Guard, GuardrailViolation
 from llmguard_middleware._checks import expect_known
@@ -33,16 +34,20 @@ from ._agent_tools import arguments_judged, tool_steps
 from ._judged import admitted
 from ._protect import guarded_copy, is_signal
 
+if TYPE_CHECKING:
+    from langgraph.prebuilt.tool_node import ToolCallRequest
+
 __all__ = ["GuardMiddleware"]
 
 _NOWHERE: RunnableConfig = {}
+_READ = "__pregel_read"
 
 
 class _State(AgentState[Any]):
     llmguard_run: NotRequired[Annotated[AgentRun, RunChannel, PrivateStateAttr]]
 
 
-class GuardMiddleware(AgentMiddleware[Any, Any, Any]):
+class GuardMiddleware(AgentMiddleware):
     """A guard around an agent: its models, its tools, its state, its span.
 
     Put it last in `middleware=[...]`, where no other one changes what it let pass; one that swaps the model behind it
@@ -101,6 +106,8 @@ class GuardMiddleware(AgentMiddleware[Any, Any, Any]):
     def _run(self, state: Any, config: Any) -> GuardedRun:
         """This run of the agent, opened by the first node that asks for it."""
         found = state.get(KEY)
+        if not isinstance(found, AgentRun) and (read := (config or {}).get("configurable", {}).get(_READ)):
+            found = read([KEY]).get(KEY)  # LangGraph 1.0 stores a tool's input with a copy of the state
         shared = found if isinstance(found, AgentRun) else AgentRun()
         return shared.under(self.guard, partial(self._begin, state, config))
 
@@ -147,11 +154,13 @@ class GuardMiddleware(AgentMiddleware[Any, Any, Any]):
         told = self._run(state, config)
         if not told.stopped and self.state == "redacted":
             try:
-                return (yield Judge(self.guard, self._redacted(told, state["messages"])))
+                update: dict[str, Any] | None = yield Judge(self.guard, self._redacted(told, state["messages"]))
             except GuardrailViolation as violation:
                 if self.guard.refusal is None:
                     told.stop(violation)
                 # A refused one is left to the model's turn, whose answer says so.
+            else:
+                return update
         return self._stopped(told, state)
 
     def _redacted(self, told: GuardedRun, messages: list[Any]) -> Plan[dict[str, Any] | None]:
@@ -248,7 +257,10 @@ class GuardMiddleware(AgentMiddleware[Any, Any, Any]):
         if isinstance(error, GuardrailViolation):
             told.stop(error)
             return
-        told.dropped.note(error, interrupted=isinstance(error, GraphBubbleUp))
+        interrupted = isinstance(error, GraphBubbleUp)
+        if told.stopped and not interrupted:
+            return  # a retry or a fallback after the violation, which is what the run ends with
+        told.dropped.note(error, interrupted=interrupted)
         raise error
 
     def wrap_tool_call(self, request: ToolCallRequest, handler: Callable[[ToolCallRequest], Any]) -> Any:
