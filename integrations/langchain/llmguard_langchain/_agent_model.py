@@ -27,7 +27,7 @@ _INNERMOST = ("_execute_model_sync", "_execute_model_async")
 
 
 class _Watch(BaseCallbackHandler):
-    """Stops a model that is not guarded before it is called: another middleware put it there, or calls its own."""
+    """Stops a model that is not guarded before it is called: another middleware asks one of its own."""
 
     raise_error = True
     run_inline = True

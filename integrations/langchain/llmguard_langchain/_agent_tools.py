@@ -7,9 +7,10 @@ would show it as it was. The tool is called through a copy that has its result j
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache, partial, wraps
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from langchain_core.messages import BaseMessage, ToolMessage
@@ -18,12 +19,14 @@ from langgraph.types import Command
 
 from llmguard_middleware import Call, Guard
 from llmguard_middleware._drive import adrive, drive
+from llmguard_middleware._edits import swap
 from llmguard_middleware._flow import Flow, innermost
 from llmguard_middleware._judge import Plan
 from llmguard_middleware._leaves import leaves, opaque, with_leaves
 from llmguard_middleware._steps import Ask, Judge, Steps
 
 from . import _convert as convert
+from ._agent_requests import guarding
 
 if TYPE_CHECKING:
     from langgraph.prebuilt.tool_node import ToolCallRequest
@@ -32,9 +35,29 @@ __all__ = ["arguments_judged", "tool_steps"]
 
 
 class ToolFlow(Flow):
-    """One tool call; what was judged of its result is not judged again."""
+    """One tool call; what was judged of its arguments and its result is not judged again.
 
+    Attributes:
+        passed: the arguments that may go to the tool, by name.
+        injected: the values that LangChain passes to tools of its own accord, which no model chose.
+        released: the texts of the result that may go on.
+    """
+
+    passed: Mapping[str, Any] = MappingProxyType({})
+    injected: Sequence[Any] = ()
     released: frozenset[str] = frozenset()
+
+    def arguments(self, given: Mapping[str, Any]) -> Plan[dict[str, Any]]:
+        """The arguments as the tool may have them.
+
+        Raises:
+            GuardrailViolation: if a guardrail stops the call.
+        """
+        chosen = {name: value for name, value in given.items() if not self._is_known(name, value)}
+        return {**given, **(yield from arguments_judged(self, chosen))} if chosen else dict(given)
+
+    def _is_known(self, name: str, value: Any) -> bool:
+        return any(value is one for one in self.injected) or (name in self.passed and self.passed[name] == value)
 
     def result(self, text: str) -> Plan[str]:
         """Judge one text of the result."""
@@ -52,20 +75,31 @@ def tool_steps(guard: Guard, request: ToolCallRequest, handler: Callable[[ToolCa
         GuardrailViolation: if a guardrail stops the call or its result.
     """
     asked = request.tool_call
-    call = Call("execute_tool", asked["name"], inputs=asked["args"], attributes=_attributes(asked))
+    injected = _injected(request)
+    shown = {name: value for name, value in asked["args"].items() if not any(value is one for one in injected)}
+    call = Call("execute_tool", asked["name"], inputs=shown, attributes=_attributes(asked))
     with ToolFlow(guard, call, owner=request.tool) as flow:
-        told = yield Judge(guard, arguments_judged(flow, asked["args"]))
-        flow.call = flow.call.but(inputs=told)
-        given = flow.root.pseudonyms.restorable(tools=True) and with_leaves(
-            told, [flow.root.pseudonyms.restore(text, tools=True) for text in leaves(told)]
-        )
-        request = request.override(tool_call={**asked, "args": given or told})
-        if request.tool is not None and guard.has_rules("tool_result"):
-            request = request.override(tool=_twin(request.tool))
+        flow.injected = injected
+        told = yield Judge(guard, flow.arguments(asked["args"]))
+        flow.call = flow.call.but(inputs={name: told[name] for name in shown})
+        if names := flow.root.pseudonyms.restorable(tools=True):
+            values = {name: told[name] for name in shown}
+            told.update(with_leaves(values, [swap(text, names) for text in leaves(values)]))
+        flow.passed = told
+        request = request.override(tool_call={**asked, "args": told})
+        if guard.has_rules("tool_call") or guard.has_rules("tool_result"):
+            request = guarding(request, "tool", _twin)
         result = yield Ask(flow.active, partial(handler, request))
         result = yield Judge(guard, _result_judged(flow, result))
         flow.answered(output=_text(result))
         return result
+
+
+def _injected(request: ToolCallRequest) -> list[Any]:
+    state = request.state
+    values = [*state.values()] if isinstance(state, Mapping) else []
+    runtime: Any = request.runtime
+    return [one for one in (state, *values, runtime, getattr(runtime, "store", None)) if one is not None]
 
 
 def _attributes(asked: Mapping[str, Any]) -> dict[str, str]:
@@ -169,6 +203,18 @@ def _judging(base: type[BaseTool]) -> type[BaseTool]:
             return told
         return (yield from _written(flow, told))
 
+    def invoke(self: Any, given: Any, config: Any = None, **kwargs: Any) -> Any:
+        flow = innermost()
+        if isinstance(flow, ToolFlow):
+            given = drive(_given(flow, given), flow.guard.workers)
+        return base.invoke(self, given, config, **kwargs)
+
+    async def ainvoke(self: Any, given: Any, config: Any = None, **kwargs: Any) -> Any:
+        flow = innermost()
+        if isinstance(flow, ToolFlow):
+            given = await adrive(_given(flow, given), flow.guard.workers)
+        return await base.ainvoke(self, given, config, **kwargs)
+
     @wraps(base._run)  # LangChain reads its signature
     def _run(self: Any, *args: Any, **kwargs: Any) -> Any:
         flow = innermost()
@@ -186,7 +232,15 @@ def _judging(base: type[BaseTool]) -> type[BaseTool]:
         return await adrive(judged(await base._arun(self, *args, **kwargs), flow), flow.guard.workers)
 
     fields = {"__module__": base.__module__, "__qualname__": base.__qualname__, "__doc__": base.__doc__}
-    return type(base.__name__, (base,), {**fields, "_run": _run, "_arun": _arun})
+    return type(base.__name__, (base,), {**fields, "invoke": invoke, "ainvoke": ainvoke, "_run": _run, "_arun": _arun})
+
+
+def _given(flow: ToolFlow, given: Any) -> Plan[Any]:
+    """What a tool is given, which a middleware behind the guard may have changed."""
+    flow.root.check()
+    if not isinstance(given, Mapping) or "args" not in given:
+        return given
+    return {**given, "args": (yield from flow.arguments(given["args"]))}
 
 
 def _written(flow: ToolFlow, value: Any) -> Plan[Any]:

@@ -8,6 +8,7 @@ the last one raises. No node can swallow what another one raises.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -29,6 +30,7 @@ from llmguard_middleware._steps import Ask, Judge, Steps, arun, run
 from . import _agent_state as states
 from . import _convert as convert
 from ._agent_model import Watched, structured
+from ._agent_requests import guarding
 from ._agent_run import KEY, AgentRun, GuardedRun, RunChannel
 from ._agent_tools import arguments_judged, tool_steps
 from ._judged import admitted
@@ -240,7 +242,7 @@ class GuardMiddleware(AgentMiddleware):
         if not told.stopped:
             guard, root = self.guard, told.root
             messages = states.hidden(request.messages, root.pseudonyms.hide) if root.pseudonyms else request.messages
-            asked = request.override(model=guarded_copy(request.model, guard), messages=messages)
+            asked = guarding(request.override(messages=messages), "model", _Guarded(guard))
             try:
                 around = partial(Watched, told.flow, guard, handler)
                 response = yield Ask(around, partial(handler, asked))
@@ -292,6 +294,16 @@ class GuardMiddleware(AgentMiddleware):
             if not told.stopped:
                 return result
         return _answer(request, str(told.root.violation))
+
+
+@dataclass(frozen=True)
+class _Guarded:
+    """Puts the guard around a model."""
+
+    guard: Guard
+
+    def __call__(self, model: Any) -> Any:
+        return guarded_copy(model, self.guard)
 
 
 def _answer(request: ToolCallRequest, text: str) -> ToolMessage:

@@ -168,16 +168,73 @@ def test_a_model_swapped_before_the_guard_is_guarded(make_agent, whole_mode):
         agent.ask("hi", whole_mode)
 
 
-def test_a_model_swapped_behind_the_guard_is_refused(make_agent, whole_mode):
-    """A model that another middleware puts in behind the guard is not called; the error says what to do."""
-    other, guard = make_agent("bad").model, blocking("output")
-    agent = make_agent("good", middleware=[GuardMiddleware(guard), Swaps(other)])
+def test_a_model_swapped_behind_the_guard_is_guarded(make_agent, whole_mode):
+    """The guard also goes around a model that another middleware puts in behind it, and only once."""
+    guard = blocking("output")
+    for other in (make_agent("bad").model, protect(make_agent("bad").model, guard)):
+        agent = make_agent("good", middleware=[GuardMiddleware(guard), Swaps(other)])
+        with pytest.raises(GuardrailViolation):
+            agent.ask("hi", whole_mode)
+        assert len(other.received) == 1
+        assert agent.model.received == []
+
+
+def test_a_model_of_another_middleware_is_refused(make_agent, whole_mode):
+    """A model that a middleware behind the guard asks of its own accord is not called; the error says what to do."""
+
+    class Asks(AgentMiddleware):
+        def wrap_model_call(self, request, handler):
+            other.invoke(request.messages)
+            return handler(request)
+
+        async def awrap_model_call(self, request, handler):
+            await other.ainvoke(request.messages)
+            return await handler(request)
+
+    other, guard = make_agent("hm").model, blocking("output")
+    agent = make_agent("good", middleware=[GuardMiddleware(guard), Asks()])
     with pytest.raises(UnenforceableError, match=r"put GuardMiddleware last in middleware="):
         agent.ask("hi", whole_mode)
     assert other.received == agent.model.received == []
-    agent = make_agent("good", middleware=[GuardMiddleware(guard), Swaps(protect(other, guard))])
+    other = protect(other, guard)
+    assert agent.ask("hi", whole_mode)["messages"][-1].content == "good"
+
+
+class Edits(AgentMiddleware):
+    """Calls another tool, with other arguments."""
+
+    def __init__(self, **overrides):
+        super().__init__()
+        self.overrides = overrides
+
+    def _edited(self, request):
+        tool_call = {**request.tool_call, "args": {"who": "bad"}}
+        return request.override(tool_call=tool_call, **self.overrides)
+
+    def wrap_tool_call(self, request, handler):
+        return handler(self._edited(request))
+
+    async def awrap_tool_call(self, request, handler):
+        return await handler(self._edited(request))
+
+
+@pytest.mark.parametrize("swapped", [False, True], ids=["same tool", "other tool"])
+@pytest.mark.parametrize("first", [True, False], ids=["guard first", "guard last"])
+def test_arguments_that_a_middleware_changes_are_judged(make_agent, tool_calls, whole_mode, first, swapped):
+    """What the tool would get is judged, whichever middleware wrote it, and whichever tool it is."""
+
+    @tool
+    def lookup(who: str) -> str:
+        """Another one."""
+        called.append(who)
+        return who
+
+    called = []
+    middleware = [GuardMiddleware(blocking("tool_call")), Edits(**({"tool": lookup} if swapped else {}))]
+    agent = make_agent(tool_calls({"who": "x"}), "good", middleware=middleware if first else middleware[::-1])
     with pytest.raises(GuardrailViolation):
         agent.ask("hi", whole_mode)
+    assert called == agent.looked_up == []
 
 
 def test_a_violation_in_an_agent_that_is_a_tool_ends_the_outer_run(make_agent, tool_calls, whole_mode):
