@@ -189,7 +189,7 @@ class Agent:
 
     def __init__(self, *answers: Any, result: str = "found", **options: Any) -> None:
         messages = [AIMessage(answer) if isinstance(answer, str) else answer for answer in answers]
-        self.model = AgentChat(answers=messages)
+        self.model = options.pop("model", None) or AgentChat(answers=messages)
         self.looked_up: list[str] = []
 
         def lookup(who: str) -> str:
