@@ -245,7 +245,7 @@ class Flow:
 
     @property
     def _restoring(self) -> bool:
-        """Whether originals come back here: where an answer leaves to the caller, so that models in between see none."""
+        """Whether originals come back here: where an answer leaves to the caller; models in between see none."""
         return self._restores and bool(self.root.pseudonyms)
 
     def restored(self, text: str) -> str:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from contextvars import Token
 from dataclasses import replace
+from types import TracebackType
 from typing import Any
 
 from langchain.agents.middleware import ModelResponse
@@ -68,10 +70,13 @@ class Watched:
                 told = [*(told or []), self._watch]
             self._token = var_child_runnable_config.set({**config, "callbacks": told})
 
-    def __exit__(self, *error: Any) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         if self._token is not None:
-            var_child_runnable_config.reset(self._token)
-        self._active.__exit__(*error)
+            with suppress(ValueError):  # thrown away, it unwinds in another context, where there is nothing to put back
+                var_child_runnable_config.reset(self._token)
+        self._active.__exit__(kind, error, trace)
 
 
 def structured(flow: Flow, response: ModelResponse[Any]) -> Plan[ModelResponse[Any]]:

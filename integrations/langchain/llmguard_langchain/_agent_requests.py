@@ -14,7 +14,8 @@ def guarding(request: Any, field: str, wrap: Callable[[Any], Any]) -> Any:
 
     `wrap` must be hashable, and equal for equal purposes: a class is made for each.
     """
-    told = object.__new__(_kind(type(request), field, wrap))
+    base: Any = type(request)
+    told = object.__new__(_kind(base, field, wrap))
     told.__dict__.update(request.__dict__)
     if (value := request.__dict__[field]) is not None:
         told.__dict__[field] = wrap(value)
@@ -22,13 +23,13 @@ def guarding(request: Any, field: str, wrap: Callable[[Any], Any]) -> Any:
 
 
 @lru_cache(maxsize=256)
-def _kind(base: type[Any], field: str, wrap: Callable[[Any], Any]) -> type[Any]:
+def _kind(base: Any, field: str, wrap: Callable[[Any], Any]) -> type[Any]:
     def override(self: Any, **overrides: Any) -> Any:
         if overrides.get(field) is not None:
             overrides[field] = wrap(overrides[field])
         return base.override(self, **overrides)
 
-    def __setattr__(self: Any, name: str, value: Any) -> None:
+    def assign(self: Any, name: str, value: Any) -> None:
         base.__setattr__(self, name, wrap(value) if name == field and value is not None else value)
 
-    return type(base.__name__, (base,), {"override": override, "__setattr__": __setattr__})
+    return type(base.__name__, (base,), {"override": override, "__setattr__": assign})

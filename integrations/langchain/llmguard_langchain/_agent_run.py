@@ -83,7 +83,10 @@ class _Dropped:
     def note(self, error: BaseException, *, interrupted: bool) -> None:
         kind = type(error)
         names = {"__module__": kind.__module__, "__qualname__": kind.__qualname__}
-        self._interrupted, self._error = interrupted, None if interrupted else type(kind.__name__, (Exception,), names)()
+        self._interrupted, self._error = (
+            interrupted,
+            None if interrupted else type(kind.__name__, (Exception,), names)(),
+        )
 
     def end(self) -> None:
         if self._flow is None:

@@ -181,11 +181,14 @@ def _text(result: Any) -> Any:
     return convert.text_of(result) if isinstance(result, ToolMessage) else None
 
 
+_MARK = "__llmguard_twin__"
 _STATE = ("__dict__", "__pydantic_fields_set__", "__pydantic_extra__", "__pydantic_private__")
 
 
 def _twin(tool: BaseTool) -> BaseTool:
     """The tool, with its very own state, under a class that has its results judged."""
+    if _MARK in type(tool).__dict__:
+        return tool
     kind = _judging(type(tool))
     twin = kind.__new__(kind)
     for state in _STATE:
@@ -204,35 +207,33 @@ def _judging(base: type[BaseTool]) -> type[BaseTool]:
         return (yield from _written(flow, told))
 
     def invoke(self: Any, given: Any, config: Any = None, **kwargs: Any) -> Any:
-        flow = innermost()
-        if isinstance(flow, ToolFlow):
+        if (flow := _around()) is not None:
             given = drive(_given(flow, given), flow.guard.workers)
         return base.invoke(self, given, config, **kwargs)
 
     async def ainvoke(self: Any, given: Any, config: Any = None, **kwargs: Any) -> Any:
-        flow = innermost()
-        if isinstance(flow, ToolFlow):
+        if (flow := _around()) is not None:
             given = await adrive(_given(flow, given), flow.guard.workers)
         return await base.ainvoke(self, given, config, **kwargs)
 
     @wraps(base._run)  # LangChain reads its signature
     def _run(self: Any, *args: Any, **kwargs: Any) -> Any:
-        flow = innermost()
-        if not isinstance(flow, ToolFlow):
-            return base._run(self, *args, **kwargs)
-        flow.root.check()
-        return drive(judged(base._run(self, *args, **kwargs), flow), flow.guard.workers)
+        result = base._run(self, *args, **kwargs)
+        return result if (flow := _around()) is None else drive(judged(result, flow), flow.guard.workers)
 
     @wraps(base._arun)
     async def _arun(self: Any, *args: Any, **kwargs: Any) -> Any:
-        flow = innermost()
-        if not isinstance(flow, ToolFlow):
-            return await base._arun(self, *args, **kwargs)
-        flow.root.check()
-        return await adrive(judged(await base._arun(self, *args, **kwargs), flow), flow.guard.workers)
+        result = await base._arun(self, *args, **kwargs)
+        return result if (flow := _around()) is None else await adrive(judged(result, flow), flow.guard.workers)
 
-    fields = {"__module__": base.__module__, "__qualname__": base.__qualname__, "__doc__": base.__doc__}
+    fields = {"__module__": base.__module__, "__qualname__": base.__qualname__, "__doc__": base.__doc__, _MARK: True}
     return type(base.__name__, (base,), {**fields, "invoke": invoke, "ainvoke": ainvoke, "_run": _run, "_arun": _arun})
+
+
+def _around() -> ToolFlow | None:
+    """The call that this tool was called by, if a guarded agent did."""
+    flow = innermost()
+    return flow if isinstance(flow, ToolFlow) else None
 
 
 def _given(flow: ToolFlow, given: Any) -> Plan[Any]:

@@ -248,7 +248,7 @@ class GuardMiddleware(AgentMiddleware):
                 response = yield Ask(around, partial(handler, asked))
                 if told.flow.rules("output"):
                     response = yield Judge(guard, structured(told.flow, response))
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001 - raised again, except after a violation
                 self._failed(told, error)
             if not told.stopped:
                 return response  # type: ignore[no-any-return]  # what the handler returned
@@ -289,7 +289,7 @@ class GuardMiddleware(AgentMiddleware):
                     told.stop(violation)
                 else:
                     return _answer(request, refusal)
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001 - raised again, except after a violation
                 self._failed(told, error)
             if not told.stopped:
                 return result

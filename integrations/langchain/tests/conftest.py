@@ -165,6 +165,7 @@ class AgentChat(BaseChatModel):
         return "fake"
 
     def bind_tools(self, tools: Any, **kwargs: Any) -> Any:
+        """It calls what its script says."""
         return self.bind()
 
     def _next(self, messages: list[BaseMessage]) -> AIMessage:
@@ -217,7 +218,7 @@ class Agent:
                 self.seen.append(self.graph.invoke(given, **how))
             else:
                 for event in getattr(self.graph, method)(given, **how):
-                    self.seen.append(event)  # noqa: PERF402 - what came before an error counts
+                    self.seen.append(event)
         return self.seen[-1] if self.seen else None
 
     async def _aask(self, method: str, given: Any, how: dict[str, Any]) -> None:

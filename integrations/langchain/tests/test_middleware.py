@@ -73,8 +73,8 @@ def test_no_other_name_is_made_up():
     ("arguments", "sentence"),
     [
         (("guard",), r"GuardMiddleware\(guard\) takes a Guard and was given str"),
-        ((Guard(), {"state": "clean"}), 'clean.*raw'),
-        ((Guard(), {"on_block": "drop"}), 'drop.*remove'),
+        ((Guard(), {"state": "clean"}), "clean.*raw"),
+        ((Guard(), {"on_block": "drop"}), "drop.*remove"),
         ((redacting("input", action="pseudonymize"), {"state": "redacted"}), 'rule "input" gives placeholders'),
     ],
 )
@@ -204,7 +204,8 @@ def test_a_structured_answer_is_validated_again(make_agent, whole_mode):
 @pytest.mark.parametrize("restore_tools", [False, True])
 def test_pseudonyms_go_to_models_and_originals_to_the_caller(make_agent, tool_calls, mode, restore_tools):
     """The model sees placeholders in every call of the run, the caller the originals however the answer is streamed,
-    and a tool the originals if the rule says so."""
+    and a tool the originals if the rule says so.
+    """
 
     class Repeats(type(make_agent().model)):
         def _next(self, messages):

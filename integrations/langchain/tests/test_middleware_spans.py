@@ -98,7 +98,8 @@ def streamed(span):
 @pytest.mark.parametrize("callback", [False, True], ids=["alone", "with a GuardCallback"])
 def test_a_run_is_one_tree_of_spans(make_agent, tool_calls, captured, agent_mode, callback):
     """One invoke_agent span, and below it one span for each model and tool call: also if a callback with the same guard
-    sees it all."""
+    sees it all.
+    """
     guard = redacting(captured)
     agent = make_agent(
         tool_calls({"who": "x"}), "good", result=RESULT, middleware=[GuardMiddleware(guard)], name="helper"
@@ -124,7 +125,9 @@ def test_each_finding_is_recorded_once(make_agent, tool_calls, captured, whole_m
 def test_a_callback_of_another_guard_shares_the_spans(make_agent, tool_calls, captured, whole_mode):
     """A watching guard's callback and the middleware tell one tree of spans together."""
     watch = Guard(name="watch", **captured.providers)
-    agent = make_agent(tool_calls({"who": "x"}), "good", middleware=[GuardMiddleware(redacting(captured))], name="helper")
+    agent = make_agent(
+        tool_calls({"who": "x"}), "good", middleware=[GuardMiddleware(redacting(captured))], name="helper"
+    )
     agent.ask(USER, whole_mode, callbacks=[GuardCallback(watch)])
     names = [(span.name, span.parent) for span in ended(captured)]
     run = "invoke_agent helper"
@@ -212,7 +215,7 @@ def test_monitors_score_the_run(make_agent, tool_calls, captured, whole_mode):
     assert seen == [("hi", "good")]
 
 
-class Fails(AgentMiddleware):
+class _Fails(AgentMiddleware):
     """Fails after the model was called."""
 
     def after_model(self, state, runtime):
@@ -241,7 +244,7 @@ def calling(name):
     [
         ({"tools": [fails]}, {"error.type": "ConnectionError"}),
         ({"tools": [asks]}, {"llmguard.interrupted": True}),
-        ({"more": [Fails()]}, {"llmguard.abandoned": True}),
+        ({"more": [_Fails()]}, {"llmguard.abandoned": True}),
     ],
     ids=["a tool fails", "a tool asks a person", "another middleware fails"],
 )

@@ -41,7 +41,8 @@ def kept(agent):
 @pytest.mark.parametrize(("state", "held"), [("raw", {USER, ARGUMENT}), ("redacted", set())])
 def test_the_thread_holds_what_the_option_says(make_agent, tool_calls, whole_mode, state, held):
     """`raw` keeps what the user said and the arguments as the model gave them, `redacted` neither; the model, the tool
-    and the caller's answer are the same."""
+    and the caller's answer are the same.
+    """
     agent = make_agent(
         tool_calls({"who": ARGUMENT}, text="Wait."),
         f"It is {ANSWER}.",
@@ -54,7 +55,7 @@ def test_the_thread_holds_what_the_option_says(make_agent, tool_calls, whole_mod
     agent.ask({"messages": [mine]}, whole_mode, **THREAD)
     assert mine == before
     assert {one for one in ALL if one in repr(kept(agent))} == held
-    assert [message.id for message in kept(agent)][0] == "mine"
+    assert kept(agent)[0].id == "mine"
     assert agent.looked_up == ["<EMAIL_ADDRESS>"]
     assert USER not in agent.received
     assert RESULT not in agent.received
@@ -64,7 +65,10 @@ def test_no_checkpoint_holds_the_question_if_only_the_last_is_written(make_agent
     """With state="redacted" and durability="exit", no address is stored anywhere."""
     saver = InMemorySaver()
     agent = make_agent(
-        tool_calls({"who": ARGUMENT}), ANSWER, result=RESULT, middleware=[GuardMiddleware(redacting(), state="redacted")]
+        tool_calls({"who": ARGUMENT}),
+        ANSWER,
+        result=RESULT,
+        middleware=[GuardMiddleware(redacting(), state="redacted")],
     )
     agent.graph.checkpointer = saver
     given = {"messages": [HumanMessage(USER)]}

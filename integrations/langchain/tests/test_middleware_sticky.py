@@ -17,35 +17,35 @@ from llmguard_middleware.testing import Flags
 STAGES = ("input", "output", "tool_call", "tool_result")
 
 
-class Swallows(AgentMiddleware):
+class _Swallows(AgentMiddleware):
     """Answers in the place of whatever is raised below it."""
 
     def wrap_model_call(self, request, handler):
         try:
             return handler(request)
-        except Exception:
+        except Exception:  # noqa: BLE001 - whatever it is
             return AIMessage("never mind")
 
     async def awrap_model_call(self, request, handler):
         try:
             return await handler(request)
-        except Exception:
+        except Exception:  # noqa: BLE001 - whatever it is
             return AIMessage("never mind")
 
     def wrap_tool_call(self, request, handler):
         try:
             return handler(request)
-        except Exception:
+        except Exception:  # noqa: BLE001 - whatever it is
             return ToolMessage("never mind", tool_call_id=request.tool_call["id"])
 
     async def awrap_tool_call(self, request, handler):
         try:
             return await handler(request)
-        except Exception:
+        except Exception:  # noqa: BLE001 - whatever it is
             return ToolMessage("never mind", tool_call_id=request.tool_call["id"])
 
 
-class Again(AgentMiddleware):
+class _Again(AgentMiddleware):
     """Does everything twice."""
 
     def wrap_model_call(self, request, handler):
@@ -72,8 +72,8 @@ def _retries(name):
 
 AROUND = {
     "nothing": list,
-    "a middleware that swallows": lambda: [Swallows()],
-    "a middleware that calls twice": lambda: [Again()],
+    "a middleware that swallows": lambda: [_Swallows()],
+    "a middleware that calls twice": lambda: [_Again()],
     "retries of models": lambda: _retries("ModelRetryMiddleware"),
     "retries of tools": lambda: _retries("ToolRetryMiddleware"),
     "errors of tools as answers": lambda: [
@@ -118,9 +118,7 @@ def test_nothing_gets_away_with_a_violation(make_agent, tool_calls, whole_mode, 
 def test_a_fallback_model_is_not_asked(make_agent, whole_mode):
     """After a violation no fallback answers."""
     fallback = make_agent("bad too").model
-    agent = make_agent(
-        "bad", middleware=[ModelFallbackMiddleware(fallback), GuardMiddleware(blocking("output"))]
-    )
+    agent = make_agent("bad", middleware=[ModelFallbackMiddleware(fallback), GuardMiddleware(blocking("output"))])
     with pytest.raises(GuardrailViolation):
         agent.ask("hi", whole_mode)
     assert fallback.received == []
@@ -146,7 +144,7 @@ def test_a_fallback_model_is_guarded(make_agent, whole_mode):
     assert len(fallback.received) == 1
 
 
-class Swaps(AgentMiddleware):
+class _Swaps(AgentMiddleware):
     """Calls another model."""
 
     def __init__(self, model):
@@ -163,7 +161,7 @@ class Swaps(AgentMiddleware):
 def test_a_model_swapped_before_the_guard_is_guarded(make_agent, whole_mode):
     """The guard goes around the model that another middleware chose."""
     guard = blocking("output")
-    agent = make_agent("good", middleware=[Swaps(make_agent("bad").model), GuardMiddleware(guard)])
+    agent = make_agent("good", middleware=[_Swaps(make_agent("bad").model), GuardMiddleware(guard)])
     with pytest.raises(GuardrailViolation):
         agent.ask("hi", whole_mode)
 
@@ -172,7 +170,7 @@ def test_a_model_swapped_behind_the_guard_is_guarded(make_agent, whole_mode):
     """The guard also goes around a model that another middleware puts in behind it, and only once."""
     guard = blocking("output")
     for other in (make_agent("bad").model, protect(make_agent("bad").model, guard)):
-        agent = make_agent("good", middleware=[GuardMiddleware(guard), Swaps(other)])
+        agent = make_agent("good", middleware=[GuardMiddleware(guard), _Swaps(other)])
         with pytest.raises(GuardrailViolation):
             agent.ask("hi", whole_mode)
         assert len(other.received) == 1
@@ -200,7 +198,7 @@ def test_a_model_of_another_middleware_is_refused(make_agent, whole_mode):
     assert agent.ask("hi", whole_mode)["messages"][-1].content == "good"
 
 
-class Edits(AgentMiddleware):
+class _Edits(AgentMiddleware):
     """Calls another tool, with other arguments."""
 
     def __init__(self, **overrides):
@@ -230,7 +228,7 @@ def test_arguments_that_a_middleware_changes_are_judged(make_agent, tool_calls, 
         return who
 
     called = []
-    middleware = [GuardMiddleware(blocking("tool_call")), Edits(**({"tool": lookup} if swapped else {}))]
+    middleware = [GuardMiddleware(blocking("tool_call")), _Edits(**({"tool": lookup} if swapped else {}))]
     agent = make_agent(tool_calls({"who": "x"}), "good", middleware=middleware if first else middleware[::-1])
     with pytest.raises(GuardrailViolation):
         agent.ask("hi", whole_mode)
