@@ -18,6 +18,7 @@ from llmguard_middleware import Call, Guard, GuardrailViolation
 from llmguard_middleware._current import around
 from llmguard_middleware._flow import Flow
 from llmguard_middleware._root import Root
+from llmguard_middleware.telemetry._emitter import CallSpan
 
 from . import _convert as convert
 
@@ -34,12 +35,13 @@ class AgentRun(dict[str, Any]):
         self._guarded: dict[int, GuardedRun] = {}
         self._lock = Lock()
 
-    def under(self, guard: Guard, begin: Callable[[], GuardedRun]) -> GuardedRun:
-        """This run under one guard; `begin` opens it for the first node that asks."""
+    def under(self, guard: Guard, begin: Callable[[CallSpan | None], GuardedRun]) -> GuardedRun:
+        """This run under one guard; `begin` opens it for the first node that asks, in the span of another guard's."""
         with self._lock:  # tools that run in parallel may be the first after an interrupt
             run = self._guarded.get(id(guard))
             if run is None:
-                run = self._guarded[id(guard)] = begin()
+                other = next(iter(self._guarded.values()), None)
+                run = self._guarded[id(guard)] = begin(None if other is None else other.flow.span)
                 weakref.finalize(self, run.dropped.end).atexit = False
             return run
 
@@ -113,8 +115,8 @@ class GuardedRun:
         self.dropped = _Dropped(flow if owned else None)
 
     @classmethod
-    def begin(cls, guard: Guard, state: Any, config: Any) -> GuardedRun:
-        """Open the span of a run, or join the one that a GuardCallback started."""
+    def begin(cls, guard: Guard, state: Any, config: Any, span: CallSpan | None = None) -> GuardedRun:
+        """Open the span of a run, or join the one that another guard or a GuardCallback started."""
         metadata = config.get("metadata") or {}
         messages = tuple(convert.read(state["messages"]))
         asked = next((message.text for message in reversed(messages) if message.role == "user"), None)
@@ -126,16 +128,16 @@ class GuardedRun:
             conversation=str((config.get("configurable") or {}).get("thread_id") or ""),
         )
         if any(flow.guard.identity is guard.identity for flow in around()):
-            return cls(Flow(guard, call), owned=True)  # an agent that another one called as its tool
+            return cls(Flow(guard, call, span=span), owned=True)  # an agent that another one called as its tool
         told = _callbacks(config)
         above = next((flow for flow in told if flow.guard.identity is guard.identity), None)
         if above is None:
-            other = next((flow for flow in told if flow.call.operation == "invoke_agent"), None)
-            return cls(Flow(guard, call, span=other.span if other is not None else None), owned=True)
+            joined = [flow.span for flow in told if flow.call.operation == "invoke_agent"]
+            return cls(Flow(guard, call, span=span or next(iter(joined), None)), owned=True)
         if above.call.operation == "invoke_agent":
-            above.call = above.call.but(messages=messages)
+            above.call = above.call.but(messages=messages, inputs=call.inputs)
             return cls(above, owned=False)
-        flow = Flow(guard, call, parent=above.span.context, root=above.root, outermost=False)
+        flow = Flow(guard, call, parent=above.span.context, span=span, root=above.root, outermost=False)
         return cls(flow, owned=True)
 
     @property

@@ -11,10 +11,17 @@ from langchain_core.messages import AIMessage, AnyMessage, BaseMessage, HumanMes
 
 from . import _convert as convert
 
-__all__ = ["blocked_turns", "emptied", "hidden", "stand_in", "stand_ins", "with_arguments"]
+__all__ = ["answer", "blocked_turns", "emptied", "hidden", "stand_in", "stand_ins", "with_arguments"]
 
 BLOCKED = "[blocked]"
 _STAND_IN = "llmguard-stopped-"
+
+
+def answer(state: Mapping[str, Any]) -> Any:
+    """What an agent answered, by the state that it ended with: its structured answer, or its last message's text."""
+    told = state.get("structured_response")
+    messages = state.get("messages")
+    return convert.text_of(messages[-1]) if told is None and messages else told
 
 
 def stand_in() -> str:

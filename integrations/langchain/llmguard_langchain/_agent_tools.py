@@ -18,9 +18,10 @@ from langchain_core.tools import BaseTool
 from langgraph.types import Command
 
 from llmguard_middleware import Call, Guard
+from llmguard_middleware._current import around
 from llmguard_middleware._drive import adrive, drive
 from llmguard_middleware._edits import swap
-from llmguard_middleware._flow import Flow, innermost
+from llmguard_middleware._flow import Flow
 from llmguard_middleware._judge import Plan
 from llmguard_middleware._leaves import leaves, opaque, with_leaves
 from llmguard_middleware._steps import Ask, Judge, Steps
@@ -78,7 +79,9 @@ def tool_steps(guard: Guard, request: ToolCallRequest, handler: Callable[[ToolCa
     injected = _injected(request)
     shown = {name: value for name, value in asked["args"].items() if not any(value is one for one in injected)}
     call = Call("execute_tool", asked["name"], inputs=shown, attributes=_attributes(asked))
-    with ToolFlow(guard, call, owner=request.tool) as flow:
+    owner = request.runtime  # one for each call of a tool
+    others = [flow.span for flow in around() if isinstance(flow, ToolFlow) and flow.owner is owner]
+    with ToolFlow(guard, call, owner=owner, span=others[0] if others else None) as flow:
         flow.injected = injected
         told = yield Judge(guard, flow.arguments(asked["args"]))
         flow.call = flow.call.but(inputs={name: told[name] for name in shown})
@@ -197,7 +200,7 @@ def _twin(tool: BaseTool) -> BaseTool:
 
 
 @lru_cache(maxsize=256)
-def _judging(base: type[BaseTool]) -> type[BaseTool]:
+def _judging(base: type[BaseTool]) -> type[BaseTool]:  # noqa: C901 - LangChain's four methods, side by side
     """A subclass of a tool's class, of the same name, that has what the tool gives judged by the call it is in."""
 
     def judged(result: Any, flow: ToolFlow) -> Plan[Any]:
@@ -207,33 +210,39 @@ def _judging(base: type[BaseTool]) -> type[BaseTool]:
         return (yield from _written(flow, told))
 
     def invoke(self: Any, given: Any, config: Any = None, **kwargs: Any) -> Any:
-        if (flow := _around()) is not None:
+        for flow in _flows():
             given = drive(_given(flow, given), flow.guard.workers)
         return base.invoke(self, given, config, **kwargs)
 
     async def ainvoke(self: Any, given: Any, config: Any = None, **kwargs: Any) -> Any:
-        if (flow := _around()) is not None:
+        for flow in _flows():
             given = await adrive(_given(flow, given), flow.guard.workers)
         return await base.ainvoke(self, given, config, **kwargs)
 
     @wraps(base._run)  # LangChain reads its signature
     def _run(self: Any, *args: Any, **kwargs: Any) -> Any:
         result = base._run(self, *args, **kwargs)
-        return result if (flow := _around()) is None else drive(judged(result, flow), flow.guard.workers)
+        for flow in _flows():
+            result = drive(judged(result, flow), flow.guard.workers)
+        return result
 
     @wraps(base._arun)
     async def _arun(self: Any, *args: Any, **kwargs: Any) -> Any:
         result = await base._arun(self, *args, **kwargs)
-        return result if (flow := _around()) is None else await adrive(judged(result, flow), flow.guard.workers)
+        for flow in _flows():
+            result = await adrive(judged(result, flow), flow.guard.workers)
+        return result
 
     fields = {"__module__": base.__module__, "__qualname__": base.__qualname__, "__doc__": base.__doc__, _MARK: True}
     return type(base.__name__, (base,), {**fields, "invoke": invoke, "ainvoke": ainvoke, "_run": _run, "_arun": _arun})
 
 
-def _around() -> ToolFlow | None:
-    """The call that this tool was called by, if a guarded agent did."""
-    flow = innermost()
-    return flow if isinstance(flow, ToolFlow) else None
+def _flows() -> list[ToolFlow]:
+    """The call that a tool is in, once for each guard of its agent, the innermost first."""
+    flows = around()[::-1]
+    if not flows or not isinstance(flows[0], ToolFlow):
+        return []
+    return [flow for flow in flows if isinstance(flow, ToolFlow) and flow.owner is flows[0].owner]
 
 
 def _given(flow: ToolFlow, given: Any) -> Plan[Any]:

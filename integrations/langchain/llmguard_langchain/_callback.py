@@ -19,6 +19,7 @@ from llmguard_middleware._guard import expect_guard
 from llmguard_middleware._policy import Policy
 
 from . import _convert as convert
+from ._agent_state import answer
 from ._handoff import Handoff, marked, report
 from ._protect import refuse_stages
 
@@ -105,7 +106,9 @@ class GuardCallback(BaseCallbackHandler):
     def on_chain_end(self, outputs: Any, *, run_id: UUID, **kwargs: Any) -> None:
         """End the span of a root chain and give it to the monitors."""
         run = self._runs.pop(run_id, None)
-        if run is not None and run.flow is not None:
+        if run is not None and run.flow is not None and run.flow.relays:  # a GuardMiddleware told what was asked
+            run.flow.answered(output=answer(outputs), context=tuple(run.documents))
+        elif run is not None and run.flow is not None:
             # A streamed chain is started with an empty input and told what it was only now.
             late = {"inputs": convert.inputs(kwargs["inputs"])} if kwargs.get("inputs") is not None else {}
             run.flow.answered(output=convert.plain(outputs), context=tuple(run.documents), **late)

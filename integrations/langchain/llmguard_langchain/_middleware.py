@@ -26,6 +26,7 @@ from llmguard_middleware._guard import expect_guard
 from llmguard_middleware._judge import Plan
 from llmguard_middleware._policy import Policy
 from llmguard_middleware._steps import Ask, Judge, Steps, arun, run
+from llmguard_middleware.telemetry._emitter import CallSpan
 
 from . import _agent_state as states
 from . import _convert as convert
@@ -90,8 +91,8 @@ class GuardMiddleware(AgentMiddleware):
         guard.pass_untouched(is_signal)
 
     def _check(self, policy: Policy) -> None:
-        beyond = [rule for rule in policy.guardrails if rule.stage == "embedding"]
-        self.guard.refuse(beyond, "GuardMiddleware", "an agent embeds nothing, guard what does")
+        beyond = [rule for rule in policy.guardrails if not self.guard.reaches(rule.stage)]
+        self.guard.refuse(beyond, "GuardMiddleware", "guard the retriever or the embeddings first, which this is for")
         stored = [rule.name for rule in policy.at("input") if rule.remedy.name == "pseudonymize"]
         if self.state == "redacted" and stored:
             msg = (
@@ -113,14 +114,13 @@ class GuardMiddleware(AgentMiddleware):
         shared = found if isinstance(found, AgentRun) else AgentRun()
         return shared.under(self.guard, partial(self._begin, state, config))
 
-    def _begin(self, state: Any, config: Any) -> GuardedRun:
-        self.guard.expect_covered("GuardMiddleware")
+    def _begin(self, state: Any, config: Any, span: CallSpan | None) -> GuardedRun:
         if not config:
             try:
                 config = get_config()
             except RuntimeError:  # an async node before Python 3.11, or no graph at all
                 config = {}
-        return GuardedRun.begin(self.guard, state, config)
+        return GuardedRun.begin(self.guard, state, config, span)
 
     # Nodes.
 
@@ -194,10 +194,7 @@ class GuardMiddleware(AgentMiddleware):
             except GuardrailViolation as violation:
                 if self.guard.refusal is None:
                     told.stop(violation)
-        answer = state.get("structured_response")
-        if answer is None and messages:
-            answer = convert.text_of(messages[-1])
-        told.end(answer)
+        told.end(states.answer(state))
         return update
 
     def _stopped(self, told: GuardedRun, state: Any) -> dict[str, Any] | None:
