@@ -305,3 +305,26 @@ def test_concurrent_runs_do_not_meet(make_agent, tool_calls, captured):
             trees.setdefault(span.trace_id, []).append(span.name)
     good = sorted(["chat", "execute_tool lookup", "execute_tool lookup", "chat", "invoke_agent"])
     assert sorted(sorted(tree) for tree in trees.values()) == sorted([["chat", "invoke_agent"]] * 4 + [good] * 8)
+
+
+@pytest.mark.parametrize("swapped", [False, True])
+def test_two_guards_share_the_spans(make_agent, tool_calls, captured, agent_mode, swapped):
+    """Under two guards a run is one tree of spans, and both judge what a tool gives before anybody sees it."""
+    one = Guard(Guardrail(pii(), stage="tool_result", action="redact"), **captured.providers)
+    other = Guard(
+        Guardrail(Flags(when="word"), stage="tool_result", action="replace"), name="other", **captured.providers
+    )
+    middleware = [GuardMiddleware(one), GuardMiddleware(other)]
+    agent = make_agent(
+        tool_calls({"who": "x"}, {"who": "y"}),
+        "good",
+        result=f"a word of {RESULT}",
+        middleware=middleware[::-1] if swapped else middleware,
+    )
+    agent.ask("hi", agent_mode)
+    assert "word" not in agent.shown
+    assert RESULT not in agent.shown
+    names = sorted((span.name, span.parent) for span in ended(captured) if span.name != "invoke_agent")
+    run = "invoke_agent"
+    assert names == [("chat", run), ("chat", run), ("execute_tool lookup", run), ("execute_tool lookup", run)]
+    assert [span.parent for span in ended(captured) if span.name == "invoke_agent"] == [None]
