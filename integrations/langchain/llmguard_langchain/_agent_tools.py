@@ -25,6 +25,7 @@ from llmguard_middleware._flow import Flow
 from llmguard_middleware._judge import Plan
 from llmguard_middleware._leaves import leaves, opaque, with_leaves
 from llmguard_middleware._steps import Ask, Judge, Steps
+from llmguard_middleware.telemetry import _names as names
 
 from . import _convert as convert
 from ._agent_requests import guarding
@@ -85,9 +86,9 @@ def tool_steps(guard: Guard, request: ToolCallRequest, handler: Callable[[ToolCa
         flow.injected = injected
         told = yield Judge(guard, flow.arguments(asked["args"]))
         flow.call = flow.call.but(inputs={name: told[name] for name in shown})
-        if names := flow.root.pseudonyms.restorable(tools=True):
+        if originals := flow.root.pseudonyms.restorable(tools=True):
             values = {name: told[name] for name in shown}
-            told.update(with_leaves(values, [swap(text, names) for text in leaves(values)]))
+            told.update(with_leaves(values, [swap(text, originals) for text in leaves(values)]))
         flow.passed = told
         request = request.override(tool_call={**asked, "args": told})
         if guard.has_rules("tool_call") or guard.has_rules("tool_result"):
@@ -106,7 +107,7 @@ def _injected(request: ToolCallRequest) -> list[Any]:
 
 
 def _attributes(asked: Mapping[str, Any]) -> dict[str, str]:
-    return {"gen_ai.tool.call.id": str(asked["id"])} if asked.get("id") else {}
+    return {names.TOOL_CALL_ID: str(asked["id"])} if asked.get("id") else {}
 
 
 def arguments_judged(flow: Flow, arguments: Mapping[str, Any]) -> Plan[dict[str, Any]]:

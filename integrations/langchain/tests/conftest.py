@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import inspect
 import json
 import warnings
@@ -81,6 +82,13 @@ class NativeAsyncChat(StreamingChat):
         for chunk in self._stream(messages):
             await asyncio.sleep(0)
             yield chunk
+
+
+@pytest.fixture(autouse=True)
+def _collected() -> Iterator[None]:
+    """When a callback blocks, LangChain drops coroutines: they go now, and not while some other test runs."""
+    yield
+    gc.collect(1)
 
 
 @pytest.fixture(params=[FakeChat, StreamingChat, NativeAsyncChat])

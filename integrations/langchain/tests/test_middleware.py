@@ -105,8 +105,8 @@ def test_a_new_policy_is_checked():
 
 def test_two_guards_both_apply(make_agent, whole_mode):
     """Two middlewares with guards of different names are both enforced."""
-    guards = redacting("input"), Guard(Guardrail(Flags(when="bad"), stage="output"), name="second")
-    agent = make_agent("bad", middleware=[GuardMiddleware(guard) for guard in guards])
+    guards = redacting("input"), Guard(Guardrail(Flags(when="wrong"), stage="output"), name="second")
+    agent = make_agent("wrong", middleware=[GuardMiddleware(guard) for guard in guards])
     with pytest.raises(GuardrailViolation):
         agent.ask(USER, whole_mode)
     assert USER not in agent.received
@@ -308,7 +308,9 @@ def test_what_langchain_passes_to_tools_is_not_judged(make_agent, whole_mode):
 def test_an_answer_is_asked_for_again(make_agent, whole_mode):
     """The reask action works below an agent as it does for a model."""
     agent = make_agent(
-        "bad", "good", middleware=[GuardMiddleware(Guard(Guardrail(Flags(when="bad"), stage="output", action="reask")))]
+        "wrong",
+        "good",
+        middleware=[GuardMiddleware(Guard(Guardrail(Flags(when="wrong"), stage="output", action="reask")))],
     )
     assert agent.ask("hi", whole_mode)["messages"][-1].content == "good"
 

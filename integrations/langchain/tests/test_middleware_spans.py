@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import sys
 
 import pytest
 from langchain.agents.middleware import AgentMiddleware
@@ -107,7 +108,8 @@ def test_a_run_is_one_tree_of_spans(make_agent, tool_calls, captured, agent_mode
     agent.ask(USER, agent_mode, **THREAD, **({"callbacks": [GuardCallback(guard)]} if callback else {}))
     spans = ended(captured)
     chunked = any("gen_ai.request.stream" in span.attributes for span in spans)
-    assert chunked is any(word in agent_mode for word in ("messages", "events"))
+    told_of_tokens = agent_mode[0] != "a" or sys.version_info >= (3, 11)  # as LangChain documents
+    assert chunked is (told_of_tokens and any(word in agent_mode for word in ("messages", "events")))
     assert spans == [streamed(span) if chunked else span for span in expected()]
     assert len({span.trace_id for span in captured.spans}) == 1
 
@@ -168,8 +170,8 @@ def test_an_agent_in_an_agent(make_agent, tool_calls, captured, whole_mode):
 
 def test_an_agent_inside_an_op(make_agent, captured):
     """Inside an op of the same guard the agent is no outermost call, and what stops it stops the op."""
-    guard = Guard(Guardrail(Flags(when="bad"), stage="output"), **captured.providers)
-    agent = make_agent("bad", middleware=[GuardMiddleware(guard)], name="helper")
+    guard = Guard(Guardrail(Flags(when="wrong"), stage="output"), **captured.providers)
+    agent = make_agent("wrong", middleware=[GuardMiddleware(guard)], name="helper")
 
     @guard.op
     def serve(question: str) -> str:
@@ -191,10 +193,10 @@ def test_an_agent_inside_an_op(make_agent, captured):
 @pytest.mark.parametrize("callback", [False, True], ids=["alone", "with a GuardCallback"])
 def test_a_run_that_was_stopped_says_so(make_agent, captured, agent_mode, callback):
     """The span of a run that a guardrail stopped is an error, with the violation's code and sentence."""
-    guard = Guard(Guardrail(Flags(when="bad"), stage="input"), **captured.providers)
+    guard = Guard(Guardrail(Flags(when="wrong"), stage="input"), **captured.providers)
     agent = make_agent("good", middleware=[GuardMiddleware(guard)], name="helper")
     with pytest.raises(GuardrailViolation):
-        agent.ask("bad", agent_mode, **({"callbacks": [GuardCallback(guard)]} if callback else {}))
+        agent.ask("wrong", agent_mode, **({"callbacks": [GuardCallback(guard)]} if callback else {}))
     run = ended(captured)[-1]
     assert (run.name, run.status, run.attributes["error.type"]) == ("invoke_agent helper", "ERROR", "blocked")
     assert run.status_description == 'guardrail "flags" of guard "default" blocked the input'
@@ -288,14 +290,14 @@ def test_a_stream_that_is_left_ends_its_span(make_agent, captured):
 
 def test_concurrent_runs_do_not_meet(make_agent, tool_calls, captured):
     """Runs of one agent at the same time each have a tree of their own, and one's violation is not another's."""
-    guard = Guard(Guardrail(Flags(when="bad"), stage="input"), **captured.providers)
+    guard = Guard(Guardrail(Flags(when="wrong"), stage="input"), **captured.providers)
     agent = make_agent(tool_calls({"who": "x"}, {"who": "y"}), "good", middleware=[GuardMiddleware(guard)])
 
     async def ask(text):
         return await agent.graph.ainvoke({"messages": [text]})
 
     async def all_at_once():
-        return await asyncio.gather(*(ask("bad" if i % 3 == 0 else "hi") for i in range(12)), return_exceptions=True)
+        return await asyncio.gather(*(ask("wrong" if i % 3 == 0 else "hi") for i in range(12)), return_exceptions=True)
 
     answers = asyncio.run(all_at_once())
     assert [isinstance(answer, GuardrailViolation) for answer in answers] == [i % 3 == 0 for i in range(12)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import sys
 
 import pytest
 from langchain.agents.middleware import HumanInTheLoopMiddleware
@@ -29,8 +30,8 @@ def redacting():
 
 
 def blocking(stage, **options):
-    """A guard that blocks what says "bad" at this stage."""
-    return Guard(Guardrail(Flags(when="bad"), stage=stage), **options)
+    """A guard that blocks what says "wrong" at this stage."""
+    return Guard(Guardrail(Flags(when="wrong"), stage=stage), **options)
 
 
 def kept(agent):
@@ -116,7 +117,7 @@ def test_the_run_is_not_stored(make_agent, tool_calls, whole_mode):
 @pytest.mark.parametrize("stage", ["input", "output", "tool_call", "tool_result"])
 def test_a_blocked_turn_is_taken_out(make_agent, tool_calls, whole_mode, stage):
     """After a turn that was blocked the thread goes on where it was before."""
-    at = {one: "bad" if one == stage else "good" for one in ("input", "output", "tool_call", "tool_result")}
+    at = {one: "wrong" if one == stage else "good" for one in ("input", "output", "tool_call", "tool_result")}
     agent = make_agent(
         "welcome",
         tool_calls({"who": at["tool_call"]}),
@@ -138,7 +139,7 @@ def test_a_turn_of_the_past_that_is_blocked_now_is_taken_out(make_agent):
     """A turn that passed under other rules, and stops every turn under these, goes with the one that it stopped."""
     saver = InMemorySaver()
     agent = make_agent("welcome", "hm", "fine", checkpointer=saver)
-    for text in ("hi", "bad", "and now"):
+    for text in ("hi", "wrong", "and now"):
         agent.ask(text, **THREAD)
     guarded = make_agent("welcome", "good", "good", middleware=[GuardMiddleware(blocking("input"))], checkpointer=saver)
     with pytest.raises(GuardrailViolation):
@@ -150,7 +151,7 @@ def test_a_blocked_turn_can_stay(make_agent):
     """With on_block="keep" the turn stays, and as long as it is there the thread is blocked, as the code says."""
     middleware = GuardMiddleware(blocking("input"), on_block="keep")
     agent = make_agent("good", middleware=[middleware], checkpointer=InMemorySaver())
-    for text, messages in (("bad", 1), ("again", 2)):
+    for text, messages in (("wrong", 1), ("again", 2)):
         with pytest.raises(GuardrailViolation) as raised:
             agent.ask(text, **THREAD)
         assert raised.value.code == "blocked"
@@ -162,7 +163,7 @@ def test_a_refused_question_is_emptied(make_agent, whole_mode, state):
     """In refusal mode the answer stays in the thread, and the question that was refused stays without its text."""
     guard = blocking("input", refusal="I cannot help with that.")
     agent = make_agent("unused", "good", middleware=[GuardMiddleware(guard, state=state)], checkpointer=InMemorySaver())
-    assert agent.ask("bad", whole_mode, **THREAD)["messages"][-1].content == "I cannot help with that."
+    assert agent.ask("wrong", whole_mode, **THREAD)["messages"][-1].content == "I cannot help with that."
     assert [message.content for message in kept(agent)] == ["[blocked]", "I cannot help with that."]
     assert agent.ask("hi", whole_mode, **THREAD)["messages"][-1].content == "good"
 
@@ -172,14 +173,14 @@ def test_a_refused_tool_says_so(make_agent, tool_calls, whole_mode, stage):
     """In refusal mode a tool call that is stopped has the refusal for its result, and the model goes on."""
     guard = blocking(stage, refusal="I cannot help with that.")
     agent = make_agent(
-        tool_calls({"who": "bad" if stage == "tool_call" else "x"}),
+        tool_calls({"who": "wrong" if stage == "tool_call" else "x"}),
         "good",
-        result="bad" if stage == "tool_result" else "good",
+        result="wrong" if stage == "tool_result" else "good",
         middleware=[GuardMiddleware(guard)],
     )
     messages = agent.ask("hi", whole_mode)["messages"]
     assert [message.content for message in messages] == ["hi", "", "I cannot help with that.", "good"]
-    assert "bad" not in agent.received.replace("'who': 'bad'", "")
+    assert "wrong" not in agent.received.replace("'who': 'wrong'", "")
 
 
 @tool
@@ -210,21 +211,22 @@ def test_what_a_resumed_run_is_told_can_stop_it(make_agent, whole_mode):
     agent = approving(make_agent, blocking("tool_result"))
     agent.ask("hi", whole_mode, **THREAD)
     with pytest.raises(GuardrailViolation):
-        agent.ask(Command(resume="bad"), whole_mode, **THREAD)
+        agent.ask(Command(resume="wrong"), whole_mode, **THREAD)
     assert kept(agent) == []
     assert len(agent.model.received) == 1
 
 
 @pytest.mark.parametrize("first", [True, False], ids=["guard first", "guard last"])
-def test_a_person_in_the_loop(make_agent, tool_calls, whole_mode, first):
+@pytest.mark.parametrize("mode", ["invoke", "ainvoke"] if sys.version_info >= (3, 11) else ["invoke"])  # as documented
+def test_a_person_in_the_loop(make_agent, tool_calls, mode, first):
     """A tool call that a person edits is judged as edited."""
     guard = GuardMiddleware(Guard(Guardrail(pii(), stage="tool_call", action="redact")))
     person = HumanInTheLoopMiddleware({"lookup": {"allowed_decisions": ["approve", "edit", "reject"]}})
     middleware = [guard, person] if first else [person, guard]
     agent = make_agent(tool_calls({"who": "x"}), "good", middleware=middleware, checkpointer=InMemorySaver())
-    agent.ask("hi", whole_mode, **THREAD)
+    agent.ask("hi", mode, **THREAD)
     edit = {"type": "edit", "edited_action": {"name": "lookup", "args": {"who": ARGUMENT}}}
-    agent.ask(Command(resume={"decisions": [edit]}), whole_mode, **THREAD)
+    agent.ask(Command(resume={"decisions": [edit]}), mode, **THREAD)
     assert agent.looked_up == ["<EMAIL_ADDRESS>"]
 
 

@@ -85,13 +85,13 @@ AROUND = {
 
 
 def blocking(stage):
-    """A guard that blocks what says "bad" at this stage."""
-    return Guard(Guardrail(Flags(when="bad"), stage=stage))
+    """A guard that blocks what says "wrong" at this stage."""
+    return Guard(Guardrail(Flags(when="wrong"), stage=stage))
 
 
 def said(stage, at):
-    """A bad text at this stage, a good one at all others."""
-    return "bad" if stage == at else "good"
+    """A wrong text at this stage, a good one at all others."""
+    return "wrong" if stage == at else "good"
 
 
 @pytest.mark.parametrize("first", [True, False], ids=["guard first", "guard last"])
@@ -109,7 +109,7 @@ def test_nothing_gets_away_with_a_violation(make_agent, tool_calls, whole_mode, 
     with pytest.raises(GuardrailViolation) as raised:
         agent.ask(said(stage, "input"), whole_mode)
     assert raised.value.verdict.stage == stage
-    assert "bad" not in agent.shown
+    assert "wrong" not in agent.shown
     if around != "a middleware that calls twice":
         assert len(agent.model.received) == {"input": 0, "output": 2, "tool_call": 1, "tool_result": 1}[stage]
         assert len(agent.looked_up) == {"input": 0, "tool_call": 0}.get(stage, 1)
@@ -117,8 +117,8 @@ def test_nothing_gets_away_with_a_violation(make_agent, tool_calls, whole_mode, 
 
 def test_a_fallback_model_is_not_asked(make_agent, whole_mode):
     """After a violation no fallback answers."""
-    fallback = make_agent("bad too").model
-    agent = make_agent("bad", middleware=[ModelFallbackMiddleware(fallback), GuardMiddleware(blocking("output"))])
+    fallback = make_agent("wrong too").model
+    agent = make_agent("wrong", middleware=[ModelFallbackMiddleware(fallback), GuardMiddleware(blocking("output"))])
     with pytest.raises(GuardrailViolation):
         agent.ask("hi", whole_mode)
     assert fallback.received == []
@@ -136,7 +136,7 @@ def test_a_fallback_model_is_guarded(make_agent, whole_mode):
         async def awrap_model_call(self, request, handler):
             return self.wrap_model_call(request, handler) if request.model is agent.model else await handler(request)
 
-    fallback = make_agent("bad").model
+    fallback = make_agent("wrong").model
     middleware = [ModelFallbackMiddleware(fallback), Fails(), GuardMiddleware(blocking("output"))]
     agent = make_agent("fine", middleware=middleware)
     with pytest.raises(GuardrailViolation):
@@ -161,7 +161,7 @@ class _Swaps(AgentMiddleware):
 def test_a_model_swapped_before_the_guard_is_guarded(make_agent, whole_mode):
     """The guard goes around the model that another middleware chose."""
     guard = blocking("output")
-    agent = make_agent("good", middleware=[_Swaps(make_agent("bad").model), GuardMiddleware(guard)])
+    agent = make_agent("good", middleware=[_Swaps(make_agent("wrong").model), GuardMiddleware(guard)])
     with pytest.raises(GuardrailViolation):
         agent.ask("hi", whole_mode)
 
@@ -169,7 +169,7 @@ def test_a_model_swapped_before_the_guard_is_guarded(make_agent, whole_mode):
 def test_a_model_swapped_behind_the_guard_is_guarded(make_agent, whole_mode):
     """The guard also goes around a model that another middleware puts in behind it, and only once."""
     guard = blocking("output")
-    for other in (make_agent("bad").model, protect(make_agent("bad").model, guard)):
+    for other in (make_agent("wrong").model, protect(make_agent("wrong").model, guard)):
         agent = make_agent("good", middleware=[GuardMiddleware(guard), _Swaps(other)])
         with pytest.raises(GuardrailViolation):
             agent.ask("hi", whole_mode)
@@ -206,7 +206,7 @@ class _Edits(AgentMiddleware):
         self.overrides = overrides
 
     def _edited(self, request):
-        tool_call = {**request.tool_call, "args": {"who": "bad"}}
+        tool_call = {**request.tool_call, "args": {"who": "wrong"}}
         return request.override(tool_call=tool_call, **self.overrides)
 
     def wrap_tool_call(self, request, handler):
@@ -249,7 +249,7 @@ def test_a_violation_in_an_agent_that_is_a_tool_ends_the_outer_run(make_agent, t
             return "all is well"
         return "done"
 
-    call = AIMessage("", tool_calls=[{"name": "delegate", "args": {"task": "bad"}, "id": "1"}])
+    call = AIMessage("", tool_calls=[{"name": "delegate", "args": {"task": "wrong"}, "id": "1"}])
     agent = make_agent(call, "good", tools=[delegate], middleware=[GuardMiddleware(guard)])
     with pytest.raises(GuardrailViolation):
         agent.ask("hi", whole_mode)
@@ -259,7 +259,7 @@ def test_a_violation_in_an_agent_that_is_a_tool_ends_the_outer_run(make_agent, t
 
 def test_a_violation_of_a_protected_model_in_a_tool_ends_the_run(make_agent, tool_calls):
     """A model under another guard that a tool asks, and whose violation the tool swallows, ends the run too."""
-    asked = protect(make_agent("bad").model, Guard(Guardrail(Flags(when="bad"), stage="output"), name="other"))
+    asked = protect(make_agent("wrong").model, Guard(Guardrail(Flags(when="wrong"), stage="output"), name="other"))
 
     @tool
     def consult(question: str) -> str:
@@ -281,7 +281,7 @@ def test_a_tool_node_that_handles_errors_never_sees_a_violation(make_agent, tool
         seen.append(error)
         return "handled"
 
-    agent = make_agent(tool_calls({"who": "bad"}), "good", middleware=[middleware])
+    agent = make_agent(tool_calls({"who": "wrong"}), "good", middleware=[middleware])
     node = ToolNode(
         [agent.graph.nodes["tools"].bound.tools_by_name["lookup"]],
         handle_tool_errors=handled,
@@ -296,7 +296,7 @@ def test_a_tool_node_that_handles_errors_never_sees_a_violation(make_agent, tool
 def test_parallel_tools_raise_once(make_agent, tool_calls, whole_mode):
     """Of tools that are called at once, one may be stopped: the run ends with that."""
     agent = make_agent(
-        tool_calls({"who": "good"}, {"who": "bad"}, {"who": "bad one"}),
+        tool_calls({"who": "good"}, {"who": "wrong"}, {"who": "wrong one"}),
         "good",
         middleware=[GuardMiddleware(blocking("tool_call"))],
     )
@@ -309,5 +309,5 @@ def test_runs_of_one_agent_do_not_share_a_violation(make_agent, whole_mode):
     """A violation ends its run, and the next run of the same agent starts with none."""
     agent = make_agent("good", middleware=[GuardMiddleware(blocking("input"))])
     with pytest.raises(GuardrailViolation):
-        agent.ask("bad", whole_mode)
+        agent.ask("wrong", whole_mode)
     assert agent.ask("hi", whole_mode)["messages"][-1].content == "good"
