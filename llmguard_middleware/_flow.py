@@ -59,6 +59,8 @@ class Flow:
     _root: Root | None = None
     _ends_root = True
     _restores = True  # whether originals come back here: what is above but not around (a callback's run) cannot do it
+    _calls_no_tool = False  # what an agent's model asks of tools is judged when a tool is called
+    relays = False  # whether answers right below leave to the caller as they are, as those of an agent do
     _joined = False
     _bypassed = False  # for the whole call, wherever a stream of it is read
     _verdicts: tuple[Verdict, ...] = ()
@@ -80,6 +82,7 @@ class Flow:
     ) -> None:
         self.guard = guard
         self.owner = owner
+        self._call = call
         # From the outermost call to the innermost the same rules are in force, whatever is swapped meanwhile; which of
         # them are for this call depends on its attributes.
         self.in_force = guard.in_force
@@ -95,12 +98,11 @@ class Flow:
         if span is not None:
             self._joined = True
         if said := _scope.anything():
-            call = call.but(attributes={**call.attributes, **(_scope.attributes() or {})})
+            self._call = call = call.but(attributes={**call.attributes, **(_scope.attributes() or {})})
         self.policy = self.in_force.choose(call)
         if root is not None:
             self._root = root
         self.span: CallSpan = span or guard.emitter.start(call, parent, self.policy.digest)
-        self._call = call
         self._started = call.started or time_ns()
         if said and (reason := _scope.bypassed(guard.identity)) is not None:
             self._bypassed = True
@@ -139,7 +141,9 @@ class Flow:
             self.in_force = same.in_force
         above = next((flow for flow in reversed(flows) if flow.guard.identity is guard.identity), None)
         if above is not None:
-            self.outermost = self._ends_root = self._restores = False
+            self.outermost = self._ends_root = False
+            self._restores = above.relays and above._restores  # noqa: SLF001 - one of us
+            self._calls_no_tool = above.relays and self._call.operation == "chat"
         return above
 
     def __enter__(self) -> Self:
@@ -157,6 +161,8 @@ class Flow:
 
     def rules(self, stage: Stage, *, role: str = "user") -> tuple[Guardrail, ...]:
         """The guardrails for a text of this role in this call."""
+        if self._calls_no_tool and stage == "tool_call":
+            return ()
         return self.policy.rules(stage, role=role, call=self.call)
 
     def judge(self, text: str, stage: Stage, *, role: str = "user") -> Plan[str]:
@@ -319,7 +325,7 @@ class Flow:
 
     @property
     def _restoring(self) -> bool:
-        """Whether originals come back here: where the outermost call ends, so that models in between see none."""
+        """Whether originals come back here: where an answer leaves to the caller; models in between see none."""
         return self._restores and self._root is not None and self._root.hides
 
     def restored(self, text: str, *, tools: bool = False) -> str:

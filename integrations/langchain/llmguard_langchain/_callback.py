@@ -15,11 +15,12 @@ from llmguard_middleware import Call, Guard, Message
 from llmguard_middleware._call import Stage
 from llmguard_middleware._checks import expect_bool, expect_seconds
 from llmguard_middleware._drive import drive, inside_scorer
-from llmguard_middleware._flow import Flow
+from llmguard_middleware._flow import Flow, innermost
 from llmguard_middleware._guard import expect_guard
 from llmguard_middleware.telemetry import _names as names
 
 from . import _convert as convert
+from ._agent_state import answer
 from ._handoff import Handoff, claimed, marked, protected, report
 from ._protect import refuse_stages
 from ._runs import Run, Runs
@@ -130,7 +131,11 @@ class GuardCallback(BaseCallbackHandler):
             GuardrailViolation: if something inside swallowed one.
         """
         run = self._runs.take(run_id)
-        if run is not None and run.flow is not None:
+        if run is None or run.flow is None:
+            return
+        if run.flow.relays:  # a GuardMiddleware told what was asked
+            run.flow.answered(output=answer(outputs), context=run.flow.root.documents)
+        else:
             # A streamed chain is started with an empty input and told what it was only now.
             late = {"inputs": convert.inputs(inputs)} if inputs is not None else {}
             run.flow.answered(output=convert.plain(outputs), context=run.flow.root.documents, **late)
@@ -213,6 +218,18 @@ class GuardCallback(BaseCallbackHandler):
             run.handoff = Handoff(self.guard, outermost=above is None, span=flow.span, root=flow.root)
             report(metadata, run_id, run.handoff)
         self._runs.start(run)
+
+    def flow_above(self, run_id: UUID | None) -> Flow | None:
+        """The agent that this run belongs to, or the outermost call, for a GuardMiddleware inside."""
+        run = self._runs.above(run_id)
+        found = None
+        while run is not None:
+            if run.flow is not None:
+                found = run.flow
+                if found.call.operation == "invoke_agent":
+                    break
+            run = run.above
+        return found
 
     def lies_above(self, parent_run_id: UUID | None) -> Handoff:
         """What this callback tells something protected that is about to start below this run."""
@@ -333,7 +350,7 @@ class GuardCallback(BaseCallbackHandler):
                 "execute_tool",
                 name=named(serialized, name),
                 inputs=convert.inputs(inputs) if inputs is not None else {"input": input_str},
-                attributes={names.TOOL_CALL: tool_call_id} if tool_call_id else {},
+                attributes={names.TOOL_CALL_ID: tool_call_id} if tool_call_id else {},
             )
             self._part(call, run_id, parent_run_id, metadata, tags, ("tool_call", "tool_result"))
 
@@ -353,7 +370,10 @@ class GuardCallback(BaseCallbackHandler):
         stages: Sequence[Stage],
     ) -> None:
         above = self._runs.above(parent_run_id)
-        if (theirs := claimed(run_id)) is not None:
+        theirs = claimed(run_id)
+        if theirs is None and (near := innermost()) is not None:  # a GuardMiddleware has this call's span
+            theirs = near if (near.call.operation, near.call.name) == (call.operation, call.name) else None
+        if theirs is not None:
             self._join(theirs, call, run_id, above)
             return
         for stage in stages:

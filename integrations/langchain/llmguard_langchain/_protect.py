@@ -26,7 +26,7 @@ from ._runnable import check_refusal, runnable_members
 from ._text import text_members
 from ._tool import tool_members
 
-__all__ = ["protect", "refuse_stages"]
+__all__ = ["guarded_model", "is_signal", "protect", "refuse_stages"]
 
 T = TypeVar("T", bound=Runnable[Any, Any])
 
@@ -52,13 +52,33 @@ def protect(thing: T, guard: Guard) -> T:
     expect_guard(guard, "protect(thing, guard)")
     if guard in guards_of(thing):
         return thing
-    if (inside := _protected_inside(thing, guard)) is not None:
+    if (inside := _protected_inside(thing, guard, protect)) is not None:
         return inside  # type: ignore[no-any-return]  # of the same type
     members, where, stages = _kind(thing)
     refuse_stages(guard, f"protect({where})", stages)
     if members is runnable_members:
         _refuse_reask(guard, thing)
         check_refusal(thing, guard)
+    return _copied(thing, guard, members)  # type: ignore[no-any-return]  # of a subclass
+
+
+def guarded_model(model: Any, guard: Guard) -> Any:
+    """What `protect` gives for a model, for an adapter that reaches the other stages of the guard's rules.
+
+    Raises:
+        ConfigurationError: if this is no chat model.
+    """
+    if guard in guards_of(model):
+        return model
+    if (inside := _protected_inside(model, guard, guarded_model)) is not None:
+        return inside
+    if not isinstance(model, BaseChatModel):
+        msg = f"a guard is put around LangChain chat models and was given {type(model).__name__}"
+        raise ConfigurationError(msg)
+    return _copied(model, guard, chat_members)
+
+
+def _copied(thing: Any, guard: Guard, members: Callable[[type[Any], Guard], dict[str, Any]]) -> Any:
     copy = guarded_copy(
         thing, guard, lambda base, guard: {**members(base, guard), **alternatives_member(base, protect)}
     )
@@ -82,21 +102,21 @@ def _kind(thing: Any) -> tuple[Callable[[type[Any], Guard], dict[str, Any]], str
     return runnable_members, "chain", ("input", "output")
 
 
-def _protected_inside(thing: Any, guard: Guard) -> Any:
+def _protected_inside(thing: Any, guard: Guard, around: Callable[[Any, Guard], Any]) -> Any:
     """What only adds options to another Runnable, with that one protected; None if it is no such thing."""
     if isinstance(thing, RunnableBinding):
-        return thing.model_copy(update={"bound": protect(thing.bound, guard)})
+        return thing.model_copy(update={"bound": around(thing.bound, guard)})
     if isinstance(thing, (RunnableConfigurableFields, RunnableConfigurableAlternatives)):
-        changes: dict[str, Any] = {"default": protect(thing.default, guard)}
+        changes: dict[str, Any] = {"default": around(thing.default, guard)}
         if isinstance(thing, RunnableConfigurableAlternatives):
-            changes["alternatives"] = {name: _later(one, guard) for name, one in thing.alternatives.items()}
+            changes["alternatives"] = {name: _later(one, guard, around) for name, one in thing.alternatives.items()}
         return thing.model_copy(update=changes)
     return None
 
 
-def _later(alternative: Any, guard: Guard) -> Any:
+def _later(alternative: Any, guard: Guard, around: Callable[[Any, Guard], Any]) -> Any:
     """An alternative, protected; one that is made when it is chosen is protected then."""
-    return protect(alternative, guard) if isinstance(alternative, Runnable) else lambda: protect(alternative(), guard)
+    return around(alternative, guard) if isinstance(alternative, Runnable) else lambda: around(alternative(), guard)
 
 
 def refuse_stages(guard: Guard, where: str, reached: tuple[Stage, ...] = ("input", "output")) -> None:
@@ -108,7 +128,7 @@ def refuse_stages(guard: Guard, where: str, reached: tuple[Stage, ...] = ("input
 
     guard.require(where, check)
     guard.covers(*reached)
-    guard.pass_untouched(_is_signal)
+    guard.pass_untouched(is_signal)
 
 
 _INSTEAD = (
@@ -122,7 +142,7 @@ def _refuse_reask(guard: Guard, thing: Runnable[Any, Any]) -> None:
     guard.refuse(asking, f"protect({thing.get_name()})", "only a model can be asked again, use protect(model, guard)")
 
 
-def _is_signal(error: BaseException) -> bool:
+def is_signal(error: BaseException) -> bool:
     """LangGraph's interrupts and commands to a parent graph travel as exceptions."""
     langgraph = sys.modules.get("langgraph.errors")
     return langgraph is not None and isinstance(error, langgraph.GraphBubbleUp)

@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import inspect
+import json
+import warnings
 from collections.abc import AsyncIterator, Callable, Iterator
-from typing import Any
+from typing import Any, get_args
 
 import pytest
+from langchain.agents import create_agent
+from langchain_core._api.beta_decorator import LangChainBetaWarning
 from langchain_core.language_models import BaseChatModel
-from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
+from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, HumanMessage
+from langchain_core.messages.tool import tool_call_chunk
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
 from langchain_core.runnables import Runnable, RunnableConfig
+from langgraph.pregel import Pregel
+from langgraph.types import StreamMode
 from pydantic import Field
 
 from llmguard_middleware.testing import CapturedTelemetry, captured_telemetry
@@ -73,6 +82,13 @@ class NativeAsyncChat(StreamingChat):
         for chunk in self._stream(messages):
             await asyncio.sleep(0)
             yield chunk
+
+
+@pytest.fixture(autouse=True)
+def _collected() -> Iterator[None]:
+    """When a callback blocks, LangChain drops coroutines: they go now, and not while some other test runs."""
+    yield
+    gc.collect(1)
 
 
 @pytest.fixture(params=[FakeChat, StreamingChat, NativeAsyncChat])
@@ -138,3 +154,138 @@ def ask_streamed(request: pytest.FixtureRequest) -> Ask:
 def ask_whole(request: pytest.FixtureRequest) -> Ask:
     """One question in each call mode that gives a whole answer."""
     return ASK[request.param]
+
+
+# Agents.
+
+
+class AgentChat(BaseChatModel):
+    """A model for `create_agent`: says its answers one after the other, streamed one character at a time.
+
+    Which one is next, the answers in the history say, so that who asks again is answered the same.
+    """
+
+    answers: list[AIMessage] = Field(default_factory=list)
+    received: list[list[BaseMessage]] = Field(default_factory=list)
+
+    @property
+    def _llm_type(self) -> str:
+        return "fake"
+
+    def bind_tools(self, tools: Any, **kwargs: Any) -> Any:
+        """It calls what its script says."""
+        return self.bind()
+
+    def _next(self, messages: list[BaseMessage]) -> AIMessage:
+        self.received.append(messages)
+        return self.answers[sum(isinstance(message, AIMessage) for message in messages)]
+
+    def _generate(self, messages: list[BaseMessage], *args: Any, **kwargs: Any) -> ChatResult:
+        return ChatResult(generations=[ChatGeneration(message=self._next(messages))])
+
+    def _stream(self, messages: list[BaseMessage], *args: Any, **kwargs: Any) -> Iterator[ChatGenerationChunk]:
+        answer = self._next(messages)
+        for letter in str(answer.content):
+            yield ChatGenerationChunk(message=AIMessageChunk(content=letter))
+        for index, call in enumerate(answer.tool_calls):
+            for name, piece in ((call["name"], ""), *((None, letter) for letter in json.dumps(call["args"]))):
+                part = tool_call_chunk(name=name, args=piece, id=call["id"] if name else None, index=index)
+                yield ChatGenerationChunk(message=AIMessageChunk(content="", tool_call_chunks=[part]))
+
+
+class Agent:
+    """An agent under guards, with the tool `lookup`, and all that is seen of it."""
+
+    def __init__(self, *answers: Any, result: str = "found", **options: Any) -> None:
+        messages = [AIMessage(answer) if isinstance(answer, str) else answer for answer in answers]
+        self.model = options.pop("model", None) or AgentChat(answers=messages)
+        self.looked_up: list[str] = []
+
+        def lookup(who: str) -> str:
+            """Look somebody up."""
+            self.looked_up.append(who)
+            return result
+
+        self.graph = create_agent(self.model, [*options.pop("tools", ()), lookup], **options)
+        self.seen: list[Any] = []
+
+    def ask(self, text: Any, mode: str = "invoke", **config: Any) -> Any:
+        """Ask in this mode; what is seen is kept, also if it raises."""
+        given = text if not isinstance(text, str) else {"messages": [HumanMessage(text)]}
+        method, _, stream_mode = mode.partition(":")
+        how: dict[str, Any] = {"config": config}
+        if stream_mode in ("v2", "v3"):
+            how["version"] = stream_mode
+        elif stream_mode:
+            how["stream_mode"] = stream_mode.split("+") if "+" in stream_mode else stream_mode
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="The v3 streaming protocol", category=LangChainBetaWarning)
+            if method.startswith("a"):
+                asyncio.run(self._aask(method, given, how))
+            elif method == "invoke":
+                self.seen.append(self.graph.invoke(given, **how))
+            else:
+                for event in getattr(self.graph, method)(given, **how):
+                    self.seen.append(event)
+        return self.seen[-1] if self.seen else None
+
+    async def _aask(self, method: str, given: Any, how: dict[str, Any]) -> None:
+        if method == "ainvoke":
+            self.seen.append(await self.graph.ainvoke(given, **how))
+            return
+        events = getattr(self.graph, method)(given, **how)
+        async for event in await events if inspect.iscoroutine(events) else events:
+            self.seen.append(event)
+
+    @property
+    def shown(self) -> str:
+        """Everything that was seen, as text; the pieces of streamed messages also put together."""
+        chunks = [event[0] for event in self.seen if isinstance(event, tuple) and hasattr(event[0], "content")]
+        joined = "".join(_text(chunk) for chunk in chunks if chunk.type == "AIMessageChunk")
+        return f"{self.seen!r}\n{joined}"
+
+    @property
+    def received(self) -> str:
+        """All that the model was sent, as text."""
+        return repr(self.model.received)
+
+
+def calls(*named: dict[str, Any], text: str = "") -> AIMessage:
+    """A model's answer that calls `lookup` with each of these arguments."""
+    return AIMessage(
+        text, tool_calls=[{"name": "lookup", "args": args, "id": f"call-{i}"} for i, args in enumerate(named, 1)]
+    )
+
+
+@pytest.fixture
+def make_agent() -> type[Agent]:
+    """Agents with a scripted model."""
+    return Agent
+
+
+@pytest.fixture
+def tool_calls() -> Callable[..., AIMessage]:
+    """Answers that call the agent's tool."""
+    return calls
+
+
+_STREAM_MODES = (*get_args(StreamMode), "messages+updates")
+AGENT_MODES = [
+    "invoke",
+    "ainvoke",
+    *(f"{method}:{mode}" for method in ("stream", "astream") for mode in _STREAM_MODES),
+    "astream_events:v2",
+    *([f"{method}:v3" for method in ("stream_events", "astream_events")] if hasattr(Pregel, "stream_events") else []),
+]
+
+
+@pytest.fixture(params=AGENT_MODES)
+def agent_mode(request: pytest.FixtureRequest) -> str:
+    """Each way to call an agent."""
+    return request.param
+
+
+@pytest.fixture(params=["invoke", "ainvoke"])
+def whole_mode(request: pytest.FixtureRequest) -> str:
+    """Sync and async."""
+    return request.param
