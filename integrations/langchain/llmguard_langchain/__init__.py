@@ -5,12 +5,11 @@ from __future__ import annotations
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
-from ._callback import GuardCallback
-from ._instrument import instrument, uninstrument
+from ._callback import GuardCallback, instrument, uninstrument
 from ._protect import protect
 
 if TYPE_CHECKING:
-    from ._middleware import GuardMiddleware
+    from ._middleware._hooks import GuardMiddleware
 
 __all__ = ["GuardCallback", "GuardMiddleware", "instrument", "protect", "uninstrument"]
 
@@ -23,6 +22,6 @@ def __getattr__(name: str) -> Any:
     if find_spec("langchain") is None:
         msg = 'GuardMiddleware needs the package langchain: pip install "llmguard-langchain[agents]"'
         raise ImportError(msg)
-    from ._middleware import GuardMiddleware  # noqa: PLC0415 - loads langchain and langgraph
+    from ._middleware._hooks import GuardMiddleware  # noqa: PLC0415 - loads langchain and langgraph
 
     return GuardMiddleware

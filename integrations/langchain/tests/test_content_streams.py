@@ -17,7 +17,7 @@ from langchain_core.messages import AIMessageChunk, ChatMessageChunk, HumanMessa
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
 
 from llmguard_langchain import protect
-from llmguard_langchain._difference import missing
+from llmguard_langchain._judged._difference import missing
 from llmguard_middleware import Guard, Guardrail, GuardrailViolation, Replace
 from llmguard_middleware.errors import LLMGuardError
 from llmguard_middleware.scorers import prompt_injection, secrets

@@ -14,7 +14,7 @@ from langchain_core.runnables import RunnableLambda
 from langchain_core.tools import tool
 
 from llmguard_langchain import GuardCallback, protect
-from llmguard_langchain._runs import Runs
+from llmguard_langchain._callback._runs import Runs
 from llmguard_middleware import ConfigurationError, Guard, Guardrail, GuardrailViolation, scorer
 from llmguard_middleware.scorers import prompt_injection
 

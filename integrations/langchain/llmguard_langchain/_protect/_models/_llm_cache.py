@@ -18,9 +18,9 @@ from llmguard_middleware import Guard
 from llmguard_middleware._current import around
 from llmguard_middleware._steps import arun, run
 
-from ._copies import bare, inner
-from ._handoff import handed
-from ._models import Asked, Form, heard, passes, whole
+from ..._handoff import handed
+from .._copies import bare, inner
+from ._calls import Asked, Form, heard, passes, whole
 
 __all__ = ["Remembered", "cache_of", "chat_cache_members", "uncached"]
 

@@ -19,10 +19,10 @@ from llmguard_middleware._flow import Flow, innermost
 from llmguard_middleware._guard import expect_guard
 from llmguard_middleware.telemetry import _names as names
 
-from . import _convert as convert
-from ._agent_state import answer
-from ._handoff import Handoff, claimed, marked, protected, report
-from ._protect import refuse_stages
+from .. import _convert as convert
+from .._handoff import Handoff, claimed, marked, protected, report
+from .._middleware._state import answer
+from .._protect import refuse_stages
 from ._runs import Run, Runs
 from ._session import agent_of, named, with_session
 

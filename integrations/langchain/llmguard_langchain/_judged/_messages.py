@@ -23,7 +23,7 @@ from llmguard_middleware._judge import Plan
 from llmguard_middleware._leaves import leaves, with_leaves
 from llmguard_middleware._together import Ask, judged_call, judged_lines, judged_run, judged_text, judged_value
 
-from . import _convert as convert
+from .. import _convert as convert
 
 __all__ = ["admitted", "released"]
 

@@ -12,7 +12,7 @@ from llmguard_middleware import Message
 from llmguard_middleware._judge import Plan
 from llmguard_middleware._leaves import Path, _Walk
 
-from . import _convert as convert
+from .. import _convert as convert
 
 __all__ = ["Judge", "judged", "unknown"]
 

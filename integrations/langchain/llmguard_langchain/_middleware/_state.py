@@ -9,7 +9,7 @@ from uuid import uuid4
 
 from langchain_core.messages import AIMessage, AnyMessage, BaseMessage, HumanMessage, RemoveMessage
 
-from . import _convert as convert
+from .. import _convert as convert
 
 __all__ = ["answer", "blocked_turns", "emptied", "hidden", "stand_in", "stand_ins", "with_arguments"]
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from langchain_core.runnables import Runnable
 
-from ._copies import bare
+from .._copies import bare
 
 __all__ = ["sequence_members"]
 

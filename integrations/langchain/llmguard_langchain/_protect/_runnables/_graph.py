@@ -14,9 +14,9 @@ from llmguard_middleware._flow import Flow
 from llmguard_middleware._guarded_stream import GuardedStream
 from llmguard_middleware._steps import END, Emit, Judge, Pull, Steps
 
-from . import _convert as convert
-from ._chunks import ChunkGate
-from ._outer import around, released, shows_nothing
+from ... import _convert as convert
+from ..._judged import ChunkGate
+from .._outer import around, released, shows_nothing
 from ._streams import freed
 
 __all__ = ["asked_graph", "graph_refusal"]

@@ -18,9 +18,9 @@ from llmguard_middleware._call import Stage
 from llmguard_middleware._flow import Flow
 from llmguard_middleware._judge import Plan
 
-from . import _convert as convert
-from ._handoff import above, claim
-from ._values import judged, unknown
+from .. import _convert as convert
+from .._handoff import above, claim
+from .._judged._values import judged, unknown
 
 __all__ = ["admitted", "around", "opened", "released", "returned", "shows_nothing", "unstreamed"]
 

@@ -10,7 +10,7 @@ from langchain_core.runnables import Runnable, RunnableConfig, RunnableGenerator
 from llmguard_middleware import Guard
 from llmguard_middleware._drive import inside_scorer
 
-from ._outer import shows_nothing
+from .._outer import shows_nothing
 
 __all__ = ["event_members"]
 

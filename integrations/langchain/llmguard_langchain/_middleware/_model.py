@@ -20,8 +20,8 @@ from llmguard_middleware._flow import Flow
 from llmguard_middleware._judge import Plan
 from llmguard_middleware._leaves import leaves, with_leaves
 
-from . import _convert as convert
-from ._handoff import marked
+from .. import _convert as convert
+from .._handoff import marked
 
 __all__ = ["Watched", "structured"]
 

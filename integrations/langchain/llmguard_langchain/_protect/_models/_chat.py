@@ -20,13 +20,12 @@ from llmguard_middleware._flow import Flow
 from llmguard_middleware._judge import Plan
 from llmguard_middleware._steps import arun, astream, run, stream
 
-from . import _convert as convert
-from ._chunks import ChunkGate
-from ._handoff import handed, mark
-from ._judged import admitted, released
+from ... import _convert as convert
+from ..._handoff import handed, mark
+from ..._judged import ChunkGate, admitted, released
+from .._sticky import sticky_methods
+from ._calls import Asked, Gate, aiterated, heard, iterated, passes, streamed, telling, whole
 from ._llm_cache import chat_cache_members
-from ._models import Asked, Gate, aiterated, heard, iterated, passes, streamed, telling, whole
-from ._sticky import sticky_methods
 
 __all__ = ["chat_members", "without_native_events"]
 

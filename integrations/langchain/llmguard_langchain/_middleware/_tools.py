@@ -27,8 +27,8 @@ from llmguard_middleware._leaves import leaves, opaque, with_leaves
 from llmguard_middleware._steps import Ask, Judge, Steps
 from llmguard_middleware.telemetry import _names as names
 
-from . import _convert as convert
-from ._agent_requests import guarding
+from .. import _convert as convert
+from ._requests import guarding
 
 if TYPE_CHECKING:
     from langgraph.prebuilt.tool_node import ToolCallRequest

@@ -18,12 +18,11 @@ from llmguard_middleware._call import Stage
 from llmguard_middleware._guard import expect_guard
 from llmguard_middleware._policy import Policy
 
-from ._chat import chat_members, without_native_events
 from ._configurable import alternatives_member, configurable_members, is_configurable_model
 from ._copies import guarded_copy, guards_of
+from ._models import chat_members, text_members, without_native_events
 from ._retriever import retriever_members
-from ._runnable import check_refusal, runnable_members
-from ._text import text_members
+from ._runnables import check_refusal, runnable_members
 from ._tool import tool_members
 
 __all__ = ["guarded_model", "is_signal", "protect", "refuse_stages"]

@@ -17,15 +17,15 @@ from llmguard_middleware._drive import inside_scorer
 from llmguard_middleware._flow import Flow
 from llmguard_middleware._steps import Ask, Emit, Judge, Steps, arun, astream, run, stream
 
-from . import _convert as convert
-from ._copies import bare
+from ... import _convert as convert
+from .._copies import bare
+from .._outer import admitted, around, opened, released, shows_nothing, unstreamed
+from .._sentinel import watched
+from .._sticky import sticky_methods
 from ._events import event_members
 from ._graph import asked_graph, graph_refusal
-from ._outer import admitted, around, opened, released, shows_nothing, unstreamed
 from ._refusals import refusal_of
-from ._sentinel import watched
 from ._sequence import sequence_members
-from ._sticky import sticky_methods
 from ._streams import pieces
 
 __all__ = ["check_refusal", "runnable_members"]

@@ -9,8 +9,8 @@ from langchain_core.messages import BaseMessageChunk
 
 from llmguard_middleware._json_text import may_become_json
 
-from . import _convert as convert
-from ._convert import DROP
+from .. import _convert as convert
+from .._convert import DROP
 
 __all__ = ["HoldError", "Sieve"]
 

@@ -9,7 +9,7 @@ from typing import Any
 from llmguard_middleware import ConfigurationError, Guard
 from llmguard_middleware._guard import expect_guard
 
-from ._callback import GuardCallback
+from ._handler import GuardCallback
 
 __all__ = ["Instrumentor", "instrument", "uninstrument"]
 

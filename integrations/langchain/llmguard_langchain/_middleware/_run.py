@@ -20,7 +20,7 @@ from llmguard_middleware._flow import Flow
 from llmguard_middleware._root import Root
 from llmguard_middleware.telemetry._emitter import CallSpan
 
-from . import _convert as convert
+from .. import _convert as convert
 
 __all__ = ["KEY", "AgentRun", "GuardedRun", "RunChannel"]
 

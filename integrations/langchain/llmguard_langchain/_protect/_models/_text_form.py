@@ -12,8 +12,8 @@ from llmguard_middleware._flow import Flow
 from llmguard_middleware._guarded_stream import GuardedStream
 from llmguard_middleware._judge import Plan
 
-from . import _convert as convert
-from ._models import Gate
+from ... import _convert as convert
+from ._calls import Gate
 
 __all__ = ["TEXT"]
 

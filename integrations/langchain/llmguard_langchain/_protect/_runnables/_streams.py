@@ -17,8 +17,8 @@ from llmguard_middleware._items import judged_items
 from llmguard_middleware._leaves import leaves
 from llmguard_middleware._steps import END, Emit, Judge, Pull, Steps
 
-from ._chunks import ChunkGate
-from ._outer import around, released
+from ..._judged import ChunkGate
+from .._outer import around, released
 
 __all__ = ["freed", "pieces"]
 

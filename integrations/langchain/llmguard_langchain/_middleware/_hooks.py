@@ -28,14 +28,14 @@ from llmguard_middleware._policy import Policy
 from llmguard_middleware._steps import Ask, Judge, Steps, arun, run
 from llmguard_middleware.telemetry._emitter import CallSpan
 
-from . import _agent_state as states
-from . import _convert as convert
-from ._agent_model import Watched, structured
-from ._agent_requests import guarding
-from ._agent_run import KEY, AgentRun, GuardedRun, RunChannel
-from ._agent_tools import arguments_judged, tool_steps
-from ._judged import admitted
-from ._protect import guarded_model, is_signal
+from .. import _convert as convert
+from .._judged import admitted
+from .._protect import guarded_model, is_signal
+from . import _state as states
+from ._model import Watched, structured
+from ._requests import guarding
+from ._run import KEY, AgentRun, GuardedRun, RunChannel
+from ._tools import arguments_judged, tool_steps
 
 if TYPE_CHECKING:
     from langgraph.prebuilt.tool_node import ToolCallRequest

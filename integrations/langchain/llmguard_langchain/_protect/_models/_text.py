@@ -14,11 +14,11 @@ from langchain_core.runnables import Runnable
 from llmguard_middleware import Guard
 from llmguard_middleware._steps import arun, astream, run, stream
 
-from ._copies import guarded
-from ._handoff import handed_each, mark
+from ..._handoff import handed_each, mark
+from .._copies import guarded
+from .._sticky import sticky_methods
+from ._calls import Asked, aiterated, heard, iterated, passes, streamed, telling, together
 from ._llm_cache import Remembered, uncached
-from ._models import Asked, aiterated, heard, iterated, passes, streamed, telling, together
-from ._sticky import sticky_methods
 from ._text_form import TEXT
 
 __all__ = ["text_members"]

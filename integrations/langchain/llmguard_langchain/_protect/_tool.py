@@ -17,13 +17,13 @@ from llmguard_middleware._flow import Flow
 from llmguard_middleware._judge import Plan
 from llmguard_middleware._steps import Ask, Judge, Steps, arun, run
 
-from . import _convert as convert
+from .. import _convert as convert
+from .._judged._values import judged, unknown
 from ._copies import bare, inner
 from ._gates import LATER, Gate, gated
 from ._outer import opened, returned
 from ._sentinel import watching
 from ._sticky import sticky_methods
-from ._values import judged, unknown
 
 __all__ = ["tool_members"]
 

@@ -15,9 +15,9 @@ from llmguard_middleware._flow import Flow
 from llmguard_middleware._guarded_stream import GuardedStream
 from llmguard_middleware._judge import Plan
 
-from . import _convert as convert
+from .. import _convert as convert
 from ._difference import missing
-from ._judged import released
+from ._messages import released
 from ._sieve import HoldError, Sieve
 
 __all__ = ["ChunkGate"]

@@ -19,7 +19,7 @@ from llmguard_middleware._clock import Clock
 from llmguard_middleware._flow import Flow
 from llmguard_middleware._root import Root
 
-from ._handoff import Handoff
+from .._handoff import Handoff
 
 __all__ = ["Run", "Runs"]
 

@@ -15,8 +15,8 @@ from llmguard_middleware._flow import AskAgain, Flow, reentered
 from llmguard_middleware._judge import Plan
 from llmguard_middleware._steps import END, Ask, Emit, Judge, Pull, Steps
 
-from . import _convert as convert
-from ._handoff import Handoff
+from ... import _convert as convert
+from ..._handoff import Handoff
 
 __all__ = [
     "Asked",
