@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any, Literal, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 from .errors import ConfigurationError, nearest
 
@@ -23,8 +23,7 @@ class Message:
     text: str = field(repr=False)  # or a log line that shows a message would show what a user said
 
 
-@dataclass(frozen=True, slots=True)
-class Usage:
+class Usage(NamedTuple):
     """Tokens as the provider counted them; None where it did not say.
 
     `input_tokens` include those that were read from the provider's cache and those that were written to it,
@@ -37,7 +36,7 @@ class Usage:
     cache_write_tokens: int | None = None
     reasoning_tokens: int | None = None
 
-    def __add__(self, other: Usage) -> Usage:
+    def __add__(self, other: Any) -> Usage:
         return Usage(
             _sum(self.input_tokens, other.input_tokens),
             _sum(self.output_tokens, other.output_tokens),

@@ -162,6 +162,11 @@ class Guard:
         return any(policy.at(stage) for policy in self.policies)
 
     @property
+    def idle(self) -> bool:
+        """Whether no call meets any rule or monitor."""
+        return self._policies.now.idle
+
+    @property
     def in_force(self) -> InForce:
         """The rules in force at this moment, of which a call keeps to what it began with."""
         return self._policies.now

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 from ._call import Call
 from ._policy import Policy
@@ -14,17 +13,22 @@ from ._rules import Guardrail
 __all__ = ["InForce", "Policies"]
 
 
-@dataclass(frozen=True)
 class InForce:
-    """The common policy and those for some calls, in one object: whoever holds it sees no half of a swap."""
+    """The common policy and those for some calls, in one object: whoever holds it sees no half of a swap.
 
-    default: Policy
-    variants: tuple[tuple[Callable[[Call], bool], Policy], ...] = ()
+    Attributes:
+        default: the common policy.
+        variants: others, each with what tells the calls that it is for.
+        selective: whether it depends on the call which rules apply.
+        idle: whether no call meets any rule or monitor.
+    """
 
-    @property
-    def selective(self) -> bool:
-        """Whether it depends on the call which rules apply."""
-        return bool(self.variants) or self.default.filtered
+    __slots__ = ("default", "idle", "selective", "variants")
+
+    def __init__(self, default: Policy, variants: tuple[tuple[Callable[[Call], bool], Policy], ...] = ()) -> None:
+        self.default, self.variants = default, variants
+        self.selective = bool(variants) or default.filtered
+        self.idle = default.idle and not variants
 
     def choose(self, call: Call | None) -> Policy:
         """The policy for this call."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from .._call import Call
@@ -34,13 +34,18 @@ _SETTINGS = {
     "stop": names.REQUEST_STOP,
     "choices": names.REQUEST_CHOICES,
 }
-_USAGE = {
-    "input_tokens": names.INPUT_TOKENS,
-    "output_tokens": names.OUTPUT_TOKENS,
-    "cache_read_tokens": names.CACHE_READ_TOKENS,
-    "cache_write_tokens": names.CACHE_WRITE_TOKENS,
-    "reasoning_tokens": names.REASONING_TOKENS,
-}
+_ANSWER = (
+    ("response_id", names.RESPONSE_ID),
+    ("response_model", names.RESPONSE_MODEL),
+    ("finish_reasons", names.RESPONSE_FINISH),
+)
+_USAGE = (
+    ("input_tokens", names.INPUT_TOKENS),
+    ("output_tokens", names.OUTPUT_TOKENS),
+    ("cache_read_tokens", names.CACHE_READ_TOKENS),
+    ("cache_write_tokens", names.CACHE_WRITE_TOKENS),
+    ("reasoning_tokens", names.REASONING_TOKENS),
+)
 # A label is the name of a class. What looks like a sentence, an address or a number may be content, and stays here; so
 # does all that the scored text holds, except plain words, which are how classes are called and say little.
 _LABEL = re.compile(r"(?!.*\d{5})[^\W\d][\w.,:/-]{0,99}\Z")
@@ -69,20 +74,17 @@ def request_attributes(call: Call, guard: str, digest: str) -> dict[str, Any]:
     return attributes
 
 
-def response_attributes(call: Call) -> dict[str, Any]:
-    """How a call was answered."""
+def response_attributes(answer: Mapping[str, Any]) -> dict[str, Any]:
+    """How a call was answered, by the fields of `Call`."""
     attributes: dict[str, Any] = {}
-    if call.streamed:
+    if answer.get("streamed"):
         attributes[names.REQUEST_STREAM] = True
-    if call.response_id:
-        attributes[names.RESPONSE_ID] = call.response_id
-    if call.response_model:
-        attributes[names.RESPONSE_MODEL] = call.response_model
-    if call.finish_reasons:
-        attributes[names.RESPONSE_FINISH] = call.finish_reasons
-    if call.usage is not None:
-        for counted, name in _USAGE.items():
-            if (tokens := getattr(call.usage, counted)) is not None:
+    for field, name in _ANSWER:
+        if value := answer.get(field):
+            attributes[name] = value
+    if (usage := answer.get("usage")) is not None:
+        for counted, name in _USAGE:
+            if (tokens := getattr(usage, counted)) is not None:
                 attributes[name] = tokens
     return attributes
 

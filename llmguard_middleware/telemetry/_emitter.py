@@ -70,11 +70,15 @@ class Emitter:
 
         `digest` is that of the rules which are for this call, if they are not the common ones.
         """
-        subject = call.model or call.name
         if parent is None:
             parent = otel.get_current()  # here once, or the SDK looks for it again and again
+        return CallSpan(self, self.open(call, parent, digest), parent)
+
+    def open(self, call: Call, parent: Context, digest: str = "") -> Span:
+        """The bare span of `start`."""
+        subject = call.model or call.name
         try:
-            span = self.tracer.start_span(
+            return self.tracer.start_span(
                 f"{call.operation} {subject}" if subject else call.operation,
                 parent,
                 _KINDS.get(call.operation, SpanKind.CLIENT),
@@ -84,8 +88,7 @@ class Emitter:
             )
         except Exception as error:  # noqa: BLE001 - as in _silent: the call goes on, without a span
             _log.warning("telemetry could not be written: %s", type(error).__name__)
-            span = trace.INVALID_SPAN
-        return CallSpan(self, span, parent)
+            return trace.INVALID_SPAN
 
     @_silent
     def bypassed(self, reason: str) -> None:
@@ -143,6 +146,15 @@ class Emitter:
         span = CallSpan(self, trace.get_current_span(), otel.get_current())
         span.judged(verdict, self)
         span.tell([verdict], self, passed=False)
+
+    def close(self, span: Span, answer: dict[str, Any]) -> None:
+        """End a span that `open` gave: the call was answered now, by these fields of `Call`."""
+        try:
+            if span.is_recording():
+                span.set_attributes(response_attributes(answer))
+            span.end()
+        except Exception as error:  # noqa: BLE001 - as in _silent, at less cost
+            _log.warning("telemetry could not be written: %s", type(error).__name__)
 
     def record(self, context: Context | None, attributes: dict[str, Any], digest: str = "") -> None:
         """Write an evaluation result in the context of the span that was scored."""
@@ -267,7 +279,7 @@ class CallSpan:
     @_silent
     def answered(self, call: Call) -> None:
         """End the span of a call that was answered."""
-        self._end(response_attributes(call) if self.span.is_recording() else {}, call.ended or None)
+        self._end(response_attributes(call.__dict__) if self.span.is_recording() else {}, call.ended or None)
 
     @_silent
     def failed(self, error: BaseException) -> None:

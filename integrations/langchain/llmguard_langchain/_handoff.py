@@ -25,9 +25,21 @@ from llmguard_middleware._flow import Flow, surrounded
 from llmguard_middleware._root import Root
 from llmguard_middleware.telemetry._emitter import CallSpan
 
-__all__ = ["Handoff", "above", "claim", "claimed", "handed", "handed_each", "mark", "marked", "protected", "report"]
+__all__ = [
+    "MARK",
+    "Handoff",
+    "above",
+    "claim",
+    "claimed",
+    "handed",
+    "handed_each",
+    "mark",
+    "marked",
+    "remembered",
+    "report",
+]
 
-_MARK = "llmguard"
+MARK = "llmguard"  # in the metadata of a run: its model is protected, by these guards
 
 
 @dataclass(frozen=True)
@@ -45,7 +57,9 @@ class Handoff:
 
 
 class _Ticket:
-    def __init__(self) -> None:
+    def __init__(self, params: Mapping[str, Any], owner: int) -> None:
+        self.params: Mapping[str, Any] | None = params  # which LangChain asked for, and the call need not ask for again
+        self.owner = owner
         self.starts: dict[UUID, list[Handoff]] = {}  # of one call: several, if it has several prompts
 
 
@@ -57,31 +71,34 @@ _claimed: WeakValueDictionary[UUID, Flow] = WeakValueDictionary()
 _served: ContextVar[Sequence[Handoff]] = ContextVar("llmguard_langchain_served", default=())
 
 
-def mark(guard: Guard, ls_params: Mapping[str, Any]) -> dict[str, str]:
+def mark(guard: Guard, ls_params: Mapping[str, Any], owner: object = None) -> dict[str, str]:
     """What a protected model adds to its parameters: its guards, outermost first, and the number of a new ticket."""
-    words = str(ls_params.get(_MARK) or "").split()
+    words = ls_params.get(MARK)
     if not words:
-        ticket, number = _Ticket(), f"#{next(_numbers)}"
-        _tickets[number] = ticket
+        ticket, words = _Ticket(ls_params, id(owner)), f"#{next(_numbers)}"
+        _tickets[words] = ticket
         _ticket.set(ticket)
-        words = [number]
-    return {_MARK: " ".join([_key(guard), *words])}
+    return {MARK: f"{_key(guard)} {words}"}
+
+
+def remembered(model: object) -> Mapping[str, Any] | None:
+    """The parameters that LangChain has just asked this model for; each time once."""
+    ticket = _ticket.get()
+    if ticket is None or ticket.owner != id(model):
+        return None
+    params, ticket.params = ticket.params, None
+    return params
 
 
 def marked(guard: Guard, metadata: Mapping[str, Any]) -> bool:
     """Whether the model with these parameters (or this run's metadata) is protected by the guard."""
-    words = metadata.get(_MARK)
+    words = metadata.get(MARK)
     return bool(words) and _key(guard) in str(words).split()
-
-
-def protected(metadata: Mapping[str, Any]) -> bool:
-    """Whether the model of this run is protected by any guard."""
-    return bool(metadata.get(_MARK))
 
 
 def report(metadata: Mapping[str, Any], run_id: UUID, handoff: Handoff) -> None:
     """A callback tells the protected model of a start."""
-    words = str(metadata.get(_MARK) or "").split()
+    words = str(metadata.get(MARK) or "").split()
     if words and (ticket := _tickets.get(words[-1])) is not None:
         ticket.starts.setdefault(run_id, []).append(handoff)
 

@@ -17,10 +17,11 @@ from llmguard_middleware._checks import expect_bool, expect_seconds
 from llmguard_middleware._drive import drive, inside_scorer
 from llmguard_middleware._flow import Flow, innermost
 from llmguard_middleware._guard import expect_guard
+from llmguard_middleware._unjudged import Unjudged, unjudged
 from llmguard_middleware.telemetry import _names as names
 
 from .. import _convert as convert
-from .._handoff import Handoff, claimed, marked, protected, report
+from .._handoff import MARK, Handoff, claimed, marked, report
 from .._middleware._state import answer
 from .._protect import refuse_stages
 from ._runs import Run, Runs
@@ -65,6 +66,7 @@ class GuardCallback(BaseCallbackHandler):
         self.every_runnable = every_runnable
         self._runs = Runs.of(guard)
         self._runs.idle = idle
+        self._live = self._runs.live
         self._streaming: Run | None = None
         self._sort()
 
@@ -105,7 +107,7 @@ class GuardCallback(BaseCallbackHandler):
         **kwargs: Any,
     ) -> None:
         """Open the span of a root chain or an agent."""
-        live = self._runs.live
+        live = self._live
         if run_id in live:  # the same handler given twice
             return
         above = self._runs.above(parent_run_id)
@@ -155,7 +157,7 @@ class GuardCallback(BaseCallbackHandler):
         **kwargs: Any,
     ) -> None:
         """Judge what goes to a chat model; raises GuardrailViolation before the model is called."""
-        if run_id not in self._runs.live:
+        if run_id not in self._live:
             self._model_start("chat", serialized, messages[0], run_id, parent_run_id, metadata or {}, tags, name)
 
     def on_llm_start(
@@ -171,7 +173,7 @@ class GuardCallback(BaseCallbackHandler):
         **kwargs: Any,
     ) -> None:
         """Judge what goes to a text model; raises GuardrailViolation before the model is called."""
-        if run_id not in self._runs.live:
+        if run_id not in self._live:
             self._model_start(
                 "text_completion", serialized, prompts[0], run_id, parent_run_id, metadata or {}, tags, name
             )
@@ -187,26 +189,28 @@ class GuardCallback(BaseCallbackHandler):
         tags: list[str] | None,
         name: str | None,
     ) -> None:
-        above = self._runs.above(parent_run_id)
-        if marked(self.guard, metadata):
+        above = None if parent_run_id is None else self._runs.above(parent_run_id)
+        if (mark := metadata.get(MARK)) and marked(self.guard, metadata):
             # The copy does it all; it is told what lies above it, and no second span or score is made.
             run = Run(run_id, None, above)
             run.handoff = Handoff(self.guard, outermost=run.root is None, parent=run.context, root=run.root)
             report(metadata, run_id, run.handoff)
-            self._runs.live[run_id] = run
+            self._live[run_id] = run
             return
         if inside_scorer.get():
             return
-        if self._seen is not self.guard.policy:
-            self._sort()
-        if self._unenforceable and (above is None or not above.covered):
-            self.guard.refuse(self._unenforceable, "GuardCallback", _INSTEAD)
         source = serialized.get("kwargs") if serialized else None
         call = convert.model_call(operation, metadata, source or convert.NOTHING)
         call = with_session(call, metadata, tags, name)
-        flow = self._flow(self._blocking, call, above)
-        run = Run(run_id, flow, above)
-        if not flow.policy.idle or flow.violated:
+        if not mark and unjudged(self.guard):
+            run = Run(run_id, None, above)
+            run.bare = Unjudged(self.guard, call, None if above is None else above.context)
+        else:
+            if self._seen is not self.guard.policy:
+                self._sort()
+            if self._unenforceable and (above is None or not above.covered):
+                self.guard.refuse(self._unenforceable, "GuardCallback", _INSTEAD)
+            flow = self._flow(self._blocking, call, above)
             messages = [Message("user", asked)] if isinstance(asked, str) else convert.read(asked)
             try:
                 drive(flow.admit(messages), self.guard.workers)
@@ -214,9 +218,10 @@ class GuardCallback(BaseCallbackHandler):
                 # LangChain tells nobody of a start that failed, so this span would never end.
                 flow.stopped(error)
                 raise
-        if protected(metadata):
-            run.handoff = Handoff(self.guard, outermost=above is None, span=flow.span, root=flow.root)
-            report(metadata, run_id, run.handoff)
+            run = Run(run_id, flow, above)
+            if mark:
+                run.handoff = Handoff(self.guard, outermost=above is None, span=flow.span, root=flow.root)
+                report(metadata, run_id, run.handoff)
         self._runs.start(run)
 
     def flow_above(self, run_id: UUID | None) -> Flow | None:
@@ -250,7 +255,7 @@ class GuardCallback(BaseCallbackHandler):
 
     def handed_over(self, run_id: UUID) -> Handoff | None:
         """What this callback tells the protected model of a run that it saw start."""
-        run = self._runs.live.get(run_id)
+        run = self._live.get(run_id)
         return None if run is None or run.identity != run_id else run.handoff
 
     def on_llm_new_token(
@@ -266,7 +271,7 @@ class GuardCallback(BaseCallbackHandler):
         """Refuse to let a stream begin whose answer a callback could not hold back."""
         run = self._streaming
         if run is None or run.identity is not run_id:  # a stream's pieces mostly come one after the other
-            run = self._streaming = self._runs.live.get(run_id)
+            run = self._streaming = self._live.get(run_id)
         if run is not None:
             run.heard = True
             if not run.streamed:
@@ -291,17 +296,17 @@ class GuardCallback(BaseCallbackHandler):
         self._streaming = None  # or it would live on
         if run is None and self._runs.was_given_up(run_id) and self._blocking.has_rules("output"):
             run = Run(run_id, self._flow(self._blocking, Call("chat"), None), None)
-        if run is None or run.flow is None:
+        ended = None if run is None else run.flow or run.bare
+        if run is None or ended is None:
             return
-        flow = run.flow
         generations = convert.first_candidates(response)
-        if not flow.transparent:
+        if (flow := run.flow) is not None and not flow.transparent:
             try:
                 drive(flow.release([generation.text for generation in generations]), self.guard.workers)
             except BaseException as error:
                 flow.stopped(error)
                 raise
-        flow.answered(**convert.answer(generations, response.llm_output), streamed=run.streamed)
+        ended.answered(**convert.answer(generations, response.llm_output), streamed=run.streamed)
 
     # Retrievers and tools: a span each, and the documents for scorers that ask for `context`.
 
@@ -318,7 +323,7 @@ class GuardCallback(BaseCallbackHandler):
         **kwargs: Any,
     ) -> None:
         """Open the span of a retrieval."""
-        if run_id not in self._runs.live:
+        if run_id not in self._live:
             call = Call("retrieval", name=named(serialized, name), inputs={"query": query})
             self._part(call, run_id, parent_run_id, metadata, tags, ("retrieval",))
 
@@ -345,7 +350,7 @@ class GuardCallback(BaseCallbackHandler):
         **kwargs: Any,
     ) -> None:
         """Open the span of a tool."""
-        if run_id not in self._runs.live:
+        if run_id not in self._live:
             call = Call(
                 "execute_tool",
                 name=named(serialized, name),
@@ -385,7 +390,7 @@ class GuardCallback(BaseCallbackHandler):
         """End the span of a run that failed."""
         run = self._runs.take(run_id)
         self._streaming = None
-        if run is not None and run.flow is not None:
-            run.flow.stopped(error)
+        if run is not None and (ended := run.flow or run.bare) is not None:
+            ended.stopped(error)
 
     on_chain_error = on_llm_error = on_retriever_error = on_tool_error = _error

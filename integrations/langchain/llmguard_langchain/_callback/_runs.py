@@ -18,6 +18,7 @@ from llmguard_middleware import Guard
 from llmguard_middleware._clock import Clock
 from llmguard_middleware._flow import Flow
 from llmguard_middleware._root import Root
+from llmguard_middleware._unjudged import Unjudged
 
 from .._handoff import Handoff
 
@@ -34,6 +35,7 @@ class Run:
 
     # What few runs have stays with the class.
     agent = ""
+    bare: Unjudged | None = None  # its call, if it has a span and nothing else
     handoff: Handoff | None = None
     inner: Flow | None = None  # of something protected, which this run is the call of
     covered = False  # by a copy with the same guard, here or above, which edits and holds
@@ -91,10 +93,16 @@ class Runs:
         live: runs by their ids; one that has no span stands for the run that it lies under.
     """
 
-    def __init__(self, idle: float = _IDLE) -> None:
+    def __init__(self) -> None:
         self.live: dict[UUID, Run] = {}
-        self.idle = idle
+        self.idle = _IDLE
         self._given_up: OrderedDict[UUID, None] = OrderedDict()
+        self.begin_anew()
+
+    def begin_anew(self) -> None:
+        """After a fork: the clock's thread stayed with the parent, and so did the runs."""
+        self.live.clear()
+        self._given_up.clear()
         self._clock = Clock("llmguard-langchain-idle")
         self._sweeping = False
 
@@ -120,7 +128,7 @@ class Runs:
     def take(self, run_id: UUID) -> Run | None:
         """A run is over: forget it. None if nobody saw it start, or it has no span."""
         run = self.live.pop(run_id, None)
-        if run is None or run.identity != run_id:
+        if run is None or (run.identity is not run_id and run.identity != run_id):
             return None
         if run.task is not None:
             run.ended()
@@ -132,12 +140,13 @@ class Runs:
 
     def _give_up(self, run_id: UUID, error: BaseException | None = None) -> None:
         run = self.take(run_id)
-        if run is None or run.flow is None:
+        ended = None if run is None else run.flow or run.bare
+        if ended is None:
             return
         if error is None:
-            run.flow.abandoned()
+            ended.abandoned()
         else:
-            run.flow.failed(error)
+            ended.failed(error)
         self._given_up[run_id] = None
         if len(self._given_up) > _REMEMBERED:
             self._given_up.popitem(last=False)
@@ -176,7 +185,7 @@ _ALL: weakref.WeakKeyDictionary[Guard, Runs] = weakref.WeakKeyDictionary()
 
 def _after_fork() -> None:
     for runs in list(_ALL.values()):
-        runs.__init__(runs.idle)  # type: ignore[misc]  # its clock's thread stayed with the parent, and so did the runs
+        runs.begin_anew()
 
 
 if hasattr(os, "register_at_fork"):

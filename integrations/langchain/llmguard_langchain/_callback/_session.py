@@ -12,7 +12,6 @@ __all__ = ["agent_of", "named", "with_session"]
 
 # LangChain tells by tags where in a chain or graph a run is.
 _THEIRS = ("seq:step:", "map:key:", "graph:step:", "langsmith:")
-_CONVERSATION = ("thread_id", "session_id", "conversation_id")
 
 
 def with_session(
@@ -27,9 +26,9 @@ def with_session(
         name: of the run, if it is not the call's own.
     """
     attributes: dict[str, Any] = {}
-    conversation = ""
+    conversation = None
     if metadata:
-        conversation = next((str(metadata[key]) for key in _CONVERSATION if metadata.get(key)), "")
+        conversation = metadata.get("thread_id") or metadata.get("session_id") or metadata.get("conversation_id")
         if user := metadata.get("user_id"):
             attributes[names.USER] = str(user)
     if tags and (own := [tag for tag in tags if not tag.startswith(_THEIRS)]):
@@ -38,7 +37,7 @@ def with_session(
         attributes[names.RUN] = name
     if attributes:
         call = call.but(attributes={**call.attributes, **attributes})
-    return call.but(conversation=conversation) if conversation else call
+    return call.but(conversation=str(conversation)) if conversation else call
 
 
 def named(serialized: Mapping[str, Any] | None, name: str | None, otherwise: str = "") -> str:

@@ -93,7 +93,10 @@ def _usage(message: BaseMessage) -> Usage | None:
     counted = getattr(message, "usage_metadata", None)
     if not isinstance(message, AIMessage) or not counted:
         return None
-    read, written = counted.get("input_token_details") or _NOTHING, counted.get("output_token_details") or _NOTHING
+    read, written = counted.get("input_token_details"), counted.get("output_token_details")
+    if not (read or written):
+        return Usage(counted.get("input_tokens"), counted.get("output_tokens"))
+    read, written = read or _NOTHING, written or _NOTHING
     return Usage(
         counted.get("input_tokens"),
         counted.get("output_tokens"),

@@ -47,7 +47,6 @@ _SETTINGS: tuple[tuple[str, str, tuple[type, ...]], ...] = (
     ("stop_sequences", "stop", (tuple, list)),
     ("stop", "stop", (tuple, list)),
 )
-_STANDARD = (("ls_temperature", "temperature"), ("ls_max_tokens", "max_tokens"), ("ls_stop", "stop"))
 
 
 def model_call(
@@ -66,16 +65,13 @@ def model_call(
     if source and (base := next((source[key] for key in _BASE_URLS if source.get(key)), None)):
         url = urlsplit(str(base))
         address, port = url.hostname or "", url.port or {"http": 80, "https": 443}.get(url.scheme)
-    settings: dict[str, Any] = {}
-    for where in (source, given):
-        for key, name, kinds in _SETTINGS if where else ():
-            if key in where and isinstance(value := where[key], kinds):
-                settings[name] = kinds[-1](value)
-    for key, name in _STANDARD:
-        if (value := ls_params.get(key)) is not None:
-            settings[name] = value
-    if settings.get("choices") == 1:
-        del settings["choices"]
+    settings = _settings(source, given) if source or given else {}
+    if (temperature := ls_params.get("ls_temperature")) is not None:
+        settings["temperature"] = temperature
+    if (max_tokens := ls_params.get("ls_max_tokens")) is not None:
+        settings["max_tokens"] = max_tokens
+    if (stop := ls_params.get("ls_stop")) is not None:
+        settings["stop"] = stop
     return Call.made(
         operation,
         provider=_PROVIDERS.get(provider, provider),
@@ -84,6 +80,18 @@ def model_call(
         server_port=port,
         settings=settings,
     )
+
+
+def _settings(*sources: Mapping[str, Any]) -> dict[str, Any]:
+    """What these say of the conventions' settings; the last one wins."""
+    settings: dict[str, Any] = {}
+    for source in sources:
+        for key, name, kinds in _SETTINGS if source else ():
+            if key in source and isinstance(value := source[key], kinds):
+                settings[name] = kinds[-1](value)
+    if settings.get("choices") == 1:
+        del settings["choices"]
+    return settings
 
 
 def again(messages: Sequence[BaseMessage], turned_down: str, feedback: str) -> list[BaseMessage]:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any, Protocol
 
 from llmguard_middleware import Guard, GuardrailViolation
@@ -56,22 +55,33 @@ class Form(Protocol):
     def refusal_chunk(self, text: str) -> Any: ...
 
 
-@dataclass(frozen=True, slots=True)
 class Asked:
     """One call of one model behind one guard; `ask` is what lies behind it, `told` what callbacks said of it."""
 
-    form: Form
-    model: Any
-    guard: Guard
-    ls_params: Any
-    told: Sequence[Handoff]
-    ask: Callable[[Any], Any]
+    __slots__ = ("ask", "form", "guard", "ls_params", "model", "told")
+
+    def __init__(
+        self,
+        form: Form,
+        model: Any,
+        guard: Guard,
+        ls_params: Any,
+        told: Sequence[Handoff],
+        ask: Callable[[Any], Any],
+    ) -> None:
+        self.form, self.model, self.guard = form, model, guard
+        self.ls_params, self.told, self.ask = ls_params, told, ask
 
     def flow(self, *, streamed: bool) -> Flow:
+        call = convert.model_call(self.form.operation, self.ls_params, self.model.__dict__)
+        if streamed:
+            call = call.but(streamed=True)
         told = self.told
+        if not told:
+            return Flow(self.guard, call, owner=self.model)
         return Flow(
             self.guard,
-            convert.model_call(self.form.operation, self.ls_params, self.model.__dict__).but(streamed=streamed),
+            call,
             owner=self.model,
             parent=next((handoff.parent for handoff in told if handoff.parent is not None), None),
             span=next((handoff.span for handoff in told if handoff.span is not None), None),
@@ -85,9 +95,10 @@ def whole(asked: Asked, request: Any) -> Steps[Any]:
     guard = asked.guard
     try:
         with asked.flow(streamed=False) as flow:
-            admitted = yield Judge(guard, asked.form.admitted(flow, request))
-            result = yield Ask(flow.active, partial(asked.ask, admitted))
-            return (yield from settled(asked, flow, admitted, result))
+            if not flow.policy.idle or flow.violated:
+                request = yield Judge(guard, asked.form.admitted(flow, request))
+            result = yield Ask(flow.active, partial(asked.ask, request))
+            return (yield from settled(asked, flow, request, result))
     except GuardrailViolation:
         if guard.refusal is None:
             raise
@@ -96,7 +107,7 @@ def whole(asked: Asked, request: Any) -> Steps[Any]:
 
 def settled(asked: Asked, flow: Flow, request: Any, result: Any) -> Steps[Any]:
     """The answer as it may leave, once the model has been asked again as often as it has to be; ends the flow."""
-    while True:
+    while not flow.transparent:
         try:
             result = yield Judge(asked.guard, asked.form.released(flow, result))
             break
@@ -182,15 +193,19 @@ def passes(model: Any, guard: Guard) -> bool:
 
 def heard(guard: Guard, run_manager: Any) -> Any:
     """The run manager that a provider may tell of raw tokens: none while the output is guarded."""
-    rules = [rule for policy in guard.policies for rule in policy.guardrails]
+    rules = () if guard.idle else [rule for policy in guard.policies for rule in policy.guardrails]
     hidden = any(rule.stage == "output" or rule.action == "pseudonymize" for rule in rules)
     return None if hidden else run_manager
 
 
 def telling(method: Callable[..., Any], run_manager: Any) -> Callable[..., Any]:
     """`method`, which is given the run manager if it takes one."""
-    takes = "run_manager" in inspect.signature(method).parameters
-    return partial(method, run_manager=run_manager) if takes else method
+    return partial(method, run_manager=run_manager) if _takes_run_manager(method) else method
+
+
+@lru_cache(maxsize=256)
+def _takes_run_manager(method: Callable[..., Any]) -> bool:
+    return "run_manager" in inspect.signature(method).parameters
 
 
 def iterated(method: Callable[..., Any]) -> Callable[..., Any]:

@@ -21,7 +21,7 @@ from llmguard_middleware._judge import Plan
 from llmguard_middleware._steps import arun, astream, run, stream
 
 from ... import _convert as convert
-from ..._handoff import handed, mark
+from ..._handoff import handed, mark, remembered
 from ..._judged import ChunkGate, admitted, released
 from .._sticky import sticky_methods
 from ._calls import Asked, Gate, aiterated, heard, iterated, passes, streamed, telling, whole
@@ -62,13 +62,15 @@ def chat_members(base: type[Any], guard: Guard) -> dict[str, Any]:  # noqa: C901
     """The members of the class of a guarded chat model."""
 
     def asked(self: Any, method: Any, run_manager: Any, stop: list[str] | None, kwargs: dict[str, Any]) -> Asked:
-        params = base._get_ls_params(self, stop=stop, **kwargs)
+        params = remembered(self)
+        if params is None:
+            params = base._get_ls_params(self, stop=stop, **kwargs)
         told = handed(self, run_manager)
         return Asked(CHAT, self, guard, params, told, lambda messages: method(self, messages, stop=stop, **kwargs))
 
     def _get_ls_params(self: Any, stop: list[str] | None = None, **kwargs: Any) -> Any:
         params = base._get_ls_params(self, stop=stop, **kwargs)
-        return {**params, **mark(guard, params)}
+        return {**params, **mark(guard, params, self)}
 
     def _generate(
         self: Any,
