@@ -181,6 +181,37 @@ class Flow:
             judged.append((yield from self.judge(text, stage)))  # noqa: PERF401 - a comprehension cannot yield
         return judged
 
+    def edits(self, text: str, stage: Stage, *, role: str = "user", reask: bool = False) -> Plan[Sequence[Edit]]:
+        """Judge one text of this call, or several that are shown as one; returns the edits to be made to it.
+
+        Args:
+            text: what is judged.
+            stage: by the guardrails of which stage.
+            role: whose text it is.
+            reask: as for `release`.
+
+        Raises:
+            GuardrailViolation: if a guardrail stops the call, or stopped one below it.
+            AskAgain: if the model is to be asked again.
+        """
+        self.root.check()
+        rules: Sequence[Guardrail] = self.rules(stage, role=role)
+        available = self.call.available() if rules else {}
+        if rules and stage == "input":
+            rules = yield from self._race(text, rules, available)
+        if not rules:
+            return ()
+        verdict = yield from self._verdict(text, stage, rules, available)
+        self._ask_again(verdict, rules, reask=reask)
+        self.noted(verdict)
+        return verdict.edits
+
+    def _ask_again(self, verdict: Verdict, rules: Sequence[Guardrail], *, reask: bool) -> None:
+        if reask and (told := feedback(verdict, rules, self._asked_again)) is not None:
+            self._asked_again += 1
+            self._record(verdict)
+            raise AskAgain(verdict.text, told)
+
     def admit(self, messages: Sequence[Message]) -> Plan[list[str]]:
         """Judge what goes to the model; returns the texts as they may go on, in order.
 
@@ -262,10 +293,7 @@ class Flow:
         available = self.call.available()
         for text in texts:
             verdict = yield from self._verdict(text, "output", rules, available)
-            if reask and (told := feedback(verdict, rules, self._asked_again)) is not None:
-                self._asked_again += 1
-                self._record(verdict)
-                raise AskAgain(text, told)
+            self._ask_again(verdict, rules, reask=reask)
             released.append(self.restored(self.noted(verdict)))
         return released
 
@@ -294,16 +322,25 @@ class Flow:
         """Whether originals come back here: where the outermost call ends, so that models in between see none."""
         return self._restores and self._root is not None and self._root.hides
 
-    def restored(self, text: str) -> str:
-        """An answer with the originals of its pseudonyms back in, if it leaves the outermost call."""
-        return self.root.pseudonyms.restore(text) if self._restoring else text
+    def restored(self, text: str, *, tools: bool = False) -> str:
+        """An answer with the originals of its pseudonyms back in, if it leaves the outermost call.
+
+        `tools` says that it goes to a tool, which may see some of them only.
+        """
+        return self.root.pseudonyms.restore(text, tools=tools) if self._restoring else text
 
     @property
     def transparent(self) -> bool:
         """Whether the answer needs no look: no rule is for it, nothing races, nothing has to be restored or raised."""
         if self.violated or self._restoring:
             return False
-        return self.policy.idle or not (self._races or self.rules("output"))
+        return self.policy.idle or not (self._races or self.rules("output") or self.rules("tool_call"))
+
+    @property
+    def acts(self) -> bool:
+        """Whether anything in the answer may be changed or stopped."""
+        rules = () if self._bypassed else (*self.rules("output"), *self.rules("tool_call"))
+        return self._restoring or any(rule.acts for rule in rules)
 
     def stream(self, *, reask: bool = False) -> GuardedStream:
         """What guards an answer that arrives in pieces; `reask` is as for `release`, which its end calls."""
@@ -315,9 +352,11 @@ class Flow:
         rules = self.rules("output")
         races = self.settle_races if self._races else None
         judging = () if self._bypassed else rules
-        return GuardedStream(
+        stream = GuardedStream(
             rules, self.call.available(), whole, self.noted, self.root, races, judging, restores=self._restores
         )
+        stream.flow = self
+        return stream
 
     def follow(self, guard: Guard) -> None:
         """Go on under a guard that is this one without some of its rules."""

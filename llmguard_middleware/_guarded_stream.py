@@ -36,7 +36,13 @@ class GuardedStream:
     Attributes:
         acts: whether anything may be changed or held at all.
         holds: whether nothing may leave before the end.
+        flow: the call that it belongs to.
+        instead: the plan that judges the end of the answer in place of `finish`, for an adapter whose answers are more
+            than their text, and which lets the window decide only what may leave before.
     """
+
+    flow: Any = None
+    instead: Callable[[], Plan[str]] | None = None
 
     def __init__(
         self,
@@ -126,6 +132,8 @@ class GuardedStream:
         Raises:
             GuardrailViolation: if a guardrail stops the answer.
         """
+        if self.instead is not None:
+            return (yield from self.instead())
         late = (yield from self.settle()) if self._races is not None else ""
         rest = "" if self._window is None else self._window.finish()
         if self._rules:

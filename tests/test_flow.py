@@ -22,7 +22,7 @@ ASKED = Call(
     model="gpt",
     server_address="localhost",
     server_port=8080,
-    settings={"temperature": 0.5, "top_p": None, "stop": ("a",), "seed": 3},
+    settings={"temperature": 0.5, "top_p": None, "stop": ("a",), "other": 3},
 )
 REQUEST = {
     "gen_ai.operation.name": "chat",

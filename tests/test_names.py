@@ -59,18 +59,29 @@ def test_what_is_emitted_has_the_types_of_the_conventions(telemetry: CapturedTel
         model="m",
         server_address="h",
         server_port=1,
-        settings={"temperature": 0.5, "top_p": 0.5, "max_tokens": 1, "stop": ["a"]},
+        settings={
+            "temperature": 0.5,
+            "top_p": 0.5,
+            "top_k": 4,
+            "seed": 5,
+            "frequency_penalty": 0.5,
+            "presence_penalty": 0.5,
+            "choices": 2,
+            "max_tokens": 1,
+            "stop": ["a"],
+        },
         streamed=True,
         response_id="r",
         response_model="m",
         finish_reasons=("stop",),
-        usage=Usage(1, 2),
+        usage=Usage(1, 2, 3, 4, 5),
     )
     finding = Finding("r", "block", "error", Score(value=1.0, flagged=True), ValueError(), stops=True)
     verdict = Verdict("error", "input", "x", (finding,))
     for end in ("answered", "failed"):
         span = emitter.start(call)
         span.judged(verdict, emitter)
+        span.not_scanned(["image"])
         span.verdicts([verdict], emitter, "r")
         span.answered(call) if end == "answered" else span.failed(GuardrailViolation(verdict))
     emitter.start(Call("execute_tool", name="t")).answered(call)

@@ -26,8 +26,20 @@ _NAME_KEYS = {"invoke_agent": names.AGENT, "invoke_workflow": names.WORKFLOW, "e
 _SETTINGS = {
     "temperature": names.REQUEST_TEMPERATURE,
     "top_p": names.REQUEST_TOP_P,
+    "top_k": names.REQUEST_TOP_K,
+    "seed": names.REQUEST_SEED,
+    "frequency_penalty": names.REQUEST_FREQUENCY_PENALTY,
+    "presence_penalty": names.REQUEST_PRESENCE_PENALTY,
     "max_tokens": names.REQUEST_MAX_TOKENS,
     "stop": names.REQUEST_STOP,
+    "choices": names.REQUEST_CHOICES,
+}
+_USAGE = {
+    "input_tokens": names.INPUT_TOKENS,
+    "output_tokens": names.OUTPUT_TOKENS,
+    "cache_read_tokens": names.CACHE_READ_TOKENS,
+    "cache_write_tokens": names.CACHE_WRITE_TOKENS,
+    "reasoning_tokens": names.REASONING_TOKENS,
 }
 # A label is the name of a class. What looks like a sentence, an address or a number may be content, and stays here; so
 # does all that the scored text holds, except plain words, which are how classes are called and say little.
@@ -69,10 +81,9 @@ def response_attributes(call: Call) -> dict[str, Any]:
     if call.finish_reasons:
         attributes[names.RESPONSE_FINISH] = call.finish_reasons
     if call.usage is not None:
-        if call.usage.input_tokens is not None:
-            attributes[names.INPUT_TOKENS] = call.usage.input_tokens
-        if call.usage.output_tokens is not None:
-            attributes[names.OUTPUT_TOKENS] = call.usage.output_tokens
+        for counted, name in _USAGE.items():
+            if (tokens := getattr(call.usage, counted)) is not None:
+                attributes[name] = tokens
     return attributes
 
 

@@ -7,7 +7,7 @@ because its text may quote the prompt.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import partial, wraps
 from time import time_ns
 from typing import Any, Literal, ParamSpec
@@ -160,12 +160,13 @@ class CallSpan:
     Several guards may be around the same call: the span names the one that started it and tells the verdicts of all.
     """
 
-    __slots__ = ("_below", "_owner", "_parent", "_verdicts", "span")
+    __slots__ = ("_below", "_owner", "_parent", "_unscanned", "_verdicts", "span")
 
     def __init__(self, owner: Emitter, span: Span, parent: Context) -> None:
         self._owner, self.span, self._parent = owner, span, parent
         self._below: Context | None = None
         self._verdicts: tuple[Verdict, ...] = ()
+        self._unscanned: frozenset[str] = frozenset()
 
     @property
     def identity(self) -> tuple[int, int]:
@@ -193,6 +194,13 @@ class CallSpan:
     def bypassed(self, reason: str) -> None:
         """Say on the span that its guard is switched off, and why."""
         self.span.set_attribute(names.BYPASS_REASON, reason)
+
+    @_silent
+    def not_scanned(self, kinds: Collection[str]) -> None:
+        """Say on the span which kinds of content (image, audio, ...) passed although no guardrail can look at them."""
+        if not self._unscanned.issuperset(kinds):
+            self._unscanned |= frozenset(kinds)
+            self.span.set_attribute(names.NOT_SCANNED, sorted(self._unscanned))
 
     @_silent
     def verdicts(self, verdicts: Sequence[Verdict], emitter: Emitter, response_id: str = "") -> None:

@@ -19,6 +19,7 @@ from langchain_core.messages import BaseMessage
 from langchain_core.outputs import ChatGenerationChunk, ChatResult
 
 from llmguard_middleware import ConfigurationError, Guard, GuardrailViolation
+from llmguard_middleware._call import Stage
 from llmguard_middleware._drive import inside_scorer
 from llmguard_middleware._flow import AskAgain, Flow, reentered
 from llmguard_middleware._guard import expect_guard
@@ -51,21 +52,21 @@ def protect(model: T, guard: Guard) -> T:
     expect_guard(guard, "protect(model, guard)")
     if marked(guard, model._get_ls_params()):
         return model
-    refuse_stages(guard, "protect(model)")
+    refuse_stages(guard, "protect(model)", ("input", "output", "tool_call"))
     copy = model.model_copy()
     copy.__class__ = _guarded(type(model), guard)
     return copy
 
 
-def refuse_stages(guard: Guard, where: str) -> None:
+def refuse_stages(guard: Guard, where: str, reached: tuple[Stage, ...] = ("input", "output")) -> None:
     """Refuse rules of stages that this adapter does not reach."""
 
     def check(policy: Policy) -> None:
-        beyond = [rule for rule in policy.guardrails if rule.stage not in ("input", "output")]
+        beyond = [rule for rule in policy.guardrails if rule.stage not in reached]
         guard.refuse(beyond, where, "this version judges what goes into and out of models, use stage input or output")
 
     guard.require(where, check)
-    guard.covers("input", "output")
+    guard.covers(*reached)
     guard.pass_untouched(_is_signal)
 
 
@@ -164,7 +165,7 @@ def _guarded(base: type[Any], guard: Guard) -> type[Any]:  # noqa: C901 - LangCh
     def unheard(run_manager: Any) -> Any:
         """A provider tells its run manager of raw tokens: not while the output is guarded."""
         rules = [rule for policy in guard.policies for rule in policy.guardrails]
-        hidden = any(rule.stage == "output" or rule.action == "pseudonymize" for rule in rules)
+        hidden = any(rule.stage in ("output", "tool_call") or rule.action == "pseudonymize" for rule in rules)
         return None if hidden else run_manager
 
     def _get_ls_params(self: Any, stop: list[str] | None = None, **kwargs: Any) -> Any:

@@ -80,6 +80,9 @@ class Protected(Called):
     """A protected chat model."""
 
     name = "LangChain protect(model)"
+    gaps: Mapping[str, str] = {
+        "tool_call-unreached/*": "reached, by the tool calls of an answer, of which scripts have none"
+    }
 
     def build(self, guard: Guard, script: Script) -> Any:
         """The model under its guard."""

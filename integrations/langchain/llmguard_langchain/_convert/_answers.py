@@ -1,0 +1,113 @@
+"""What a model answered, besides its texts: facts for the span."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeVar
+
+from langchain_core.messages import AIMessage, BaseMessage
+from langchain_core.outputs import ChatGenerationChunk, Generation, LLMResult
+
+from llmguard_middleware import Usage
+
+from ._messages import text_of
+
+__all__ = ["StreamFacts", "answer", "first_candidates", "without_logprobs", "without_tokens"]
+
+M = TypeVar("M", bound=BaseMessage)
+
+_NOTHING: Mapping[str, Any] = {}
+
+
+def without_tokens(message: M) -> M:
+    """The message without `logprobs`, which repeat the answer token by token, as the model gave it."""
+    if "logprobs" not in message.response_metadata:
+        return message
+    return message.model_copy(update={"response_metadata": without_logprobs(message.response_metadata)})
+
+
+def without_logprobs(info: dict[str, Any] | None) -> Any:
+    """A provider's facts about an answer, without its `logprobs`."""
+    return info and {key: value for key, value in info.items() if key != "logprobs"}
+
+
+def answer(generations: Sequence[Generation], llm_output: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """What `Flow.answered` takes, from the candidates of one prompt and what the provider said of them together."""
+    if not generations:
+        return {"output": ""}
+    first = getattr(generations[0], "message", None)
+    if not isinstance(first, BaseMessage):
+        return {"output": generations[0].text}
+    metadata = first.response_metadata
+    if llm_output or generations[0].generation_info:
+        # LangChain copies the first two into the third, but only after the model's own method has returned.
+        metadata = {**(llm_output or {}), **(generations[0].generation_info or {}), **metadata}
+    reason = metadata.get("finish_reason")
+    if len(generations) == 1:
+        finish: tuple[str, ...] = (str(reason),) if reason else ()
+    else:
+        finish = tuple(
+            str(own) for g in generations if (own := (g.generation_info or {}).get("finish_reason") or reason)
+        )
+    return {
+        "output": first.content if isinstance(first.content, str) else text_of(first),
+        "usage": _usage(first),
+        "response_id": _own_id(metadata.get("id") or first.id or ""),
+        "response_model": str(metadata.get("model_name") or metadata.get("model") or ""),
+        "finish_reasons": finish,
+    }
+
+
+class StreamFacts:
+    """What the chunks of a streamed answer tell besides its text, gathered without making a message of them."""
+
+    def __init__(self) -> None:
+        self._id = ""
+        self._metadata: dict[str, Any] = {}
+        self._usage: Usage | None = None
+
+    def note(self, chunk: ChatGenerationChunk) -> None:
+        """Take one chunk's."""
+        message = chunk.message
+        if message.id and (not self._id or not _own_id(self._id)):
+            self._id = message.id
+        if message.response_metadata:
+            self._metadata.update(message.response_metadata)
+        if chunk.generation_info:
+            self._metadata.update(chunk.generation_info)
+        if (usage := _usage(message)) is not None:
+            self._usage = usage if self._usage is None else self._usage + usage
+
+    def answer(self) -> dict[str, Any]:
+        """What `Flow.answered` takes."""
+        finish = self._metadata.get("finish_reason")
+        return {
+            "usage": self._usage,
+            "response_id": _own_id(self._metadata.get("id") or self._id),
+            "response_model": str(self._metadata.get("model_name") or self._metadata.get("model") or ""),
+            "finish_reasons": (str(finish),) if finish else (),
+        }
+
+
+def _usage(message: BaseMessage) -> Usage | None:
+    counted = getattr(message, "usage_metadata", None)
+    if not isinstance(message, AIMessage) or not counted:
+        return None
+    read, written = counted.get("input_token_details") or _NOTHING, counted.get("output_token_details") or _NOTHING
+    return Usage(
+        counted.get("input_tokens"),
+        counted.get("output_tokens"),
+        read.get("cache_read"),
+        read.get("cache_creation"),
+        written.get("reasoning"),
+    )
+
+
+def _own_id(identity: str) -> str:
+    """The provider's id of the response; LangChain's stand-ins (lc_run--..., run-...) are none."""
+    return "" if identity.startswith(("lc_", "run-")) else identity
+
+
+def first_candidates(response: LLMResult) -> Sequence[Generation]:
+    """The candidates of the only prompt of a run."""
+    return response.generations[0] if response.generations else ()

@@ -1,0 +1,111 @@
+"""Texts that belong to one thing are judged together, and each gets what was decided about it."""
+
+from __future__ import annotations
+
+import pytest
+
+from llmguard_middleware import Guard, Guardrail, Message, Replace
+from llmguard_middleware._call import Call
+from llmguard_middleware._drive import drive
+from llmguard_middleware._flow import AskAgain, Flow
+from llmguard_middleware._together import judged_call, judged_lines, judged_run, judged_text, judged_value
+from llmguard_middleware.errors import GuardrailViolation
+from llmguard_middleware.scorers import pii
+from llmguard_middleware.testing import Flags
+
+
+class Asks:
+    """Has texts judged by one rule; remembers which."""
+
+    def __init__(self, when="ab", action="redact"):
+        self.scorer = Flags(when=when, cheap=True)
+        self.flow = Flow(Guard(Guardrail(self.scorer, stage="output", action=action)), Call("chat"))
+
+    def __call__(self, text):
+        """Have one text judged."""
+        return self.flow.edits(text, "output")
+
+    def drive(self, plan):
+        """Carry out a plan."""
+        return drive(plan, self.flow.guard.workers)
+
+
+@pytest.mark.parametrize(
+    ("lines", "told", "seen"),
+    [
+        (["xab", "y"], ["x<FAKE>", "y"], ["xab\ny", "x<FAKE>y"]),
+        (["xa", "by"], ["x<FAKE>", "y"], ["xa\nby", "xaby"]),
+        (["ab"], ["<FAKE>"], ["ab"]),
+        (["", "c", ""], ["", "c", ""], ["c"]),
+        ([], [], []),
+    ],
+)
+def test_lines_are_judged_at_once_and_run_together(lines, told, seen):
+    """A match is found in one line and across two; nothing is asked about nothing."""
+    asks = Asks()
+    assert asks.drive(judged_lines(lines, asks)) == told
+    assert asks.scorer.seen == seen
+
+
+def test_a_match_that_takes_the_space_between_lines_is_removed_from_both():
+    """What is put in for a match over the end of a line is in one of them, and no line is lost."""
+    asks = Asks(when="a\nb")
+    assert asks.drive(judged_lines(["xa", "by"], asks)) == ["x<FAKE>", "y"]
+    asks = Asks(when="\nb")
+    assert asks.drive(judged_lines(["xa", "by"], asks)) == ["xa", "<FAKE>y"]
+
+
+def test_parts_of_one_text_are_judged_by_themselves_and_together():
+    """A part is judged before the next one can hide where a match ends."""
+    asks = Asks()
+    assert asks.drive(judged_run(["ab", "", "xa", "b"], asks)) == ["<FAKE>", "", "x<FAKE>", ""]
+
+
+@pytest.mark.parametrize(
+    "arguments", [{"a": "ab", "n": 1.50, "z": [None, True]}, '{"a":"ab",  "n":1.50, "z":[null,true]}']
+)
+def test_arguments_say_the_same_as_a_value_and_as_json(arguments):
+    """A call is judged by the same texts in both forms, and keeps its form."""
+    asks = Asks()
+    name, told = asks.drive(judged_call("f", arguments, asks))
+    assert name == "f"
+    expected = {"a": "<FAKE>", "n": 1.5, "z": [None, True]}
+    assert told == (expected if isinstance(arguments, dict) else arguments.replace("ab", "<FAKE>"))
+    assert asks.scorer.seen[0].split("\n")[:3] == ["f", "a", "ab"]
+
+
+def test_what_is_replaced_keeps_its_keys():
+    """A rule that replaces all puts its text in the first value and empties the others."""
+    asks = Asks(action=Replace("no"))
+    assert asks.drive(judged_call("f", {"k": "ab", "n": 5}, asks)) == ("f", {"k": "no", "n": ""})
+    assert asks.drive(judged_text('{"k": "ab"}', asks)) == "no"
+    assert asks.drive(judged_text('{"k": "\\u0061b", "l": "m"}', asks)) == "no"
+
+
+def test_keys_that_become_the_same_are_told_apart():
+    """Two keys that are both removed keep their values, and one key keeps one name."""
+    guard = Guard(Guardrail(pii(), stage="output", action="redact"))
+    flow = Flow(guard, Call("chat"))
+    mails = [{"a@b.co": 1, "c": 2, "d@b.co": 3}, {"a@b.co": 4}]
+    _, told = drive(judged_call("", mails, lambda text: flow.edits(text, "output")), guard.workers)
+    assert told == [{"<EMAIL_ADDRESS>": 1, "c": 2, "<EMAIL_ADDRESS> 2": 3}, {"<EMAIL_ADDRESS>": 4}]
+
+
+def test_a_value_that_is_no_json_is_judged_by_its_leaves():
+    """Objects keep their types."""
+    asks = Asks()
+    assert asks.drive(judged_value({"m": (Message("user", "ab"), {1, 2})}, asks)) == {
+        "m": (Message("user", "<FAKE>"), {1, 2})
+    }
+
+
+def test_edits_of_a_flow_raise_what_its_rules_decide():
+    """Flow.edits stops the call, or asks the model again if it may."""
+    asks = Asks(action="block")
+    with pytest.raises(GuardrailViolation):
+        asks.drive(asks("ab"))
+    asks = Asks(action="reask")
+    with pytest.raises(AskAgain):
+        asks.drive(asks.flow.edits("ab", "output", reask=True))
+    with pytest.raises(GuardrailViolation):
+        asks.drive(asks.flow.edits("ab", "output"))
