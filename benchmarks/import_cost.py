@@ -2,7 +2,8 @@
 
 What an application has imported anyway (models, callbacks, prompts, retrievers, Runnables) is there before the clock
 starts. The bound is 80 ms. One full garbage collection may fall into it, which goes over all that LangChain has made
-and would come soon without us, too: a line tells the time without it. The second part says which of it is ours and which our dependencies', by -X importtime.
+and would come soon without us, too: a line tells the time without it. The second part says which packages it was, by
+-X importtime.
 
 Run: uv run python benchmarks/import_cost.py [--times 9]
 """
@@ -73,7 +74,9 @@ def main() -> None:
     both = [tuple(map(float, _told(_TIMED).stdout.split())) for _ in range(options.times)]
     told = ("wall", "CPU", "CPU less pauses of the garbage collector")
     for what, times in zip(told, zip(*both, strict=True), strict=True):
-        print(f"{what}: median {statistics.median(times):.1f} ms, least {min(times):.1f} ms of {options.times} ({load()})")
+        print(
+            f"{what}: median {statistics.median(times):.1f} ms, least {min(times):.1f} ms of {options.times} ({load()})"
+        )
     print("by package, with the cost of measuring:")
     for package, (spent, count) in sorted(_by_package().items(), key=lambda item: -item[1][0])[:12]:
         print(f"  {package:32} {spent:6.1f} ms in {count} modules")

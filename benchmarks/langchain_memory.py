@@ -119,7 +119,10 @@ def _watch(what: str, scale: float, blame: bool) -> None:
             if tracemalloc.is_tracing() and blame and early is None and len(told) == _SAMPLES // 5:
                 early = tracemalloc.take_snapshot()
         samples = " ".join(f"{mb:.2f}" for mb in told)
-        print(f"{what:12}{name:8}{calls:7} calls: grew {told[-1] - told[_SAMPLES // 5 - 1]:+.2f} MB  ({samples})", flush=True)
+        print(
+            f"{what:12}{name:8}{calls:7} calls: grew {told[-1] - told[_SAMPLES // 5 - 1]:+.2f} MB  ({samples})",
+            flush=True,
+        )
     if early is not None:
         for line in tracemalloc.take_snapshot().compare_to(early, "traceback")[:12]:
             print(f"\n{line.size_diff / 1024:+.0f} KB in {line.count_diff:+} objects:")

@@ -1,4 +1,4 @@
-"""What a guard costs that has no rules and nobody to trace for, over a handler that listens to the same and does nothing.
+"""What a guard without rules and without an SDK costs, over a handler that listens to the same and does nothing.
 
 Added process CPU per call in us: medians of paired differences, +- their standard error. The bound is 5 us for a chat
 call. No tracer provider is set: spans are those of OpenTelemetry's API, which does nothing.

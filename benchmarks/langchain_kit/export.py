@@ -46,7 +46,10 @@ def exporting() -> Iterator[tuple[TracerProvider, str]]:
         # Larger than any round: what is exported is exported by force_flush, after the clock was read.
         provider.add_span_processor(
             BatchSpanProcessor(
-                OTLPSpanExporter(url), schedule_delay_millis=3_600_000, max_queue_size=100_000, max_export_batch_size=4096
+                OTLPSpanExporter(url),
+                schedule_delay_millis=3_600_000,
+                max_queue_size=100_000,
+                max_export_batch_size=4096,
             )
         )
         yield provider, url

@@ -9,12 +9,13 @@ from typing import Any
 
 from langchain_core.callbacks import BaseCallbackHandler
 from opentelemetry import trace
+from opentelemetry.context import Context, attach, detach
 from opentelemetry.trace import TracerProvider
 
 from llmguard_langchain import GuardCallback, protect
 from llmguard_middleware import Guard
 
-__all__ = ["Floor", "HearingFloor", "NoOp", "Variant", "variants"]
+__all__ = ["Floor", "HearingFloor", "NoOp", "ThreeSpans", "Variant", "variants"]
 
 
 @dataclass(frozen=True)
@@ -95,6 +96,48 @@ class Floor(HearingFloor):
     ignore_chain = ignore_retriever = ignore_agent = True
 
 
+class ThreeSpans(HearingFloor):
+    """The floor with a span for the outermost chain and for each retrieval, too: what GuardCallback makes, by hand."""
+
+    def __init__(self, tracer: trace.Tracer) -> None:
+        super().__init__(tracer)
+        self._above: dict[Any, Context] = {}
+
+    def _open(self, operation: str, run_id: Any, parent_run_id: Any) -> None:
+        above = self._above.get(parent_run_id)
+        attributes = {"gen_ai.operation.name": operation, "llmguard.guard.name": "floor"}
+        span = self._spans[run_id] = self._tracer.start_span(operation, above, attributes=attributes)
+        self._above[run_id] = trace.set_span_in_context(span, above)
+
+    def _close(self, *args: Any, run_id: Any, **kwargs: Any) -> None:
+        self._above.pop(run_id, None)
+        if (span := self._spans.pop(run_id, None)) is not None:
+            span.end()
+
+    def on_chain_start(self, *args: Any, run_id: Any, parent_run_id: Any = None, **kwargs: Any) -> None:
+        """Open the span of the outermost chain; those inside pass it on."""
+        if parent_run_id is None:
+            self._open("invoke_workflow", run_id, None)
+        elif parent_run_id in self._above:
+            self._above[run_id] = self._above[parent_run_id]
+
+    def on_retriever_start(self, *args: Any, run_id: Any, parent_run_id: Any = None, **kwargs: Any) -> None:
+        """Open the span of a retrieval."""
+        self._open("retrieval", run_id, parent_run_id)
+
+    def on_chat_model_start(
+        self, serialized: Any, messages: Any, *, run_id: Any, parent_run_id: Any = None, **kwargs: Any
+    ) -> None:
+        """Open the span of a model under what lies above it."""
+        above = self._above.get(parent_run_id)
+        token = None if above is None else attach(above)
+        super().on_chat_model_start(serialized, messages, run_id=run_id, **kwargs)
+        if token is not None:
+            detach(token)
+
+    on_chain_end = on_retriever_end = _close
+
+
 def variants(provider: TracerProvider | None) -> dict[str, Variant]:
     """The bare framework, the floors and ours, by name."""
     guard = Guard(tracer_provider=provider)
@@ -108,6 +151,7 @@ def variants(provider: TracerProvider | None) -> dict[str, Variant]:
         "no-op": Variant(callbacks=[NoOp()]),
         "floor": Variant(callbacks=[Floor(tracer)]),
         "floor, hears all": Variant(callbacks=[HearingFloor(tracer)]),
+        "floor, all spans": Variant(callbacks=[ThreeSpans(tracer)]),
         "callback": Variant(callbacks=[GuardCallback(guard)]),
         "protect": Variant(protected),
         "both": Variant(protected, [GuardCallback(guard)]),

@@ -22,7 +22,7 @@ class Added(NamedTuple):
 
 
 def take_turns(rounds: int, variants: Mapping[str, Callable[[], T]]) -> dict[str, list[T]]:
-    """What each variant measured in each round. Who goes first changes from round to round: some follow others badly."""
+    """What each variant measured in each round. Who goes first changes: what one leaves behind, the next pays for."""
     names = list(variants)
     told: dict[str, list[T]] = {name: [] for name in names}
     for number in range(rounds + _WARM_UP):

@@ -6,6 +6,8 @@ which spares them the patch. Langfuse and MLflow put a processor of their own in
 everybody's spans a second time: they get providers of their own, with the same exporter and sink.
 """
 
+# ruff: noqa: PLC0415, ARG001 - each peer is imported where it is made, and not all ask for the same
+
 from __future__ import annotations
 
 import os
@@ -69,7 +71,7 @@ def _langfuse(provider: TracerProvider, url: str) -> Variant:
         span_exporter=OTLPSpanExporter(url),
         flush_at=2048,
         flush_interval=3600,
-        mask=lambda data, **_: None,
+        mask=lambda **_: None,
     )
     return Variant(callbacks=[CallbackHandler(public_key="pk-bench")], flush=own.force_flush)
 
@@ -121,6 +123,6 @@ def peers(provider: TracerProvider, url: str) -> dict[str, Variant]:
     for name, made in _PEERS.items():
         try:
             found[name] = made(provider, url)
-        except ImportError as error:
+        except ImportError as error:  # noqa: PERF203 - six times
             print(f"{name} is left out: {error}")
     return found
