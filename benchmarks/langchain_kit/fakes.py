@@ -86,7 +86,7 @@ def _chat(model: Any, config: dict[str, Any]) -> None:
 
 
 def _rag(made: Any, config: dict[str, Any]) -> None:
-    for _ in range(20):
+    for _ in range(50):
         made.invoke("Hi", config)
 
 
@@ -113,7 +113,7 @@ def _itself(model: Any) -> Any:
 
 ROWS = {
     "chat": Row(Fake, _itself, 100, _chat),
-    "rag": Row(Fake, chain, 20, _rag),
+    "rag": Row(Fake, chain, 50, _rag),
     "stream": Row(Streaming, _itself, 10, _stream),
     "32 async": Row(Fake, _itself, 32, _tasks),
     "8 threads": Row(Fake, _itself, 64, _threads),
