@@ -3,7 +3,8 @@
 Added process CPU per call over the bare framework in us, `until the call returns / with all export work`: spans go
 through a BatchSpanProcessor and OTLP/HTTP to a sink in another process. Rounds of all variants take turns in one
 process, and the medians of their paired differences are compared: only the ratios carry over to another machine.
-Ratios are to `floor`, which ignores all events but those of models; +- is the standard error of the median.
+Ratios are to `floor`, which ignores all events but those of models; +- is the standard error of the median. A RAG
+chain starts threads, so its row needs many rounds.
 
 Run: uv run python benchmarks/langchain_cost.py [--rounds 25] [--only chat rag] [--variants floor callback] [--peers]
 
