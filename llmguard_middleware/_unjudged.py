@@ -12,7 +12,7 @@ from ._guard import Guard
 from ._scope import anything
 from .telemetry._emitter import CallSpan
 
-__all__ = ["Unjudged", "unjudged"]
+__all__ = ["Unjudged", "unheard", "unjudged"]
 
 
 def unjudged(guard: Guard) -> bool:
@@ -20,8 +20,13 @@ def unjudged(guard: Guard) -> bool:
     return guard.in_force.idle and not anything()
 
 
+def unheard(guard: Guard) -> bool:
+    """Whether there is nothing at all to be done about a call: no rule, and nobody who sees spans."""
+    return guard.in_force.idle and guard.emitter.silent
+
+
 class Unjudged:
-    """What a `Flow` is to an adapter, for a call with nothing below it of which `unjudged` is true."""
+    """What a `Flow` is to an adapter, for a call of which `unjudged` is true."""
 
     __slots__ = ("_parent", "_span", "guard")
 
@@ -29,6 +34,11 @@ class Unjudged:
         self.guard = guard
         self._parent = otel.get_current() if parent is None else parent
         self._span = guard.emitter.open(call, self._parent)
+
+    @property
+    def context(self) -> Context:
+        """The OpenTelemetry context below it."""
+        return self._ends().context
 
     def _ends(self) -> CallSpan:
         return CallSpan(self.guard.emitter, self._span, self._parent)

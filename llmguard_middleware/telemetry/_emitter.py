@@ -62,8 +62,14 @@ class Emitter:
         self, guard: str, digest: str, tracer_provider: TracerProvider | None, logger_provider: LoggerProvider | None
     ) -> None:
         self.guard, self.digest = guard, digest
+        self._global = tracer_provider is None
         self.tracer = trace.get_tracer(_SCOPE, tracer_provider=tracer_provider)
         self.logger = get_logger(_SCOPE, logger_provider=logger_provider)
+
+    @property
+    def silent(self) -> bool:
+        """Whether no tracer provider was given, or set for the process so far: nobody would see a span."""
+        return self._global and isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider)
 
     def start(self, call: Call, parent: Context | None = None, digest: str = "") -> CallSpan:
         """Start the span of one call under `parent` (the current context, if None).

@@ -17,7 +17,7 @@ from llmguard_middleware._checks import expect_bool, expect_seconds
 from llmguard_middleware._drive import drive, inside_scorer
 from llmguard_middleware._flow import Flow, innermost
 from llmguard_middleware._guard import expect_guard
-from llmguard_middleware._unjudged import Unjudged, unjudged
+from llmguard_middleware._unjudged import Unjudged, unheard, unjudged
 from llmguard_middleware.telemetry import _names as names
 
 from .. import _convert as convert
@@ -88,7 +88,11 @@ class GuardCallback(BaseCallbackHandler):
     ) -> Run:
         if metadata or tags:
             call = with_session(call, metadata, tags)
-        run = Run(run_id, self._flow(self.guard, call, above), above)
+        if call.operation != "invoke_agent" and unjudged(self.guard):
+            run = Run(run_id, None, above)
+            run.bare = Unjudged(self.guard, call, None if above is None else above.context)
+        else:
+            run = Run(run_id, self._flow(self.guard, call, above), above)
         self._runs.start(run)
         return run
 
@@ -108,10 +112,10 @@ class GuardCallback(BaseCallbackHandler):
     ) -> None:
         """Open the span of a root chain or an agent."""
         live = self._live
-        if run_id in live:  # the same handler given twice
+        if (not live and unheard(self.guard)) or run_id in live:  # the same handler given twice
             return
-        above = self._runs.above(parent_run_id)
-        agent = agent_of(metadata, name) if metadata else None
+        above = None if parent_run_id is None else live.get(parent_run_id)
+        agent = agent_of(metadata, name) if metadata and "ls_integration" in metadata else None
         if (theirs := claimed(run_id)) is not None:
             call = Call("invoke_workflow", name=named(serialized, name, "chain"), inputs=convert.inputs(inputs))
             self._join(theirs, call, run_id, above)
@@ -119,11 +123,12 @@ class GuardCallback(BaseCallbackHandler):
         if above is not None and not self.every_runnable and (agent is None or agent == above.agent):
             live[run_id] = above
             return
+        asked = {} if unjudged(self.guard) else convert.inputs(inputs)
         if agent is not None and (above is None or agent != above.agent):
-            call = Call("invoke_agent", name=agent, inputs=convert.inputs(inputs))
+            call = Call.made("invoke_agent", name=agent, inputs=asked)
             self._begin(call, run_id, above, metadata, tags).agent = agent
         else:
-            call = Call("invoke_workflow", name=named(serialized, name, "chain"), inputs=convert.inputs(inputs))
+            call = Call.made("invoke_workflow", name=named(serialized, name, "chain"), inputs=asked)
             self._begin(call, run_id, above, metadata, tags)
 
     def on_chain_end(self, outputs: Any, *, run_id: UUID, inputs: Any = None, **kwargs: Any) -> None:
@@ -133,9 +138,13 @@ class GuardCallback(BaseCallbackHandler):
             GuardrailViolation: if something inside swallowed one.
         """
         run = self._runs.take(run_id)
-        if run is None or run.flow is None:
+        if run is None:
             return
-        if run.flow.relays:  # a GuardMiddleware told what was asked
+        if run.bare is not None:
+            run.bare.answered()
+        elif run.flow is None:
+            return
+        elif run.flow.relays:  # a GuardMiddleware told what was asked
             run.flow.answered(output=answer(outputs), context=run.flow.root.documents)
         else:
             # A streamed chain is started with an empty input and told what it was only now.
@@ -189,7 +198,9 @@ class GuardCallback(BaseCallbackHandler):
         tags: list[str] | None,
         name: str | None,
     ) -> None:
-        above = None if parent_run_id is None else self._runs.above(parent_run_id)
+        if not self._live and MARK not in metadata and unheard(self.guard):
+            return
+        above = None if parent_run_id is None else self._live.get(parent_run_id)
         if (mark := metadata.get(MARK)) and marked(self.guard, metadata):
             # The copy does it all; it is told what lies above it, and no second span or score is made.
             run = Run(run_id, None, above)
@@ -323,14 +334,16 @@ class GuardCallback(BaseCallbackHandler):
         **kwargs: Any,
     ) -> None:
         """Open the span of a retrieval."""
-        if run_id not in self._live:
-            call = Call("retrieval", name=named(serialized, name), inputs={"query": query})
+        if run_id not in self._live and (self._live or not unheard(self.guard)):
+            call = Call.made("retrieval", name=named(serialized, name), inputs={"query": query})
             self._part(call, run_id, parent_run_id, metadata, tags, ("retrieval",))
 
     def on_retriever_end(self, documents: Sequence[Document], *, run_id: UUID, **kwargs: Any) -> None:
         """End it and keep the documents."""
         run = self._runs.take(run_id)
-        if run is not None and run.flow is not None:
+        if run is not None and run.bare is not None:
+            run.bare.answered()
+        elif run is not None and run.flow is not None:
             found = [document.page_content for document in documents]
             run.flow.root.documents += tuple(found)
             run.flow.answered(output=found)
@@ -350,8 +363,8 @@ class GuardCallback(BaseCallbackHandler):
         **kwargs: Any,
     ) -> None:
         """Open the span of a tool."""
-        if run_id not in self._live:
-            call = Call(
+        if run_id not in self._live and (self._live or not unheard(self.guard)):
+            call = Call.made(
                 "execute_tool",
                 name=named(serialized, name),
                 inputs=convert.inputs(inputs) if inputs is not None else {"input": input_str},
@@ -362,7 +375,9 @@ class GuardCallback(BaseCallbackHandler):
     def on_tool_end(self, output: Any, *, run_id: UUID, **kwargs: Any) -> None:
         """End it."""
         run = self._runs.take(run_id)
-        if run is not None and run.flow is not None:
+        if run is not None and run.bare is not None:
+            run.bare.answered()
+        elif run is not None and run.flow is not None:
             run.flow.answered(output=convert.plain(output))
 
     def _part(

@@ -58,6 +58,8 @@ class Run:
         """The OpenTelemetry context that what runs below it lies in."""
         if (flow := self.inner or self.flow) is not None:
             return flow.span.context
+        if self.bare is not None:
+            return self.bare.context
         return None if self.above is None else self.above.context
 
     @property
@@ -127,7 +129,7 @@ class Runs:
 
     def take(self, run_id: UUID) -> Run | None:
         """A run is over: forget it. None if nobody saw it start, or it has no span."""
-        run = self.live.pop(run_id, None)
+        run = self.live.pop(run_id, None) if self.live else None  # the hash of a UUID costs
         if run is None or (run.identity is not run_id and run.identity != run_id):
             return None
         if run.task is not None:

@@ -21,6 +21,7 @@ from llmguard_middleware._root import Root
 from llmguard_middleware.telemetry._emitter import CallSpan
 
 from .. import _convert as convert
+from .._handoff import above as lies_above
 
 __all__ = ["KEY", "AgentRun", "GuardedRun", "RunChannel"]
 
@@ -135,7 +136,9 @@ class GuardedRun:
             return cls(Flow(guard, call, span=span), owned=True)
         if above is None:
             joined = [flow.span for flow in told if flow.call.operation == "invoke_agent"]
-            return cls(Flow(guard, call, span=span or next(iter(joined), None)), owned=True)
+            handed = [one for one in lies_above(config.get("callbacks")) if one.guard.identity is guard.identity]
+            parent = next((one.parent for one in handed), None)  # a call that nobody judges is no Flow
+            return cls(Flow(guard, call, span=span or next(iter(joined), None), parent=parent), owned=True)
         if above.call.operation == "invoke_agent":
             above.call = above.call.but(messages=messages, inputs=call.inputs)
             return cls(above, owned=False)
