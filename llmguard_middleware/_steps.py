@@ -9,6 +9,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import AsyncGenerator, Callable, Generator
 from contextlib import AbstractContextManager
+from contextvars import Context, copy_context
 from functools import partial
 from typing import Any, Final, TypeVar
 
@@ -16,7 +17,21 @@ from ._drive import adrive, drive
 from ._guard import Guard
 from ._judge import Plan
 
-__all__ = ["END", "Ask", "Emit", "Judge", "Pull", "Steps", "aopened", "arun", "astream", "opened", "run", "stream"]
+__all__ = [
+    "END",
+    "Ask",
+    "Emit",
+    "Judge",
+    "Pull",
+    "Relay",
+    "Steps",
+    "aopened",
+    "arun",
+    "astream",
+    "opened",
+    "run",
+    "stream",
+]
 
 T = TypeVar("T")
 
@@ -58,20 +73,44 @@ class Ask:
 
 
 class Pull:
-    """Take the next item of `source` inside `around`; the reply is the item or `END`. One may be yielded many times."""
+    """Take the next item of `source` inside `around`; the reply is the item or `END`. One may be yielded many times.
 
-    __slots__ = ("around", "source")
+    If it is `apart`, a sync source runs in a context of its own, a copy of that of its first item, where `around` is
+    entered once: a stream of many small pieces would pay for it at each of them.
+    """
 
-    def __init__(self, around: Around, source: Any) -> None:
-        self.around, self.source = around, source
+    __slots__ = ("_context", "apart", "around", "source")
+
+    def __init__(self, around: Around, source: Any, *, apart: bool = False) -> None:
+        self.around, self.source, self.apart = around, source, apart
+        self._context: Context | None = None
 
     def now(self) -> Any:
-        with self.around():
-            return next(self.source, END)
+        if not self.apart:
+            with self.around():
+                return next(self.source, END)
+        if self._context is None:
+            self._context = copy_context()
+            self._context.run(self.around().__enter__)  # never left: the context ends with the source
+        return self._context.run(next, self.source, END)
+
+    def close(self) -> None:
+        """Nobody wants the rest of a sync source."""
+        if (close := getattr(self.source, "close", None)) is not None:
+            close() if self._context is None else self._context.run(close)
 
     async def later(self) -> Any:
         with self.around():
             return await anext(self.source, END)
+
+
+class Relay:
+    """Give the reader of a stream all that `pull` takes, each noted first."""
+
+    __slots__ = ("note", "pull")
+
+    def __init__(self, pull: Pull, note: Callable[[Any], object]) -> None:
+        self.pull, self.note = pull, note
 
 
 class Emit:
@@ -83,7 +122,7 @@ class Emit:
         self.item = item
 
 
-Step = Judge | Ask | Pull | Emit
+Step = Judge | Ask | Pull | Relay | Emit
 Steps = Generator[Step, Any, T]
 
 
@@ -145,7 +184,7 @@ def stream(steps: Steps[Any]) -> Generator[Any, None, None]:
     """What the steps emit."""
     reply: Any = None
     error: BaseException | None = None
-    source: Any = None
+    pull: Pull | None = None
     try:
         while True:
             try:
@@ -156,16 +195,21 @@ def stream(steps: Steps[Any]) -> Generator[Any, None, None]:
             try:
                 if type(step) is Emit:
                     yield step.item
+                elif type(step) is Relay:
+                    pull, note = step.pull, step.note
+                    while (item := pull.now()) is not END:
+                        note(item)
+                        yield item
                 else:
                     if type(step) is Pull:
-                        source = step.source
+                        pull = step
                     reply = step.now()
             except BaseException as raised:  # noqa: BLE001 - as above, and GeneratorExit: the reader went away
                 error = raised
     finally:
         del error
-        if (close := getattr(source, "close", None)) is not None:
-            close()
+        if pull is not None:
+            pull.close()
 
 
 async def astream(steps: Steps[Any]) -> AsyncGenerator[Any, None]:
@@ -183,6 +227,11 @@ async def astream(steps: Steps[Any]) -> AsyncGenerator[Any, None]:
             try:
                 if type(step) is Emit:
                     yield step.item
+                elif type(step) is Relay:
+                    source, note = step.pull.source, step.note
+                    while (item := await step.pull.later()) is not END:
+                        note(item)
+                        yield item
                 else:
                     if type(step) is Pull:
                         source = step.source

@@ -12,7 +12,7 @@ from llmguard_middleware import Guard, GuardrailViolation
 from llmguard_middleware._drive import inside_scorer
 from llmguard_middleware._flow import AskAgain, Flow, reentered
 from llmguard_middleware._judge import Plan
-from llmguard_middleware._steps import END, Ask, Emit, Judge, Pull, Steps
+from llmguard_middleware._steps import END, Ask, Emit, Judge, Pull, Relay, Steps
 
 from ... import _convert as convert
 from ..._handoff import Handoff
@@ -41,11 +41,24 @@ class Gate(Protocol):
     def answer(self) -> dict[str, Any]: ...
 
 
+class Answered(Protocol):
+    """What knows how a stream was answered."""
+
+    def answer(self) -> dict[str, Any]: ...
+
+
+class Facts(Answered, Protocol):
+    """What gathers how a stream that nobody judges was answered."""
+
+    def note(self, chunk: Any) -> None: ...
+
+
 class Form(Protocol):
     """How one kind of model puts its requests, answers and chunks."""
 
     operation: str
     gate: Callable[..., Gate]
+    facts: Callable[[], Facts]
 
     def admitted(self, flow: Flow, request: Any) -> Plan[Any]: ...
     def released(self, flow: Flow, result: Any) -> Plan[Any]: ...
@@ -158,7 +171,9 @@ def streamed(asked: Asked, request: Any) -> Steps[None]:
     guard, form = asked.guard, asked.form
     try:
         with asked.flow(streamed=True) as flow:
-            admitted = yield Judge(guard, form.admitted(flow, request))
+            admitted = request
+            if not flow.policy.idle or flow.violated:
+                admitted = yield Judge(guard, form.admitted(flow, request))
             while True:
                 try:
                     gate = yield from _pieces(asked, flow, asked.ask(admitted))
@@ -172,10 +187,15 @@ def streamed(asked: Asked, request: Any) -> Steps[None]:
         yield Emit(form.refusal_chunk(guard.refusal))
 
 
-def _pieces(asked: Asked, flow: Flow, source: Any) -> Steps[Gate]:
+def _pieces(asked: Asked, flow: Flow, source: Any) -> Steps[Answered]:
+    pull = Pull(flow.active, source, apart=True)
+    if flow.policy.idle and flow.transparent:
+        facts = asked.form.facts()
+        yield Relay(pull, facts.note)
+        return facts
     stream_ = flow.stream(reask=True)
     gate = asked.form.gate(stream_)
-    while (chunk := (yield Pull(flow.active, source))) is not END:
+    while (chunk := (yield pull)) is not END:
         for free in gate.feed(chunk):
             yield Emit(free)
         if stream_.racing:
@@ -194,7 +214,7 @@ def passes(model: Any, guard: Guard) -> bool:
 def heard(guard: Guard, run_manager: Any) -> Any:
     """The run manager that a provider may tell of raw tokens: none while the output is guarded."""
     rules = () if guard.idle else [rule for policy in guard.policies for rule in policy.guardrails]
-    hidden = any(rule.stage == "output" or rule.action == "pseudonymize" for rule in rules)
+    hidden = any(rule.stage in ("output", "tool_call") or rule.action == "pseudonymize" for rule in rules)
     return None if hidden else run_manager
 
 

@@ -24,7 +24,7 @@ from ... import _convert as convert
 from ..._handoff import handed, mark, remembered
 from ..._judged import ChunkGate, admitted, released
 from .._sticky import sticky_methods
-from ._calls import Asked, Gate, aiterated, heard, iterated, passes, streamed, telling, whole
+from ._calls import Asked, Facts, Gate, aiterated, heard, iterated, passes, streamed, telling, whole
 from ._llm_cache import chat_cache_members
 
 __all__ = ["chat_members", "without_native_events"]
@@ -35,6 +35,7 @@ class ChatForm:
 
     operation = "chat"
     gate: Callable[..., Gate] = ChunkGate
+    facts: Callable[[], Facts] = convert.StreamFacts
 
     def admitted(self, flow: Flow, request: Any) -> Plan[Any]:
         return admitted(flow, request)

@@ -13,7 +13,7 @@ from llmguard_middleware._guarded_stream import GuardedStream
 from llmguard_middleware._judge import Plan
 
 from ... import _convert as convert
-from ._calls import Gate
+from ._calls import Facts, Gate
 
 __all__ = ["TEXT"]
 
@@ -56,11 +56,23 @@ class TextGate:
         return {"output": "".join(self._released), "streamed": True}
 
 
+class TextFacts:
+    """A text model's chunks tell nothing besides their texts."""
+
+    def note(self, chunk: GenerationChunk) -> None:
+        """Nothing to be taken."""
+
+    def answer(self) -> dict[str, Any]:
+        """What `Flow.answered` takes."""
+        return {"streamed": True}
+
+
 class TextForm:
     """A prompt in; out the candidates for it, and what the provider said of all prompts together."""
 
     operation = "text_completion"
     gate: Callable[..., Gate] = TextGate
+    facts: Callable[[], Facts] = TextFacts
 
     def admitted(self, flow: Flow, request: str) -> Plan[Any]:
         (text,) = yield from flow.admit([Message("user", request)])
