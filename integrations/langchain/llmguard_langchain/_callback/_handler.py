@@ -24,7 +24,7 @@ from .._handoff import Handoff, claimed, marked, protected, report
 from .._middleware._state import answer
 from .._protect import refuse_stages
 from ._runs import Run, Runs
-from ._session import agent_of, named, with_session
+from ._session import agent_of, named, shows_agent, with_session
 
 __all__ = ["GuardCallback"]
 
@@ -110,6 +110,8 @@ class GuardCallback(BaseCallbackHandler):
             return
         above = self._runs.above(parent_run_id)
         agent = agent_of(metadata, name) if metadata else None
+        if above is not None and above.identity == parent_run_id and shows_agent(metadata, name):
+            above.found_agent()
         if (theirs := claimed(run_id)) is not None:
             call = Call("invoke_workflow", name=named(serialized, name, "chain"), inputs=convert.inputs(inputs))
             self._join(theirs, call, run_id, above)

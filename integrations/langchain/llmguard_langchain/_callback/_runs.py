@@ -67,6 +67,12 @@ class Run:
             return self.inner.root
         return None if self.above is None else self.above.root
 
+    def found_agent(self) -> None:
+        """The run turned out to be an agent's."""
+        if self.flow is not None and self.flow.call.operation == "invoke_workflow":
+            call = self.flow.call
+            self.flow.turned_out(call.but(operation="invoke_agent", name="" if call.name == "LangGraph" else call.name))
+
     def watch(self, over: Any) -> None:
         """Have `over` called when the task that started this run is done, if the run is not over by then."""
         self.task = asyncio.current_task()
