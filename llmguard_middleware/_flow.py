@@ -132,6 +132,12 @@ class Flow:
     def call(self, call: Call) -> None:
         self._call = call  # made of the one before
 
+    def turned_out(self, call: Call) -> None:
+        """The framework tells only now what was called; the rules are those that were chosen before."""
+        self.call = call
+        if not self._joined:
+            self.span.renamed(call)
+
     def _enclose(self, flows: Sequence[Flow]) -> Flow | None:
         """Find this call's place inside others; returns the nearest of this guard."""
         guard = self.guard

@@ -28,10 +28,10 @@ def unheard(guard: Guard) -> bool:
 class Unjudged:
     """What a `Flow` is to an adapter, for a call of which `unjudged` is true."""
 
-    __slots__ = ("_parent", "_span", "guard")
+    __slots__ = ("_parent", "_span", "call", "guard")
 
     def __init__(self, guard: Guard, call: Call, parent: Context | None) -> None:
-        self.guard = guard
+        self.guard, self.call = guard, call
         self._parent = otel.get_current() if parent is None else parent
         self._span = guard.emitter.open(call, self._parent)
 
@@ -42,6 +42,11 @@ class Unjudged:
 
     def _ends(self) -> CallSpan:
         return CallSpan(self.guard.emitter, self._span, self._parent)
+
+    def turned_out(self, call: Call) -> None:
+        """The framework tells only now what was called."""
+        self.call = call
+        self._ends().renamed(call)
 
     def answered(self, **answer: Any) -> None:
         """The call is over and was answered; `answer` are fields of `Call`."""

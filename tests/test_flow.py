@@ -254,6 +254,30 @@ def test_a_guardrail_that_fails_and_is_allowed_shows(telemetry: CapturedTelemetr
     assert "user text" not in repr(telemetry.spans) + repr(telemetry.records)
 
 
+def test_a_call_may_turn_out_to_be_another(telemetry: CapturedTelemetry) -> None:
+    """Where a framework tells late what was called, its span has the new name; a span that was joined keeps its own."""
+    guard = guarded(telemetry, Guardrail(Flags(when="bad"), stage="input"))
+    with Flow(guard, Call("invoke_workflow", name="helper")) as flow:
+        joining = Flow(guard, Call("invoke_workflow", name="helper"), span=flow.span)
+        joining.turned_out(joining.call.but(operation="execute_tool"))
+        flow.turned_out(flow.call.but(operation="invoke_agent"))
+        joining.answered()
+        flow.answered()
+    assert list(telemetry.spans) == [
+        CapturedSpan(
+            "invoke_agent helper",
+            attributes={
+                "gen_ai.operation.name": "invoke_agent",
+                "gen_ai.agent.name": "helper",
+                "gen_ai.workflow.name": "helper",
+                "llmguard.guard.name": guard.name,
+                "llmguard.guard.digest": guard.digest,
+            },
+        )
+    ]
+    assert joining.call.operation == "execute_tool"
+
+
 def test_the_span_is_current_while_the_call_is_active(telemetry: CapturedTelemetry) -> None:
     """Spans made by the framework or the provider's SDK nest under the guarded call, and after it do not."""
     tracer = telemetry.tracer_provider.get_tracer("app")

@@ -82,10 +82,9 @@ class Emitter:
 
     def open(self, call: Call, parent: Context, digest: str = "") -> Span:
         """The bare span of `start`."""
-        subject = call.model or call.name
         try:
             return self.tracer.start_span(
-                f"{call.operation} {subject}" if subject else call.operation,
+                _title(call),
                 parent,
                 _KINDS.get(call.operation, SpanKind.CLIENT),
                 request_attributes(call, self.guard, digest or self.digest),
@@ -172,6 +171,11 @@ class Emitter:
         )
 
 
+def _title(call: Call) -> str:
+    subject = call.model or call.name
+    return f"{call.operation} {subject}" if subject else call.operation
+
+
 class CallSpan:
     """The open span of one call under `parent`.
 
@@ -207,6 +211,14 @@ class CallSpan:
                 continue
             if finding.outcome not in ("passed", "skipped") or finding.seconds > _SLOW:
                 self._finding_span(emitter, verdict, finding)
+
+    @_silent
+    def renamed(self, call: Call) -> None:
+        """Tell another operation and name; what was told of the one before and not of this one stays."""
+        told = request_attributes(call, self._owner.guard, "")
+        del told[names.DIGEST]  # that of the rules which were chosen at the start
+        self.span.update_name(_title(call))
+        self.span.set_attributes(told)
 
     @_silent
     def bypassed(self, reason: str) -> None:

@@ -8,21 +8,56 @@ import inspect
 import json
 import warnings
 from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import dataclass
 from typing import Any, get_args
 
 import pytest
-from langchain.agents import create_agent
+from langchain.agents import create_agent, factory
 from langchain_core._api.beta_decorator import LangChainBetaWarning
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, HumanMessage
 from langchain_core.messages.tool import tool_call_chunk
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
 from langchain_core.runnables import Runnable, RunnableConfig
+from langchain_core.runnables.retry import RunnableRetry
+from langchain_core.tools import BaseTool
 from langgraph.pregel import Pregel
 from langgraph.types import StreamMode
 from pydantic import Field
 
 from llmguard_middleware.testing import CapturedTelemetry, captured_telemetry
+
+_FACTORY = inspect.getsource(factory)
+
+
+@dataclass(frozen=True)
+class Installed:
+    """What the installed LangChain does and its oldest supported versions (1.0) do not.
+
+    A test that depends on such a thing says what those do instead.
+    """
+
+    agent_names: bool = "lc_agent_name" in _FACTORY  # the nodes of an agent, and callbacks, are told its name
+    tool_call_ids: bool = "tool_call_id" in inspect.getsource(BaseTool.run).partition("on_tool_start(")[2][:600]
+    event_streams: bool = hasattr(Pregel, "stream_events")  # of version 3
+    typed_parts: bool = "version" in inspect.signature(Pregel.stream).parameters  # a graph's stream(version="v2")
+    lean_tool_calls: bool = "ToolCallWithContext(" not in _FACTORY  # checkpoints keep them without the agent's state
+    own_parse_errors: bool = _FACTORY.count(" StructuredOutputValidationError(") > 1  # also of a provider's answers
+    retry_by_function: bool = "Callable" in str(RunnableRetry.model_fields["retry_exception_types"].annotation)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Let pass what the oldest versions say of themselves."""
+    if not Installed.event_streams:
+        config.addinivalue_line("filterwarnings", "ignore:AgentStatePydantic has been moved")
+        config.addinivalue_line("filterwarnings", "ignore:Pydantic serializer warnings")  # of openai's parsed answers
+
+
+@pytest.fixture
+def installed() -> Installed:
+    """What the installed LangChain does."""
+    return Installed()
+
 
 USAGE = {"input_tokens": 3, "output_tokens": 4, "total_tokens": 7}
 METADATA = {"model_name": "fake-1-20260101", "finish_reason": "stop"}
@@ -275,7 +310,7 @@ AGENT_MODES = [
     "ainvoke",
     *(f"{method}:{mode}" for method in ("stream", "astream") for mode in _STREAM_MODES),
     "astream_events:v2",
-    *([f"{method}:v3" for method in ("stream_events", "astream_events")] if hasattr(Pregel, "stream_events") else []),
+    *([f"{method}:v3" for method in ("stream_events", "astream_events")] if Installed.event_streams else []),
 ]
 
 

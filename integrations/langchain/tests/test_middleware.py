@@ -184,12 +184,12 @@ def test_a_structured_answer_can_be_blocked(make_agent, whole_mode, strategy, an
         agent.ask("hi", whole_mode)
 
 
-def test_a_structured_answer_is_validated_again(make_agent, whole_mode):
+def test_a_structured_answer_is_validated_again(make_agent, whole_mode, installed):
     """An answer that is none any more once it is edited is not given out."""
     agent = make_agent(
         WRITTEN, middleware=[GuardMiddleware(redacting("output"))], response_format=ProviderStrategy(Strict)
     )
-    with pytest.raises(StructuredOutputValidationError) as raised:
+    with pytest.raises(StructuredOutputValidationError if installed.own_parse_errors else ValueError) as raised:
         agent.ask("hi", whole_mode)
     assert USER not in str(raised.value)
 

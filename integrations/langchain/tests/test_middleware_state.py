@@ -101,13 +101,16 @@ def test_arguments_are_redacted_wherever_a_provider_repeats_them(make_agent):
     assert ARGUMENT in repr(message)
 
 
-def test_the_run_is_not_stored(make_agent, tool_calls, whole_mode):
+def test_the_run_is_not_stored(make_agent, tool_calls, whole_mode, installed):
     """What the nodes of a run share is in no checkpoint, and shows nothing where a state is printed."""
     saver = InMemorySaver()
     agent = make_agent(tool_calls({"who": "x"}), "done", middleware=[GuardMiddleware(Guard())], checkpointer=saver)
     result = agent.ask("hi", whole_mode, **THREAD)
-    stored = [(one.checkpoint, one.pending_writes) for one in saver.list(THREAD)]
-    assert "llmguard" not in repr(stored).replace("GuardMiddleware", "")
+    stored = repr([(one.checkpoint, one.pending_writes) for one in saver.list(THREAD)]).replace("GuardMiddleware", "")
+    if not installed.lean_tool_calls:
+        assert "'llmguard_run': {}" in stored
+        stored = stored.replace("'llmguard_run': {}", "")
+    assert "llmguard" not in stored
     assert set(result) == {"messages"}
     assert json.dumps(agent.graph.get_state(THREAD).values["llmguard_run"]) == "{}"
     agent.graph.update_state(THREAD, copy.deepcopy(agent.graph.get_state(THREAD).values))

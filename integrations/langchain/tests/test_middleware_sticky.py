@@ -8,7 +8,6 @@ from langchain.agents.middleware import AgentMiddleware, ModelFallbackMiddleware
 from langchain_core.messages import AIMessage, ToolMessage
 from langchain_core.runnables import RunnableLambda
 from langchain_core.tools import tool
-from langgraph.prebuilt import ToolNode
 
 from llmguard_langchain import GuardMiddleware, protect
 from llmguard_middleware import Guard, Guardrail, GuardrailViolation, UnenforceableError
@@ -282,7 +281,7 @@ def test_a_tool_node_that_handles_errors_never_sees_a_violation(make_agent, tool
         return "handled"
 
     agent = make_agent(tool_calls({"who": "wrong"}), "good", middleware=[middleware])
-    node = ToolNode(
+    node = type(agent.graph.nodes["tools"].bound)(
         [agent.graph.nodes["tools"].bound.tools_by_name["lookup"]],
         handle_tool_errors=handled,
         wrap_tool_call=middleware.wrap_tool_call,

@@ -304,7 +304,7 @@ def test_streaming_is_where_the_provider_has_it(provider):
 
 
 @pytest.mark.filterwarnings("ignore::langchain_core._api.LangChainBetaWarning")
-def test_a_providers_own_event_stream_does_not_pass_the_guard_by(fake_chat):
+def test_a_providers_own_event_stream_does_not_pass_the_guard_by(fake_chat, installed):
     """LangChain's event stream of version 3 is guarded, also for a provider that makes its events itself."""
 
     class Native(fake_chat):
@@ -312,6 +312,9 @@ def test_a_providers_own_event_stream_does_not_pass_the_guard_by(fake_chat):
             raise AssertionError("raw events")
 
     guarded = protect(Native(answer=f"The key is {KEY}, keep it.", size=3), Guard(REDACTS_OUTPUT))
+    if not installed.event_streams:
+        assert not hasattr(guarded, "stream_events")
+        return
     events = list(guarded.stream_events("Which key?", version="v3"))
     assert "<AWS_ACCESS_KEY>" in repr(events)
     assert KEY not in repr(events)

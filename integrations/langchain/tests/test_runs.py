@@ -7,6 +7,7 @@ import gc
 import os
 import threading
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from langchain_core.prompts import ChatPromptTemplate
@@ -216,7 +217,35 @@ def test_every_runnable_may_have_a_span(fake_chat, captured):
     ]
 
 
-def test_a_tool_call_is_told_by_its_id(captured):
+@pytest.mark.parametrize(
+    ("name", "metadata", "under", "expected"),
+    [
+        ("GuardMiddleware.before_model", {}, "root", "invoke_agent"),
+        ("GuardMiddleware(other).after_agent", {"ls_integration": "langgraph"}, "root", "invoke_agent"),
+        ("GuardMiddleware.before_model", {}, "chain", "invoke_workflow"),
+        ("GuardMiddleware.before_model", {"ls_integration": "langchain_create_agent"}, "root", "invoke_workflow"),
+        ("GuardMiddleware.before_model", {"lc_agent_name": "inner"}, "root", "invoke_workflow"),
+        ("model", {}, "root", "invoke_workflow"),
+        (None, {}, "root", "invoke_workflow"),
+    ],
+)
+@pytest.mark.parametrize("graph", ["LangGraph", "helper"])
+def test_a_guarded_agent_that_langchain_does_not_tell_of_is_found(captured, graph, name, metadata, under, expected):
+    """The first versions of LangChain 1 do not say that a run is an agent's: a GuardMiddleware's node below it does."""
+    callback = GuardCallback(Guard(**captured.providers))
+    root, chain, node = uuid4(), uuid4(), uuid4()
+    callback.on_chain_start({}, {}, run_id=root, name=graph)
+    callback.on_chain_start({}, {}, run_id=chain, parent_run_id=root, name="chain")
+    above = root if under == "root" else chain
+    callback.on_chain_start({}, {}, run_id=node, parent_run_id=above, name=name, metadata=metadata)
+    for run_id in (node, chain, root):
+        callback.on_chain_end({}, run_id=run_id)
+    (span,) = captured.spans
+    named = "" if expected == "invoke_agent" and graph == "LangGraph" else f" {graph}"
+    assert (span.name, span.attributes["gen_ai.operation.name"]) == (f"{expected}{named}", expected)
+
+
+def test_a_tool_call_is_told_by_its_id(captured, installed):
     """The span of a tool says which of the model's calls it answers."""
 
     @tool
@@ -233,8 +262,8 @@ def test_a_tool_call_is_told_by_its_id(captured):
         {
             "gen_ai.operation.name": "execute_tool",
             "gen_ai.tool.name": "weather",
-            "gen_ai.tool.call.id": "call-1",
             "llmguard.guard.name": "default",
             "llmguard.guard.digest": guard.digest,
+            **({"gen_ai.tool.call.id": "call-1"} if installed.tool_call_ids else {}),  # or nobody is told
         },
     )

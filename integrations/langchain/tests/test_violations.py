@@ -12,6 +12,7 @@ from langchain_core.runnables import RunnableLambda, RunnableWithFallbacks
 from langchain_core.tools import tool
 from langgraph.graph import END, START, MessagesState, StateGraph
 from langgraph.prebuilt import ToolNode
+from pydantic import ValidationError
 
 from llmguard_langchain import protect
 from llmguard_middleware import Guard, Guardrail, GuardrailViolation
@@ -84,10 +85,15 @@ def test_what_is_handled_on_purpose_does_not_stick(provider, ask):
     assert protect(chain | StrOutputParser(), inside).invoke("Hi") == "Hello."
 
 
-def test_a_retry_by_a_function_never_sees_a_violation(fake_chat):
+def test_a_retry_by_a_function_never_sees_a_violation(fake_chat, installed):
     """A callable that decides about retries decides about failures only."""
     model, seen = fake_chat(answer=BAD), []
-    retrying = protect(model, guard()).with_retry(retry_if_exception_type=lambda error: seen.append(error) or True)
+    guarded, decides = protect(model, guard()), lambda error: seen.append(error) or True
+    if not installed.retry_by_function:
+        with pytest.raises(ValidationError, match="should be a valid tuple"):
+            guarded.with_retry(retry_if_exception_type=decides)
+        return
+    retrying = guarded.with_retry(retry_if_exception_type=decides)
     with pytest.raises(GuardrailViolation):
         retrying.invoke("Hi")
     assert (len(model.received), seen) == (1, [])

@@ -25,7 +25,7 @@ from .._handoff import MARK, Handoff, claimed, marked, report
 from .._middleware._state import answer
 from .._protect import refuse_stages
 from ._runs import Run, Runs
-from ._session import agent_of, named, with_session
+from ._session import agent_of, named, shows_agent, with_session
 
 __all__ = ["GuardCallback"]
 
@@ -115,7 +115,9 @@ class GuardCallback(BaseCallbackHandler):
         if (not live and unheard(self.guard)) or run_id in live:  # the same handler given twice
             return
         above = None if parent_run_id is None else live.get(parent_run_id)
-        agent = agent_of(metadata, name) if metadata and "ls_integration" in metadata else None
+        agent = agent_of(metadata, name) if metadata else None
+        if above is not None and shows_agent(metadata, name) and above.identity == parent_run_id:
+            above.found_agent()
         if (theirs := claimed(run_id)) is not None:
             call = Call("invoke_workflow", name=named(serialized, name, "chain"), inputs=convert.inputs(inputs))
             self._join(theirs, call, run_id, above)

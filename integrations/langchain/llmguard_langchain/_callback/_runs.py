@@ -71,6 +71,13 @@ class Run:
             return self.inner.root
         return None if self.above is None else self.above.root
 
+    def found_agent(self) -> None:
+        """The run turned out to be an agent's."""
+        call = self.flow or self.bare
+        if call is not None and call.call.operation == "invoke_workflow":
+            name = "" if call.call.name == "LangGraph" else call.call.name
+            call.turned_out(call.call.but(operation="invoke_agent", name=name))
+
     def watch(self, over: Any) -> None:
         """Have `over` called when the task that started this run is done, if the run is not over by then."""
         self.task = asyncio.current_task()

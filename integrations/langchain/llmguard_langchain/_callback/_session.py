@@ -8,10 +8,11 @@ from typing import Any
 from llmguard_middleware import Call
 from llmguard_middleware.telemetry import _names as names
 
-__all__ = ["agent_of", "named", "with_session"]
+__all__ = ["agent_of", "named", "shows_agent", "with_session"]
 
 # LangChain tells by tags where in a chain or graph a run is.
 _THEIRS = ("seq:step:", "map:key:", "graph:step:", "langsmith:")
+_AGENT = "langchain_create_agent"
 
 
 def with_session(
@@ -51,7 +52,21 @@ def agent_of(metadata: Mapping[str, Any] | None, name: str | None) -> str | None
     LangChain's `create_agent` says so in the metadata, which the runs inside inherit: a graph's own run has the
     graph's name.
     """
-    if not metadata or metadata.get("ls_integration") != "langchain_create_agent":
+    if not _of_agent(metadata):
         return None
-    agent = str(metadata.get("lc_agent_name") or "")
+    agent = str((metadata or {}).get("lc_agent_name") or "")
     return agent if name in (agent or "LangGraph", None) else None
+
+
+def shows_agent(metadata: Mapping[str, Any] | None, name: str | None) -> bool:
+    """Whether this run is a GuardMiddleware's node, which shows that the run above it is an agent's.
+
+    The first versions of LangChain 1 say so of no agent, or of agents with a name only.
+    """
+    return name is not None and name.startswith("GuardMiddleware") and not _of_agent(metadata)
+
+
+def _of_agent(metadata: Mapping[str, Any] | None) -> bool:
+    if not metadata:
+        return False
+    return "lc_agent_name" in metadata or metadata.get("ls_integration") == _AGENT

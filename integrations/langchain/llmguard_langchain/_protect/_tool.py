@@ -77,12 +77,22 @@ def _used(flow: Flow, tool: Any, given: Any, ask: Callable[[Any], Any], call_id:
 def _admitted(flow: Flow, tool: Any, given: Any) -> Plan[Any]:
     """The arguments as they may reach the tool, which LangChain validates then; what it injects itself passes."""
     flow.root.check()
-    visible = getattr(tool, "_filter_injected_args", dict)  # the first versions of LangChain 1 cannot tell
-    said = visible(given) if isinstance(given, dict) else {"input": given}
+    said = _chosen(tool, given) if isinstance(given, dict) else {"input": given}
     told = yield from judged(list(said.values()), _at(flow, "tool_call"))
     said = dict(zip(said, told, strict=True))
     flow.call = flow.call.but(inputs=said)
     return {**given, **said} if isinstance(given, dict) else said["input"]
+
+
+def _chosen(tool: Any, given: dict[str, Any]) -> dict[str, Any]:
+    """The arguments without those that LangChain injects."""
+    if (chosen := getattr(tool, "_filter_injected_args", None)) is not None:
+        return chosen(given)  # type: ignore[no-any-return]  # of Any, since the first versions of LangChain 1 lack it
+    schema, seen = tool.get_input_schema(), tool.tool_call_schema
+    if isinstance(seen, dict):  # JSON schema, which marks nothing
+        return dict(given)
+    injected = schema.model_fields.keys() - seen.model_fields.keys()
+    return {name: value for name, value in given.items() if name not in injected}
 
 
 def _given(flow: Flow, result: Any) -> Plan[Any]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from inspect import signature
 from typing import Any
 
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessageChunk
@@ -63,7 +65,7 @@ def asked_graph(
             where = f'protect({thing.get_name()}) with stream_mode="{beyond[0]}"'
             put = "put protect(model, guard) around the models inside, or GuardMiddleware(guard) into the agent"
             guard.refuse(rules, where, f'{put}, or stream "values", "updates" or "messages"')
-    reading = Reading(modes, several, bool(kwargs.get("subgraphs")), parts=kwargs.get("version") == "v2")
+    reading = Reading(modes, several, bool(kwargs.get("subgraphs")), parts=_in_parts(kwargs))
     thread = (config.get("configurable") or {}).get("thread_id")
     named = thing.name not in ("", "LangGraph")
     call = Call(
@@ -101,12 +103,18 @@ def graph_refusal(thing: Any, guard: Guard, given: Any, kwargs: Mapping[str, Any
     item = shapes.get(first, state)
     if not streamed:
         return item if first == "values" else [item]
-    if kwargs.get("version") == "v2":
+    if _in_parts(kwargs):
         return {"type": first, "ns": (), "data": item, **({"interrupts": ()} if first == "values" else {})}
     several, subgraphs = not isinstance(mode, str), bool(kwargs.get("subgraphs"))
     return (
         item if not several and not subgraphs else (*([()] if subgraphs else []), *([first] if several else []), item)
     )
+
+
+def _in_parts(kwargs: Mapping[str, Any]) -> bool:
+    """Whether a stream gives dicts that say what they are. LangGraph 1.0 gives none, whatever it is asked for."""
+    pregel: Any = sys.modules["langgraph.pregel"]
+    return kwargs.get("version") == "v2" and "version" in signature(pregel.Pregel.stream).parameters
 
 
 def _pieces(flow: Flow, source: Any, reading: Reading) -> Steps[Any]:
