@@ -112,7 +112,7 @@ class GuardCallback(BaseCallbackHandler):
         agent = agent_of(metadata, name) if metadata else None
         if (theirs := claimed(run_id)) is not None:
             call = Call("invoke_workflow", name=named(serialized, name, "chain"), inputs=convert.inputs(inputs))
-            self._join(theirs, call, run_id, above)
+            self._join(theirs, call, run_id, above).agent = agent or ""
             return
         if above is not None and not self.every_runnable and (agent is None or agent == above.agent):
             live[run_id] = above
@@ -238,7 +238,7 @@ class GuardCallback(BaseCallbackHandler):
             return Handoff(self.guard, outermost=True)
         return Handoff(self.guard, outermost=False, parent=run.context, root=run.root)
 
-    def _join(self, theirs: Flow, call: Call, run_id: UUID, above: Run | None) -> None:
+    def _join(self, theirs: Flow, call: Call, run_id: UUID, above: Run | None) -> Run:
         """The run is of something protected, which has a span already: the copy's own, or one to join."""
         own = theirs.guard.identity is self.guard.identity
         flow = None if own else Flow(self.guard, call, span=theirs.span, outermost=above is None)
@@ -247,6 +247,7 @@ class GuardCallback(BaseCallbackHandler):
         if own:
             run.covered = True
         self._runs.start(run)
+        return run
 
     def handed_over(self, run_id: UUID) -> Handoff | None:
         """What this callback tells the protected model of a run that it saw start."""
