@@ -285,3 +285,29 @@ def test_every_switch_of_langchains_handlers_is_off():
     switches = [name for name in dir(BaseCallbackHandler) if name.startswith("ignore_")]
     assert switches
     assert [name for name in switches if getattr(GuardCallback, name) is not False] == []
+
+
+def for_tenants(rule):
+    """A guard that has this rule for one tenant only."""
+    guard = Guard()
+    guard.swap(Guard().policy, [(lambda call: call.attributes.get("tenant") == "a", Guard(rule).policy)])
+    return guard
+
+
+def test_an_edit_for_one_tenant_is_refused_too(fake_chat):
+    """A redaction that only some calls have is refused at the first model start, as one that all have."""
+    guard = for_tenants(Guardrail(pii(), stage="input", action="redact"))
+    model = fake_chat()
+    with guard.attributes(tenant="a"), pytest.raises(UnenforceableError, match="protect"):
+        model.invoke("mail bob@example.org", {"callbacks": [GuardCallback(guard)]})
+    assert model.received == []
+
+
+def test_a_block_for_one_tenant_is_refused_on_streams(fake_chat):
+    """No piece of a streamed answer leaves if an output guardrail of the caller's tenant would have to judge it."""
+    guard = for_tenants(Guardrail(pii(), stage="output"))
+    shown = []
+    with guard.attributes(tenant="a"), pytest.raises(UnenforceableError, match="protect"):
+        for piece in fake_chat(answer="bob@example.org").stream("Hi", {"callbacks": [GuardCallback(guard)]}):
+            shown.append(piece.text)  # noqa: PERF401 - what was shown before the error counts
+    assert shown == []

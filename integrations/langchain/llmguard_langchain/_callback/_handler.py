@@ -70,10 +70,11 @@ class GuardCallback(BaseCallbackHandler):
 
     def _sort(self) -> None:
         """What of the guard's rules a callback can enforce: all but edits, and on streams nothing at the output."""
-        self._seen = self.guard.policy
-        self._unenforceable = [rule for stage in _STAGES for rule in self._seen.at(stage) if rule.edits]
+        self._seen = self.guard.in_force
+        policies = self.guard.policies  # those for some calls only, too
+        self._unenforceable = [rule for one in policies for stage in _STAGES for rule in one.at(stage) if rule.edits]
         self._blocking = self.guard.without(self._unenforceable)
-        self._output_rules = [rule for rule in self._seen.at("output") if rule.acts]
+        self._output_rules = [rule for one in policies for rule in one.at("output") if rule.acts]
         self._recording = self._blocking.without(self._output_rules)
 
     def _flow(self, guard: Guard, call: Call, above: Run | None) -> Flow:
@@ -197,7 +198,7 @@ class GuardCallback(BaseCallbackHandler):
             return
         if inside_scorer.get():
             return
-        if self._seen is not self.guard.policy:
+        if self._seen is not self.guard.in_force:
             self._sort()
         if self._unenforceable and (above is None or not above.covered):
             self.guard.refuse(self._unenforceable, "GuardCallback", _INSTEAD)
@@ -378,7 +379,7 @@ class GuardCallback(BaseCallbackHandler):
             self._join(theirs, call, run_id, above)
             return
         for stage in stages:
-            if rules := self.guard.policy.at(stage):
+            if rules := [rule for policy in self.guard.policies for rule in policy.at(stage)]:
                 self.guard.refuse(rules, f"GuardCallback at {call.name}", "put protect(..., guard) around it as well")
         self._begin(call, run_id, above, metadata, tags)
 
