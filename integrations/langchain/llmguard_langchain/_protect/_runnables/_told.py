@@ -62,22 +62,22 @@ class Told(Runnable[Any, Any]):
         self._flow.failed(violation)
 
     def invoke(self, input: Any, config: RunnableConfig | None = None, **_: Any) -> Any:  # noqa: A002 - LangChain's
-        def now(given: Any, run_manager: Any, config: RunnableConfig) -> Any:
+        def now(given: Any, config: RunnableConfig) -> Any:
             return run(self._whole(given, config))
 
-        return self._call_with_config(now, input, config)
+        return self._call_with_config(now, input, config)  # type: ignore[arg-type]  # LangChain finds that it takes a config
 
     async def ainvoke(self, input: Any, config: RunnableConfig | None = None, **_: Any) -> Any:  # noqa: A002 - as above
-        async def later(given: Any, run_manager: Any, config: RunnableConfig) -> Any:
+        async def later(given: Any, config: RunnableConfig) -> Any:
             return await arun(self._whole(given, config))
 
-        return await self._acall_with_config(later, input, config)
+        return await self._acall_with_config(later, input, config)  # type: ignore[arg-type]  # LangChain finds that it takes a config
 
     def stream(self, input: Any, config: RunnableConfig | None = None, **_: Any) -> Iterator[Any]:  # noqa: A002 - as above
-        def now(given: Iterator[Any], run_manager: Any, config: RunnableConfig) -> Iterator[Any]:
+        def now(given: Iterator[Any], config: RunnableConfig) -> Iterator[Any]:
             return stream(self._streamed(next(given), config))
 
-        yield from self._transform_stream_with_config(iter([input]), now, config)
+        yield from self._transform_stream_with_config(iter([input]), now, config)  # type: ignore[arg-type]  # as above
 
     async def astream(
         self,
@@ -88,13 +88,13 @@ class Told(Runnable[Any, Any]):
         async def only() -> AsyncIterator[Any]:
             yield input
 
-        async def later(given: AsyncIterator[Any], run_manager: Any, config: RunnableConfig) -> AsyncIterator[Any]:
+        async def later(given: AsyncIterator[Any], config: RunnableConfig) -> AsyncIterator[Any]:
             async for one in given:
                 async with aclosing(astream(self._streamed(one, config))) as chunks:
                     async for chunk in chunks:
                         yield chunk
 
-        source: Any = self._atransform_stream_with_config(only(), later, config)
+        source: Any = self._atransform_stream_with_config(only(), later, config)  # type: ignore[arg-type]  # as above
         async with aclosing(source) as chunks:
             async for chunk in chunks:
                 yield chunk
