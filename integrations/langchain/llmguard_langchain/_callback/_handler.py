@@ -132,6 +132,10 @@ class GuardCallback(BaseCallbackHandler):
             GuardrailViolation: if something inside swallowed one.
         """
         run = self._runs.take(run_id)
+        if run is None:
+            _, late = self._runs.take_late(run_id)
+            if late is not None and late.root is not None:
+                late.root.check()
         if run is None or run.flow is None:
             return
         if run.flow.relays:  # a GuardMiddleware told what was asked
@@ -194,7 +198,7 @@ class GuardCallback(BaseCallbackHandler):
             run = Run(run_id, None, above)
             run.handoff = Handoff(self.guard, outermost=run.root is None, parent=run.context, root=run.root)
             report(metadata, run_id, run.handoff)
-            self._runs.live[run_id] = run
+            self._runs.keep(run)
             return
         if inside_scorer.get():
             return
@@ -268,7 +272,7 @@ class GuardCallback(BaseCallbackHandler):
         """Refuse to let a stream begin whose answer a callback could not hold back."""
         run = self._streaming
         if run is None or run.identity is not run_id:  # a stream's pieces mostly come one after the other
-            run = self._streaming = self._runs.live.get(run_id)
+            run = self._streaming = self._runs.heard_of(run_id)
         if run is not None:
             run.heard = True
             if not run.streamed:
@@ -291,8 +295,8 @@ class GuardCallback(BaseCallbackHandler):
         """Judge what came back; raises GuardrailViolation before the caller has it."""
         run = self._runs.take(run_id)
         self._streaming = None  # or it would live on
-        if run is None and self._runs.was_given_up(run_id) and self._blocking.has_rules("output"):
-            run = Run(run_id, self._flow(self._blocking, Call("chat"), None), None)
+        if run is None:
+            run = self._late(run_id)
         if run is None or run.flow is None:
             return
         flow = run.flow
@@ -304,6 +308,18 @@ class GuardCallback(BaseCallbackHandler):
                 flow.stopped(error)
                 raise
         flow.answered(**convert.answer(generations, response.llm_output), streamed=run.streamed)
+
+    def _late(self, run_id: UUID) -> Run | None:
+        """A run whose answer comes after it was given up, if there is something to judge."""
+        given_up, before = self._runs.take_late(run_id)
+        raced = before is not None and before.flow is not None and before.flow.racing
+        if not given_up or not (raced or self._blocking.has_rules("output")):
+            return None
+        run = Run(run_id, self._flow(self._blocking, Call("chat"), before), before)
+        if before is not None and before.flow is not None and run.flow is not None:
+            run.streamed = before.streamed
+            run.flow.take_races(before.flow)
+        return run
 
     # Retrievers and tools: a span each, and the documents for scorers that ask for `context`.
 
