@@ -311,3 +311,27 @@ def test_a_block_for_one_tenant_is_refused_on_streams(fake_chat):
     with guard.attributes(tenant="a"), pytest.raises(UnenforceableError, match="protect"):
         shown.extend(piece.text for piece in pieces)
     assert shown == []
+
+
+@pytest.mark.parametrize("protects", ["model", "chain", "nothing"])
+def test_monitors_score_an_op_and_not_the_chain_in_it(fake_chat, protects):
+    """What a GuardCallback tells inside an op of its guard is not scored once more, whatever is protected there."""
+    scored = []
+
+    @scorer
+    def watch(output: str) -> bool:
+        scored.append(output)
+        return False
+
+    guard = Guard(Monitor(watch))
+    model = protect(fake_chat(), guard) if protects == "model" else fake_chat()
+    chain = model | StrOutputParser()
+    chain = protect(chain, guard) if protects == "chain" else chain
+
+    @guard.op
+    def answer(question: str) -> str:
+        return f"Op: {chain.invoke(question, {'callbacks': [GuardCallback(guard)]})}"
+
+    answer("Hi")
+    guard.flush()
+    assert scored == ["Op: Hello."]

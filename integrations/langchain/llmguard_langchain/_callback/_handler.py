@@ -79,8 +79,8 @@ class GuardCallback(BaseCallbackHandler):
 
     def _flow(self, guard: Guard, call: Call, above: Run | None) -> Flow:
         if above is None:
-            return Flow(guard, call, outermost=True)
-        return Flow(guard, call, parent=above.context, outermost=above.root is None, root=above.root)
+            return Flow(guard, call)  # an op may be above
+        return Flow(guard, call, parent=above.context, outermost=None if above.root is None else False, root=above.root)
 
     def _begin(
         self, call: Call, run_id: UUID, above: Run | None, metadata: dict[str, Any] | None, tags: list[str] | None
@@ -133,9 +133,9 @@ class GuardCallback(BaseCallbackHandler):
         """
         run = self._runs.take(run_id)
         if run is None:
-            _, late = self._runs.take_late(run_id)
-            if late is not None and late.root is not None:
-                late.root.check()
+            _, before = self._runs.take_late(run_id)
+            if before is not None and before.root is not None:
+                before.root.check()
         if run is None or run.flow is None:
             return
         if run.flow.relays:  # a GuardMiddleware told what was asked
@@ -196,7 +196,9 @@ class GuardCallback(BaseCallbackHandler):
         if marked(self.guard, metadata):
             # The copy does it all; it is told what lies above it, and no second span or score is made.
             run = Run(run_id, None, above)
-            run.handoff = Handoff(self.guard, outermost=run.root is None, parent=run.context, root=run.root)
+            run.handoff = Handoff(
+                self.guard, outermost=None if run.root is None else False, parent=run.context, root=run.root
+            )
             report(metadata, run_id, run.handoff)
             self._runs.keep(run)
             return
@@ -220,7 +222,9 @@ class GuardCallback(BaseCallbackHandler):
                 flow.stopped(error)
                 raise
         if protected(metadata):
-            run.handoff = Handoff(self.guard, outermost=above is None, span=flow.span, root=flow.root)
+            run.handoff = Handoff(
+                self.guard, outermost=None if above is None else False, span=flow.span, root=flow.root
+            )
             report(metadata, run_id, run.handoff)
         self._runs.start(run)
 
@@ -240,13 +244,13 @@ class GuardCallback(BaseCallbackHandler):
         """What this callback tells something protected that is about to start below this run."""
         run = self._runs.above(parent_run_id)
         if run is None:
-            return Handoff(self.guard, outermost=True)
+            return Handoff(self.guard)
         return Handoff(self.guard, outermost=False, parent=run.context, root=run.root)
 
     def _join(self, theirs: Flow, call: Call, run_id: UUID, above: Run | None) -> Run:
         """The run is of something protected, which has a span already: the copy's own, or one to join."""
         own = theirs.guard.identity is self.guard.identity
-        flow = None if own else Flow(self.guard, call, span=theirs.span, outermost=above is None)
+        flow = None if own else Flow(self.guard, call, span=theirs.span, outermost=None if above is None else False)
         run = Run(run_id, flow, above)
         run.inner = theirs
         if own:
