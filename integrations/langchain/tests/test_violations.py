@@ -13,9 +13,10 @@ from langchain_core.tools import tool
 from langgraph.graph import END, START, MessagesState, StateGraph
 from langgraph.prebuilt import ToolNode
 
-from llmguard_langchain import protect
+from llmguard_langchain import GuardCallback, protect
 from llmguard_middleware import Guard, Guardrail, GuardrailViolation
 from llmguard_middleware.errors import LLMGuardError
+from llmguard_middleware.scorers import secrets
 from llmguard_middleware.testing import Flags
 
 BAD = "bad"
@@ -245,3 +246,13 @@ def test_a_chunk_is_a_chunk(fake_chat):
     """A copy with fallbacks streams."""
     guarded = protect(fake_chat(answer="one two", size=3), guard()).with_fallbacks([fake_chat()])
     assert all(isinstance(chunk, AIMessageChunk) for chunk in guarded.stream("Hi"))
+
+
+def test_what_is_handled_on_purpose_does_not_stick_to_a_callback(fake_chat, ask_whole):
+    """A fallback that the caller wants after a violation answers under a GuardCallback, too."""
+    guard = Guard(Guardrail(secrets(), stage="output"))
+    handled = protect(fake_chat(answer="sk-" + "A1b2C3d4" * 5), guard).with_fallbacks(
+        [fake_chat(answer="fallback")], exceptions_to_handle=(GuardrailViolation,)
+    )
+    chain = RunnableLambda(lambda given: given) | handled
+    assert ask_whole(chain, "Hi", {"callbacks": [GuardCallback(guard)]}) == ["fallback"]
