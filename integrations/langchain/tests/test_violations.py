@@ -256,3 +256,17 @@ def test_what_is_handled_on_purpose_does_not_stick_to_a_callback(fake_chat, ask_
     )
     chain = RunnableLambda(lambda given: given) | handled
     assert ask_whole(chain, "Hi", {"callbacks": [GuardCallback(guard)]}) == ["fallback"]
+
+
+def test_a_violation_of_another_guard_sticks_to_the_chain_of_a_callback(fake_chat, ask_whole):
+    """A chain under a GuardCallback that swallows what another guard inside has raised does not get away with it."""
+    model = protect(fake_chat(answer="sk-" + "A1b2C3d4" * 5), Guard(Guardrail(secrets(), stage="output")))
+
+    def swallows(given):
+        try:
+            return model.invoke(given)
+        except GuardrailViolation:
+            return AIMessage("nothing happened")
+
+    with pytest.raises(GuardrailViolation):
+        ask_whole(RunnableLambda(swallows), "Hi", {"callbacks": [GuardCallback(Guard(name="outer"))]})

@@ -11,7 +11,7 @@ from langchain_core.documents import Document
 from langchain_core.messages import BaseMessage
 from langchain_core.outputs import LLMResult
 
-from llmguard_middleware import Call, Guard, Message
+from llmguard_middleware import Call, Guard, GuardrailViolation, Message
 from llmguard_middleware._call import Stage
 from llmguard_middleware._checks import expect_bool, expect_seconds
 from llmguard_middleware._drive import drive, inside_scorer
@@ -407,7 +407,11 @@ class GuardCallback(BaseCallbackHandler):
         """End the span of a run that failed."""
         run = self._runs.take(run_id)
         self._streaming = None
-        if run is not None and run.flow is not None:
+        if run is None:
+            return
+        if isinstance(error, GuardrailViolation) and run.root is not None and run.root.violation is None:
+            run.root.violation = error  # of another guard, inside
+        if run.flow is not None:
             run.flow.stopped(error)
 
     on_chain_error = on_llm_error = on_retriever_error = on_tool_error = _error
