@@ -393,6 +393,8 @@ class Flow:
                 self.root.violation = violation
                 for flow in around():  # those of other guards, too
                     flow.root.violation = violation
+            else:
+                violation._sticks = False  # noqa: SLF001 - told here
             raise violation
         return verdict.guarded
 

@@ -270,3 +270,45 @@ def test_a_violation_of_another_guard_sticks_to_the_chain_of_a_callback(fake_cha
 
     with pytest.raises(GuardrailViolation):
         ask_whole(RunnableLambda(swallows), "Hi", {"callbacks": [GuardCallback(Guard(name="outer"))]})
+
+
+@pytest.mark.parametrize("around", ["chain", "callback", "another guard's callback"])
+def test_a_refused_tool_does_not_stop_what_is_around_it(around):
+    """In refusal mode a tool that was stopped has an answer, and neither its chain nor a callback's fails for it."""
+    guard = Guard(Guardrail(secrets(), stage="tool_result"), refusal="No.")
+
+    @tool
+    def look(who: str) -> str:
+        """Look somebody up."""
+        return "sk-" + "A1b2C3d4" * 5
+
+    guarded = protect(look, guard)
+    chain = RunnableLambda(lambda given: f"It says: {guarded.invoke(given)}") | StrOutputParser()
+    callback = GuardCallback(guard if around == "callback" else Guard(name="other"))
+    if around == "chain":
+        assert protect(chain, guard).invoke("Hi") == "It says: No."
+    else:
+        assert chain.invoke("Hi", {"callbacks": [callback]}) == "It says: No."
+
+
+@pytest.mark.parametrize("inside", ["tool", "chain"])
+def test_whatever_another_guard_protects_a_violation_sticks_to_the_callback(inside):
+    """A chain under a GuardCallback cannot swallow the violation of a tool, or a chain, under another guard."""
+    guard = Guard(Guardrail(secrets(), stage="tool_result"), Guardrail(secrets(), stage="output", name="out"))
+
+    @tool
+    def look(who: str) -> str:
+        """Look somebody up."""
+        return "sk-" + "A1b2C3d4" * 5
+
+    guard.covers("output", "tool_result")
+    guarded = protect(look if inside == "tool" else RunnableLambda(look.func), guard)
+
+    def swallows(given):
+        try:
+            return guarded.invoke(given)
+        except GuardrailViolation:
+            return "nothing happened"
+
+    with pytest.raises(GuardrailViolation):
+        RunnableLambda(swallows).invoke("Hi", {"callbacks": [GuardCallback(Guard(name="outer"))]})

@@ -11,7 +11,7 @@ from langchain_core.documents import Document
 from langchain_core.messages import BaseMessage
 from langchain_core.outputs import LLMResult
 
-from llmguard_middleware import Call, Guard, GuardrailViolation, Message
+from llmguard_middleware import Call, Guard, Message
 from llmguard_middleware._call import Stage
 from llmguard_middleware._checks import expect_bool, expect_seconds
 from llmguard_middleware._drive import drive, inside_scorer
@@ -250,7 +250,9 @@ class GuardCallback(BaseCallbackHandler):
     def _join(self, theirs: Flow, call: Call, run_id: UUID, above: Run | None) -> Run:
         """The run is of something protected, which has a span already: the copy's own, or one to join."""
         own = theirs.guard.identity is self.guard.identity
-        flow = None if own else Flow(self.guard, call, span=theirs.span, outermost=None if above is None else False)
+        root = None if above is None else above.root
+        outermost = None if root is None else False
+        flow = None if own else Flow(self.guard, call, span=theirs.span, outermost=outermost, root=root)
         run = Run(run_id, flow, above)
         run.inner = theirs
         if own:
@@ -409,8 +411,8 @@ class GuardCallback(BaseCallbackHandler):
         self._streaming = None
         if run is None:
             return
-        if isinstance(error, GuardrailViolation) and run.root is not None and run.root.violation is None:
-            run.root.violation = error  # of another guard, inside
+        if run.root is not None:
+            run.root.note(error)
         if run.flow is not None:
             run.flow.stopped(error)
 
