@@ -335,3 +335,13 @@ def test_monitors_score_an_op_and_not_the_chain_in_it(fake_chat, protects):
     answer("Hi")
     guard.flush()
     assert scored == ["Op: Hello."]
+
+
+@pytest.mark.parametrize("same", [True, False])
+def test_a_protected_chain_is_one_span_among_all_runnables(captured, same):
+    """With every_runnable, too, a callback tells a protected chain once, whoever guards it."""
+    guard = Guard(Guardrail(pii(), stage="output", action="redact"), **captured.providers)
+    guarded = protect(RunnableLambda(str, name="says"), guard)
+    seen_by = guard if same else Guard(name="other", **captured.providers)
+    guarded.invoke("bob@example.org", {"callbacks": [GuardCallback(seen_by, every_runnable=True)]})
+    assert [span.name for span in captured.spans if span.name.startswith("invoke")] == ["invoke_workflow says"]

@@ -112,6 +112,9 @@ class GuardCallback(BaseCallbackHandler):
         above = self._runs.above(parent_run_id)
         agent = agent_of(metadata, name) if metadata else None
         if (theirs := claimed(run_id)) is not None:
+            if above is not None and above.inner is theirs:  # the same call's run inside
+                live[run_id] = above
+                return
             call = Call("invoke_workflow", name=named(serialized, name, "chain"), inputs=convert.inputs(inputs))
             self._join(theirs, call, run_id, above).agent = agent or ""
             return

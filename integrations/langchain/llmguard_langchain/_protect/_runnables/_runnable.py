@@ -8,6 +8,7 @@ from contextlib import aclosing, closing, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
+from uuid import uuid4
 
 from langchain_core.runnables import Runnable, RunnableConfig, RunnableSequence, ensure_config
 
@@ -17,6 +18,7 @@ from llmguard_middleware._flow import Flow
 from llmguard_middleware._steps import END, Ask, Emit, Judge, Pull, Steps, arun, astream, run, stream
 
 from ... import _convert as convert
+from ..._handoff import claim
 from .._copies import bare
 from .._outer import admitted, around, opened, released, shows_nothing, unstreamed
 from .._sentinel import watched
@@ -60,7 +62,11 @@ class Asked:
     def watched(self, config: RunnableConfig, flow: Flow) -> RunnableConfig:
         """The config for the Runnable itself."""
         config = watched(config, flow.root)
-        return unstreamed(config) if shows_nothing(self.guard) else config  # last: what LangChain merges, it adds to
+        if not shows_nothing(self.guard):
+            return config
+        run_id = uuid4()
+        claim(run_id, flow)  # a run of its own, and no other call
+        return {**unstreamed(config), "run_id": run_id}  # last: what LangChain merges, it adds to
 
 
 def _whole(asked: Asked, given: Any, ask: Callable[..., Any], how: str) -> Steps[Any]:
