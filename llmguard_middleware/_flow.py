@@ -261,6 +261,15 @@ class Flow:
             yield from self._races.start(case, _scope.deadline())
         return [rule for rule in rules if not rule.race]
 
+    @property
+    def racing(self) -> bool:
+        """Whether guardrails race with the model, and nobody has waited for them."""
+        return bool(self._races)
+
+    def take_races(self, other: Flow) -> None:
+        """Go on with what races with a call that was given up, whose answer is here after all."""
+        self._races, other._races = other._races, None
+
     def settle_races(self) -> Plan[None]:
         """Wait for the guardrails that race with the model.
 
@@ -390,6 +399,8 @@ class Flow:
                 self.root.violation = violation
                 for flow in around():  # those of other guards, too
                     flow.root.violation = violation
+            else:
+                violation._sticks = False  # noqa: SLF001 - told here
             raise violation
         return verdict.guarded
 
@@ -451,15 +462,15 @@ class Flow:
             if not self._joined:
                 self.span.interrupted()
 
-    def abandoned(self) -> None:
-        """The reader of a stream went away before its end."""
-        if self._end():
+    def abandoned(self, *, late: bool = False) -> None:
+        """The reader of a stream went away before its end; `late` says that an answer may come all the same."""
+        if self._end(races=late):
             self._tell()
             if not self._joined:
                 self.span.abandoned()
 
-    def _end(self) -> bool:
-        if self._races is not None:
+    def _end(self, *, races: bool = False) -> bool:
+        if self._races is not None and not races:
             self._races.cancel()
         first, self._ended = not self._ended, True
         return first

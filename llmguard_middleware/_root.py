@@ -79,6 +79,11 @@ class Root:
         if self._conversations is not None:
             self._conversations.keep(self._conversation, digest, stage, text, findings)
 
+    def note(self, error: BaseException) -> None:
+        """Have a violation stick that an adapter is told of, be it of another guard."""
+        if self.violation is None and isinstance(error, GuardrailViolation) and error._sticks:  # noqa: SLF001 - for this
+            self.violation = error
+
     def check(self) -> None:
         """Raise what stopped a call below, if anything did.
 

@@ -65,6 +65,6 @@ class Unjudged:
         """The call is over and failed."""
         self._ends().failed(error)
 
-    def abandoned(self) -> None:
-        """Nothing was heard of it for too long."""
+    def abandoned(self, *, late: bool = False) -> None:
+        """Nothing was heard of it for too long; `late` says that its answer may come all the same."""
         self._ends().abandoned()

@@ -71,6 +71,8 @@ class GuardrailViolation(LLMGuardError):  # noqa: N818 - the public name, fixed 
         retryable: whether the same call may pass later (only a guardrail that failed is worth a retry).
     """
 
+    _sticks = True  # to the calls above; not in refusal mode, in which the call that is stopped has an answer
+
     def __init__(self, verdict: Verdict) -> None:
         self.verdict = verdict
         cause = verdict.cause

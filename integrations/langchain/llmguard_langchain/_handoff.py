@@ -44,13 +44,13 @@ MARK = "llmguard"  # in the metadata of a run: its model is protected, by these 
 
 @dataclass(frozen=True)
 class Handoff:
-    """From one callback: its guard; whether nothing of it lies above; the context above, or the span to join.
+    """From one callback: its guard; False if something of it lies above; the context above, or the span to join.
 
     `root` is what the outermost call of that guard shares.
     """
 
     guard: Guard
-    outermost: bool
+    outermost: bool | None = None
     parent: Context | None = None
     span: CallSpan | None = None
     root: Root | None = None

@@ -161,7 +161,6 @@ class Told(Agents):
     name = "LangChain GuardMiddleware with GuardCallback"
     gaps: Mapping[str, str] = {
         **{pattern: why for pattern, why in Agents.gaps.items() if why is not _DROPPED},
-        "monitor-outermost/*": "a callback does not see that it is called inside an op of its guard",
     }
 
     def config(self, middleware: list[GuardMiddleware]) -> Any:

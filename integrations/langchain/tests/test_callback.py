@@ -285,3 +285,63 @@ def test_every_switch_of_langchains_handlers_is_off():
     switches = [name for name in dir(BaseCallbackHandler) if name.startswith("ignore_")]
     assert switches
     assert [name for name in switches if getattr(GuardCallback, name) is not False] == []
+
+
+def for_tenants(rule):
+    """A guard that has this rule for one tenant only."""
+    guard = Guard()
+    guard.swap(Guard().policy, [(lambda call: call.attributes.get("tenant") == "a", Guard(rule).policy)])
+    return guard
+
+
+def test_an_edit_for_one_tenant_is_refused_too(fake_chat):
+    """A redaction that only some calls have is refused at the first model start, as one that all have."""
+    guard = for_tenants(Guardrail(pii(), stage="input", action="redact"))
+    model = fake_chat()
+    with guard.attributes(tenant="a"), pytest.raises(UnenforceableError, match="protect"):
+        model.invoke("mail bob@example.org", {"callbacks": [GuardCallback(guard)]})
+    assert model.received == []
+
+
+def test_a_block_for_one_tenant_is_refused_on_streams(fake_chat):
+    """No piece of a streamed answer leaves if an output guardrail of the caller's tenant would have to judge it."""
+    guard = for_tenants(Guardrail(pii(), stage="output"))
+    shown = []
+    pieces = fake_chat(answer="bob@example.org").stream("Hi", {"callbacks": [GuardCallback(guard)]})
+    with guard.attributes(tenant="a"), pytest.raises(UnenforceableError, match="protect"):
+        shown.extend(piece.text for piece in pieces)
+    assert shown == []
+
+
+@pytest.mark.parametrize("protects", ["model", "chain", "nothing"])
+def test_monitors_score_an_op_and_not_the_chain_in_it(fake_chat, protects):
+    """What a GuardCallback tells inside an op of its guard is not scored once more, whatever is protected there."""
+    scored = []
+
+    @scorer
+    def watch(output: str) -> bool:
+        scored.append(output)
+        return False
+
+    guard = Guard(Monitor(watch))
+    model = protect(fake_chat(), guard) if protects == "model" else fake_chat()
+    chain = model | StrOutputParser()
+    chain = protect(chain, guard) if protects == "chain" else chain
+
+    @guard.op
+    def answer(question: str) -> str:
+        return f"Op: {chain.invoke(question, {'callbacks': [GuardCallback(guard)]})}"
+
+    answer("Hi")
+    guard.flush()
+    assert scored == ["Op: Hello."]
+
+
+@pytest.mark.parametrize("same", [True, False])
+def test_a_protected_chain_is_one_span_among_all_runnables(captured, same):
+    """With every_runnable, too, a callback tells a protected chain once, whoever guards it."""
+    guard = Guard(Guardrail(pii(), stage="output", action="redact"), **captured.providers)
+    guarded = protect(RunnableLambda(str, name="says"), guard)
+    seen_by = guard if same else Guard(name="other", **captured.providers)
+    guarded.invoke("bob@example.org", {"callbacks": [GuardCallback(seen_by, every_runnable=True)]})
+    assert [span.name for span in captured.spans if span.name.startswith("invoke")] == ["invoke_workflow says"]

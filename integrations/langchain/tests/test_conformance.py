@@ -344,7 +344,6 @@ class Observed(Called):
         "output-reask*/*": "a callback cannot ask again, and does not refuse to",
         "caller-cancels-scorer/*": "the event loop waits while a callback judges",
         "caller-leaves-stream-log/astream_events": "LangChain cancels the call, and that is what the span says",
-        "monitor-outermost/*": "a callback does not see that it is called inside an op of its guard",
         "span-nests/*": "a callback cannot make its span the current one",
     }
 

@@ -5,9 +5,12 @@ from __future__ import annotations
 import asyncio
 import json
 import operator
+from contextlib import suppress
 from typing import Annotated, Any, TypedDict
 
 import pytest
+from langchain_core.callbacks import BaseCallbackHandler
+from langchain_core.chat_history import InMemoryChatMessageHistory
 from langchain_core.documents import Document
 from langchain_core.messages import AIMessage, HumanMessage
 from langchain_core.output_parsers import JsonOutputParser, StrOutputParser
@@ -21,6 +24,7 @@ from langchain_core.runnables import (
     RunnablePassthrough,
     RunnableSequence,
 )
+from langchain_core.runnables.history import RunnableWithMessageHistory
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.config import get_stream_writer
 from langgraph.graph import END, START, MessagesState, StateGraph
@@ -485,3 +489,50 @@ def test_a_sequence_can_be_looked_at(fake_chat):
     assert repr(guarded) == repr(original)
     assert isinstance(guarded, RunnableSequence)
     assert guarded.config_specs == original.config_specs
+
+
+class Ends(BaseCallbackHandler):
+    """Keeps what it is told of the outermost run."""
+
+    def __init__(self):
+        self.told = []
+
+    def on_chain_end(self, outputs, *, parent_run_id=None, **kwargs):
+        """Keep it."""
+        if parent_run_id is None:
+            self.told.append(outputs)
+
+
+@pytest.mark.parametrize("refusal", [None, "No."])
+def test_listeners_are_told_what_left(ask, refusal):
+    """Listeners and callbacks of a protected chain are told of its answer as the guard let it pass, in every mode."""
+    says = RunnableLambda(lambda _: f"key {SECRET}") | StrOutputParser()
+    action = "redact" if refusal is None else "block"
+    guarded = protect(
+        says,
+        Guard(
+            Guardrail(Flags(when=SECRET, name="f", cheap=True, reach=10), stage="output", action=action),
+            refusal=refusal,
+        ),
+    )
+    heard, ends = [], Ends()
+    listened = guarded.with_listeners(on_end=lambda run: heard.append(run.outputs["output"]))
+    ask(listened, "hi", {"callbacks": [ends]})
+    expected = refusal or "key <FAKE>"
+    assert [*heard, *ends.told] == [expected, expected]
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.parametrize("action", ["redact", "block"])
+def test_a_message_history_keeps_what_left(ask, action):
+    """RunnableWithMessageHistory around a protected chain keeps no character that a guardrail removes or blocks."""
+    kept = InMemoryChatMessageHistory()
+    says = RunnableLambda(lambda _: f"key {SECRET}") | StrOutputParser()
+    guarded = protect(
+        says, Guard(Guardrail(Flags(when=SECRET, name="f", cheap=True, reach=10), stage="output", action=action))
+    )
+    remembering = RunnableWithMessageHistory(guarded, lambda session_id: kept)
+    with suppress(GuardrailViolation):
+        ask(remembering, [HumanMessage("hi")], {"configurable": {"session_id": "1"}})
+    assert SECRET not in repr(kept.messages)
+    assert action == "block" or kept.messages[-1].content == "key <FAKE>"

@@ -14,9 +14,10 @@ from langgraph.graph import END, START, MessagesState, StateGraph
 from langgraph.prebuilt import ToolNode
 from pydantic import ValidationError
 
-from llmguard_langchain import protect
+from llmguard_langchain import GuardCallback, protect
 from llmguard_middleware import Guard, Guardrail, GuardrailViolation
 from llmguard_middleware.errors import LLMGuardError
+from llmguard_middleware.scorers import secrets
 from llmguard_middleware.testing import Flags
 
 BAD = "bad"
@@ -251,3 +252,71 @@ def test_a_chunk_is_a_chunk(fake_chat):
     """A copy with fallbacks streams."""
     guarded = protect(fake_chat(answer="one two", size=3), guard()).with_fallbacks([fake_chat()])
     assert all(isinstance(chunk, AIMessageChunk) for chunk in guarded.stream("Hi"))
+
+
+def test_what_is_handled_on_purpose_does_not_stick_to_a_callback(fake_chat, ask_whole):
+    """A fallback that the caller wants after a violation answers under a GuardCallback, too."""
+    guard = Guard(Guardrail(secrets(), stage="output"))
+    handled = protect(fake_chat(answer="sk-" + "A1b2C3d4" * 5), guard).with_fallbacks(
+        [fake_chat(answer="fallback")], exceptions_to_handle=(GuardrailViolation,)
+    )
+    chain = RunnableLambda(lambda given: given) | handled
+    assert ask_whole(chain, "Hi", {"callbacks": [GuardCallback(guard)]}) == ["fallback"]
+
+
+def test_a_violation_of_another_guard_sticks_to_the_chain_of_a_callback(fake_chat, ask_whole, captured):
+    """A chain under a GuardCallback that swallows what another guard inside has raised does not get away with it."""
+    model = protect(fake_chat(answer="sk-" + "A1b2C3d4" * 5), Guard(Guardrail(secrets(), stage="output")))
+
+    def swallows(given):
+        try:
+            return model.invoke(given)
+        except GuardrailViolation:
+            return AIMessage("nothing happened")
+
+    with pytest.raises(GuardrailViolation):
+        ask_whole(
+            RunnableLambda(swallows), "Hi", {"callbacks": [GuardCallback(Guard(name="outer", **captured.providers))]}
+        )
+
+
+@pytest.mark.parametrize("around", ["chain", "callback", "another guard's callback"])
+def test_a_refused_tool_does_not_stop_what_is_around_it(around):
+    """In refusal mode a tool that was stopped has an answer, and neither its chain nor a callback's fails for it."""
+    guard = Guard(Guardrail(secrets(), stage="tool_result"), refusal="No.")
+
+    @tool
+    def look(who: str) -> str:
+        """Look somebody up."""
+        return "sk-" + "A1b2C3d4" * 5
+
+    guarded = protect(look, guard)
+    chain = RunnableLambda(lambda given: f"It says: {guarded.invoke(given)}") | StrOutputParser()
+    callback = GuardCallback(guard if around == "callback" else Guard(name="other"))
+    if around == "chain":
+        assert protect(chain, guard).invoke("Hi") == "It says: No."
+    else:
+        assert chain.invoke("Hi", {"callbacks": [callback]}) == "It says: No."
+
+
+@pytest.mark.parametrize("inside", ["tool", "chain"])
+def test_whatever_another_guard_protects_a_violation_sticks_to_the_callback(captured, inside):
+    """A chain under a GuardCallback cannot swallow the violation of a tool, or a chain, under another guard."""
+    guard = Guard(Guardrail(secrets(), stage="tool_result"), Guardrail(secrets(), stage="output", name="out"))
+
+    @tool
+    def look(who: str) -> str:
+        """Look somebody up."""
+        return "sk-" + "A1b2C3d4" * 5
+
+    guard.covers("output", "tool_result")
+    guarded = protect(look if inside == "tool" else RunnableLambda(look.func), guard)
+
+    def swallows(given):
+        try:
+            return guarded.invoke(given)
+        except GuardrailViolation:
+            return "nothing happened"
+
+    with pytest.raises(GuardrailViolation):
+        RunnableLambda(swallows).invoke("Hi", {"callbacks": [GuardCallback(Guard(name="outer", **captured.providers))]})

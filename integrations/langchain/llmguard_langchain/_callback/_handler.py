@@ -30,6 +30,7 @@ from ._session import agent_of, named, shows_agent, with_session
 __all__ = ["GuardCallback"]
 
 _STAGES: tuple[Stage, ...] = ("input", "output")
+_LEAVES = frozenset(("retrieval", "execute_tool"))  # a chain has what is below it to answer for
 _INSTEAD = "put protect(model, guard) around the model"
 
 
@@ -72,23 +73,24 @@ class GuardCallback(BaseCallbackHandler):
 
     def _sort(self) -> None:
         """What of the guard's rules a callback can enforce: all but edits, and on streams nothing at the output."""
-        self._seen = self.guard.policy
-        self._unenforceable = [rule for stage in _STAGES for rule in self._seen.at(stage) if rule.edits]
+        self._seen = self.guard.in_force
+        policies = self.guard.policies  # those for some calls only, too
+        self._unenforceable = [rule for one in policies for stage in _STAGES for rule in one.at(stage) if rule.edits]
         self._blocking = self.guard.without(self._unenforceable)
-        self._output_rules = [rule for rule in self._seen.at("output") if rule.acts]
+        self._output_rules = [rule for one in policies for rule in one.at("output") if rule.acts]
         self._recording = self._blocking.without(self._output_rules)
 
     def _flow(self, guard: Guard, call: Call, above: Run | None) -> Flow:
         if above is None:
-            return Flow(guard, call, outermost=True)
-        return Flow(guard, call, parent=above.context, outermost=above.root is None, root=above.root)
+            return Flow(guard, call)  # an op may be above
+        return Flow(guard, call, parent=above.context, outermost=None if above.root is None else False, root=above.root)
 
     def _begin(
         self, call: Call, run_id: UUID, above: Run | None, metadata: dict[str, Any] | None, tags: list[str] | None
     ) -> Run:
         if metadata or tags:
             call = with_session(call, metadata, tags)
-        if call.operation != "invoke_agent" and unjudged(self.guard):
+        if call.operation in _LEAVES and unjudged(self.guard):
             run = Run(run_id, None, above)
             run.bare = Unjudged(self.guard, call, None if above is None else above.context)
         else:
@@ -114,13 +116,16 @@ class GuardCallback(BaseCallbackHandler):
         live = self._live
         if (not live and unheard(self.guard)) or run_id in live:  # the same handler given twice
             return
-        above = None if parent_run_id is None else live.get(parent_run_id)
+        above = None if parent_run_id is None else self._runs.above(parent_run_id)
         agent = agent_of(metadata, name) if metadata else None
         if above is not None and shows_agent(metadata, name) and above.identity == parent_run_id:
             above.found_agent()
         if (theirs := claimed(run_id)) is not None:
+            if above is not None and above.inner is theirs:  # the same call's run inside
+                live[run_id] = above
+                return
             call = Call("invoke_workflow", name=named(serialized, name, "chain"), inputs=convert.inputs(inputs))
-            self._join(theirs, call, run_id, above)
+            self._join(theirs, call, run_id, above).agent = agent or ""
             return
         if above is not None and not self.every_runnable and (agent is None or agent == above.agent):
             live[run_id] = above
@@ -141,11 +146,14 @@ class GuardCallback(BaseCallbackHandler):
         """
         run = self._runs.take(run_id)
         if run is None:
+            _, before = self._runs.take_late(run_id)
+            if before is not None and before.root is not None:
+                before.root.check()
             return
-        if run.bare is not None:
-            run.bare.answered()
-        elif run.flow is None:
+        if run.flow is None:
             return
+        if run.flow.policy.idle:
+            run.flow.answered()
         elif run.flow.relays:  # a GuardMiddleware told what was asked
             run.flow.answered(output=answer(outputs), context=run.flow.root.documents)
         else:
@@ -202,13 +210,15 @@ class GuardCallback(BaseCallbackHandler):
     ) -> None:
         if not self._live and MARK not in metadata and unheard(self.guard):
             return
-        above = None if parent_run_id is None else self._live.get(parent_run_id)
+        above = None if parent_run_id is None else self._runs.above(parent_run_id)
         if (mark := metadata.get(MARK)) and marked(self.guard, metadata):
             # The copy does it all; it is told what lies above it, and no second span or score is made.
             run = Run(run_id, None, above)
-            run.handoff = Handoff(self.guard, outermost=run.root is None, parent=run.context, root=run.root)
+            run.handoff = Handoff(
+                self.guard, outermost=None if run.root is None else False, parent=run.context, root=run.root
+            )
             report(metadata, run_id, run.handoff)
-            self._live[run_id] = run
+            self._runs.keep(run)
             return
         if inside_scorer.get():
             return
@@ -219,7 +229,7 @@ class GuardCallback(BaseCallbackHandler):
             run = Run(run_id, None, above)
             run.bare = Unjudged(self.guard, call, None if above is None else above.context)
         else:
-            if self._seen is not self.guard.policy:
+            if self._seen is not self.guard.in_force:
                 self._sort()
             if self._unenforceable and (above is None or not above.covered):
                 self.guard.refuse(self._unenforceable, "GuardCallback", _INSTEAD)
@@ -233,7 +243,8 @@ class GuardCallback(BaseCallbackHandler):
                 raise
             run = Run(run_id, flow, above)
             if mark:
-                run.handoff = Handoff(self.guard, outermost=above is None, span=flow.span, root=flow.root)
+                outermost = None if above is None else False
+                run.handoff = Handoff(self.guard, outermost=outermost, span=flow.span, root=flow.root)
                 report(metadata, run_id, run.handoff)
         self._runs.start(run)
 
@@ -253,18 +264,21 @@ class GuardCallback(BaseCallbackHandler):
         """What this callback tells something protected that is about to start below this run."""
         run = self._runs.above(parent_run_id)
         if run is None:
-            return Handoff(self.guard, outermost=True)
+            return Handoff(self.guard)
         return Handoff(self.guard, outermost=False, parent=run.context, root=run.root)
 
-    def _join(self, theirs: Flow, call: Call, run_id: UUID, above: Run | None) -> None:
+    def _join(self, theirs: Flow, call: Call, run_id: UUID, above: Run | None) -> Run:
         """The run is of something protected, which has a span already: the copy's own, or one to join."""
         own = theirs.guard.identity is self.guard.identity
-        flow = None if own else Flow(self.guard, call, span=theirs.span, outermost=above is None)
+        root = None if above is None else above.root
+        outermost = None if root is None else False
+        flow = None if own else Flow(self.guard, call, span=theirs.span, outermost=outermost, root=root)
         run = Run(run_id, flow, above)
         run.inner = theirs
         if own:
             run.covered = True
         self._runs.start(run)
+        return run
 
     def handed_over(self, run_id: UUID) -> Handoff | None:
         """What this callback tells the protected model of a run that it saw start."""
@@ -284,7 +298,7 @@ class GuardCallback(BaseCallbackHandler):
         """Refuse to let a stream begin whose answer a callback could not hold back."""
         run = self._streaming
         if run is None or run.identity is not run_id:  # a stream's pieces mostly come one after the other
-            run = self._streaming = self._live.get(run_id)
+            run = self._streaming = self._runs.heard_of(run_id)
         if run is not None:
             run.heard = True
             if not run.streamed:
@@ -307,8 +321,8 @@ class GuardCallback(BaseCallbackHandler):
         """Judge what came back; raises GuardrailViolation before the caller has it."""
         run = self._runs.take(run_id)
         self._streaming = None  # or it would live on
-        if run is None and self._runs.was_given_up(run_id) and self._blocking.has_rules("output"):
-            run = Run(run_id, self._flow(self._blocking, Call("chat"), None), None)
+        if run is None:
+            run = self._late(run_id)
         ended = None if run is None else run.flow or run.bare
         if run is None or ended is None:
             return
@@ -320,6 +334,18 @@ class GuardCallback(BaseCallbackHandler):
                 flow.stopped(error)
                 raise
         ended.answered(**convert.answer(generations, response.llm_output), streamed=run.streamed)
+
+    def _late(self, run_id: UUID) -> Run | None:
+        """A run whose answer comes after it was given up, if there is something to judge."""
+        given_up, before = self._runs.take_late(run_id)
+        raced = before is not None and before.flow is not None and before.flow.racing
+        if not given_up or not (raced or self._blocking.has_rules("output")):
+            return None
+        run = Run(run_id, self._flow(self._blocking, Call("chat"), before), before)
+        if before is not None and before.flow is not None and run.flow is not None:
+            run.streamed = before.streamed
+            run.flow.take_races(before.flow)
+        return run
 
     # Retrievers and tools: a span each, and the documents for scorers that ask for `context`.
 
@@ -399,7 +425,7 @@ class GuardCallback(BaseCallbackHandler):
             self._join(theirs, call, run_id, above)
             return
         for stage in stages:
-            if rules := self.guard.policy.at(stage):
+            if rules := [rule for policy in self.guard.policies for rule in policy.at(stage)]:
                 self.guard.refuse(rules, f"GuardCallback at {call.name}", "put protect(..., guard) around it as well")
         self._begin(call, run_id, above, metadata, tags)
 
@@ -407,7 +433,11 @@ class GuardCallback(BaseCallbackHandler):
         """End the span of a run that failed."""
         run = self._runs.take(run_id)
         self._streaming = None
-        if run is not None and (ended := run.flow or run.bare) is not None:
+        if run is None:
+            return
+        if run.root is not None:
+            run.root.note(error)
+        if (ended := run.flow or run.bare) is not None:
             ended.stopped(error)
 
     on_chain_error = on_llm_error = on_retriever_error = on_tool_error = _error

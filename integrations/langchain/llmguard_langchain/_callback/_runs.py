@@ -105,7 +105,7 @@ class Runs:
     def __init__(self) -> None:
         self.live: dict[UUID, Run] = {}
         self.idle = _IDLE
-        self._given_up: OrderedDict[UUID, None] = OrderedDict()
+        self._given_up: OrderedDict[UUID, Run | None] = OrderedDict()
         self.begin_anew()
 
     def begin_anew(self) -> None:
@@ -122,13 +122,22 @@ class Runs:
 
     def above(self, run_id: UUID | None) -> Run | None:
         """The run of this id or, if that has no span, the one that it lies under."""
-        return None if run_id is None else self.live.get(run_id)
+        return None if run_id is None else self.heard_of(run_id)
+
+    def heard_of(self, run_id: UUID) -> Run | None:
+        """The run of this id, also if it was given up: what stopped it, or races with it, counts all the same."""
+        run = self.live.get(run_id)
+        return run if run is not None or not self._given_up else self._given_up.get(run_id)
 
     def start(self, run: Run) -> None:
         """A run with a span has started."""
-        self.live[run.identity] = run
+        self.keep(run)
         if _get_running_loop() is not None:
             run.watch(self._task_over)
+
+    def keep(self, run: Run) -> None:
+        """A run has started."""
+        self.live[run.identity] = run
         if not self._sweeping:
             self._sweep_later()
         if len(self.live) > _MOST:
@@ -143,9 +152,11 @@ class Runs:
             run.ended()
         return run
 
-    def was_given_up(self, run_id: UUID) -> bool:
-        """Whether this run's span was ended, and now its answer is here."""
-        return bool(self._given_up) and self._given_up.pop(run_id, self) is None
+    def take_late(self, run_id: UUID) -> tuple[bool, Run | None]:
+        """Whether this run's span was ended before, and now its answer is here; the run, unless its task is gone."""
+        if not self._given_up or run_id not in self._given_up:
+            return False, None
+        return True, self._given_up.pop(run_id)
 
     def _give_up(self, run_id: UUID, error: BaseException | None = None) -> None:
         run = self.take(run_id)
@@ -153,10 +164,13 @@ class Runs:
         if ended is None:
             return
         if error is None:
-            ended.abandoned()
+            ended.abandoned(late=True)
         else:
             ended.failed(error)
-        self._given_up[run_id] = None
+        self._remember(run_id, run if error is None else None)
+
+    def _remember(self, run_id: UUID, run: Run | None) -> None:
+        self._given_up[run_id] = run
         if len(self._given_up) > _REMEMBERED:
             self._given_up.popitem(last=False)
 
@@ -184,6 +198,9 @@ class Runs:
             run.heard = False
             if run.quiet > _SWEEPS:
                 self._give_up(identity)
+        for run_id, run in list(self.live.items()):  # what lies inside and passes on such a run
+            if run.quiet > _SWEEPS and self.live.pop(run_id, None) is not None:
+                self._remember(run_id, run)
         self._sweeping = bool(self.live)
         if self._sweeping:
             self._sweep_later()

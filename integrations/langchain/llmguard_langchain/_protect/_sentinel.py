@@ -9,7 +9,6 @@ from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.runnables import RunnableConfig
 from langchain_core.runnables.config import merge_configs
 
-from llmguard_middleware import GuardrailViolation
 from llmguard_middleware._root import Root
 
 __all__ = ["watched", "watching"]
@@ -31,8 +30,7 @@ class Sentinel(BaseCallbackHandler):
         self.root.check()
 
     def _failed(self, error: BaseException, **_: Any) -> None:
-        if isinstance(error, GuardrailViolation) and self.root.violation is None:
-            self.root.violation = error
+        self.root.note(error)
 
     def on_retriever_end(self, documents: Sequence[Any], **_: Any) -> None:
         """Keep what was retrieved, for scorers that ask for `context`."""

@@ -21,6 +21,7 @@ from llmguard_middleware import GuardrailViolation
 from llmguard_middleware._current import around
 from llmguard_middleware._root import Root
 
+from .._handoff import above
 from ._sentinel import watched
 
 __all__ = ["STICKY", "sticky_methods"]
@@ -82,9 +83,11 @@ def _retried(given: Any) -> Any:
 
 
 @contextmanager
-def _forgiving() -> Iterator[None]:
-    """A violation that the caller has asked to handle does not stick to the calls above."""
-    roots = [flow.root for flow in around() if flow.root.violation is None]
+def _forgiving(config: RunnableConfig | None) -> Iterator[None]:
+    """A violation that the caller has asked to handle does not stick to the calls above, nor to those of callbacks."""
+    told = above(ensure_config(config).get("callbacks"))
+    known = [*(flow.root for flow in around()), *(one.root for one in told if one.root is not None)]
+    roots = [root for root in known if root.violation is None]
     try:
         yield
     except GuardrailViolation:
@@ -97,15 +100,15 @@ class Forgiven(RunnableBinding[Any, Any]):
     """A guarded copy whose violations are errors like others."""
 
     def invoke(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Any:  # noqa: A002 - LangChain's
-        with _forgiving():
+        with _forgiving(config):
             return super().invoke(input, config, **kwargs)
 
     async def ainvoke(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Any:  # noqa: A002 - as above
-        with _forgiving():
+        with _forgiving(config):
             return await super().ainvoke(input, config, **kwargs)
 
     def stream(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Iterator[Any]:  # noqa: A002 - as above
-        with _forgiving():
+        with _forgiving(config):
             yield from super().stream(input, config, **kwargs)
 
     async def astream(
@@ -114,7 +117,7 @@ class Forgiven(RunnableBinding[Any, Any]):
         config: RunnableConfig | None = None,
         **kwargs: Any,
     ) -> AsyncIterator[Any]:
-        with _forgiving():
+        with _forgiving(config):
             async for chunk in super().astream(input, config, **kwargs):
                 yield chunk
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from types import UnionType
 from typing import Annotated, Any, get_args, get_origin
 
-from langchain_core.messages import AIMessage, BaseMessage
+from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
 
 from llmguard_middleware import ConfigurationError, Guard
 
-__all__ = ["refusal_of"]
+__all__ = ["piece_of", "refusal_of"]
 
 
 def refusal_of(thing: Any, guard: Guard) -> Any:
@@ -33,6 +33,11 @@ def refusal_of(thing: Any, guard: Guard) -> Any:
         "guard without refusal and catch GuardrailViolation, or let it give a text or a message"
     )
     raise ConfigurationError(msg)
+
+
+def piece_of(refusal: Any) -> Any:
+    """What a stream says in place of a whole answer."""
+    return AIMessageChunk(content=refusal.content) if isinstance(refusal, AIMessage) else refusal
 
 
 def _flat(kind: Any) -> list[type]:

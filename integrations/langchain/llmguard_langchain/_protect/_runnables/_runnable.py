@@ -4,29 +4,31 @@ from __future__ import annotations
 
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from contextlib import aclosing, closing
+from contextlib import aclosing, closing, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
+from uuid import uuid4
 
-from langchain_core.messages import AIMessage, AIMessageChunk
 from langchain_core.runnables import Runnable, RunnableConfig, RunnableSequence, ensure_config
 
 from llmguard_middleware import Call, Guard, GuardrailViolation
 from llmguard_middleware._drive import inside_scorer
 from llmguard_middleware._flow import Flow
-from llmguard_middleware._steps import Ask, Emit, Judge, Steps, arun, astream, run, stream
+from llmguard_middleware._steps import END, Ask, Emit, Judge, Pull, Steps, arun, astream, run, stream
 
 from ... import _convert as convert
+from ..._handoff import claim
 from .._copies import bare
 from .._outer import admitted, around, opened, released, shows_nothing, unstreamed
 from .._sentinel import watched
 from .._sticky import sticky_methods
 from ._events import event_members
 from ._graph import asked_graph, graph_refusal
-from ._refusals import refusal_of
+from ._refusals import piece_of, refusal_of
 from ._sequence import sequence_members
 from ._streams import pieces
+from ._told import Told
 
 __all__ = ["check_refusal", "runnable_members"]
 
@@ -55,19 +57,36 @@ class Asked:
         flow, run_id = opened(
             self.guard, self.call, self.thing, self.config.get("callbacks"), self.config.get("run_id")
         )
-        config = watched(self.config, flow.root)
-        config = unstreamed(config) if shows_nothing(self.guard) else config  # last: what LangChain merges, it adds to
-        return flow, {**config, "run_id": run_id}
+        return flow, {**self.config, "run_id": run_id}
+
+    def watched(self, config: RunnableConfig, flow: Flow) -> RunnableConfig:
+        """The config for the Runnable itself."""
+        config = watched(config, flow.root)
+        if not shows_nothing(self.guard):
+            return config
+        run_id = uuid4()
+        claim(run_id, flow)  # a run of its own, and no other call
+        return {**unstreamed(config), "run_id": run_id}  # last: what LangChain merges, it adds to
 
 
-def _whole(asked: Asked, given: Any, ask: Callable[..., Any]) -> Steps[Any]:
+def _whole(asked: Asked, given: Any, ask: Callable[..., Any], how: str) -> Steps[Any]:
     guard = asked.guard
     flow, config = asked.opened()
+
+    def judged(given: Any, config: RunnableConfig) -> Steps[Any]:
+        result = yield Ask(around(flow), partial(ask, given, asked.watched(config, flow)))
+        return (yield Judge(guard, released(flow, result)))
+
     try:
         with flow:
             given = yield Judge(guard, admitted(flow, given))
-            result = yield Ask(around(flow), partial(ask, given, config))
-            result = yield Judge(guard, released(flow, result))
+            if shows_nothing(guard):
+                told = Told(asked.thing.get_name(), judged, flow, asked.refusal)
+                result = yield Ask(nullcontext, partial(getattr(told, how), given, unstreamed(config)))
+                if told.refused:
+                    return result
+            else:
+                result = yield from judged(given, config)
             flow.answered(output=convert.plain(result), context=flow.root.documents)
             return result
     except GuardrailViolation:
@@ -76,19 +95,31 @@ def _whole(asked: Asked, given: Any, ask: Callable[..., Any]) -> Steps[Any]:
         return asked.refusal
 
 
-def _streamed(asked: Asked, given: Any, ask: Callable[..., Any]) -> Steps[None]:
+def _streamed(asked: Asked, given: Any, ask: Callable[..., Any], how: str) -> Steps[None]:
     guard = asked.guard
     flow, config = asked.opened()
+
+    def judged(given: Any, config: RunnableConfig) -> Steps[Any]:
+        return asked.pieces(flow, ask(given, asked.watched(config, flow)))
+
     try:
         with flow:
             given = yield Judge(guard, admitted(flow, given))
-            said = yield from asked.pieces(flow, ask(given, config))
+            if shows_nothing(guard):
+                told = Told(asked.thing.get_name(), judged, flow, asked.refusal)
+                pull = Pull(nullcontext, getattr(told, how)(given, unstreamed(config)))
+                while (item := (yield pull)) is not END:
+                    yield Emit(item)
+                if told.refused:
+                    return
+                said = told.said
+            else:
+                said = yield from judged(given, config)
             flow.answered(output=said, context=flow.root.documents)
     except GuardrailViolation:
         if asked.refusal is None:
             raise
-        refusal = asked.refusal
-        yield Emit(AIMessageChunk(content=refusal.content) if isinstance(refusal, AIMessage) else refusal)
+        yield Emit(piece_of(asked.refusal))
 
 
 def runnable_members(base: type[Any], guard: Guard) -> dict[str, Any]:  # noqa: C901 - LangChain's four methods, side by side
@@ -101,13 +132,13 @@ def runnable_members(base: type[Any], guard: Guard) -> dict[str, Any]:  # noqa: 
         if inside_scorer.get():  # a scorer's own call is not judged in turn
             return base.invoke(bare(self, base), input, config, **kwargs)
         one = asked(self, input, config, kwargs, "whole")
-        return run(_whole(one, input, partial(one.thing.invoke, **kwargs)))
+        return run(_whole(one, input, partial(one.thing.invoke, **kwargs), "invoke"))
 
     async def ainvoke(self: Any, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Any:  # noqa: A002 - as above
         if inside_scorer.get():
             return await base.ainvoke(bare(self, base), input, config, **kwargs)
         one = asked(self, input, config, kwargs, "whole")
-        return await arun(_whole(one, input, partial(one.thing.ainvoke, **kwargs)))
+        return await arun(_whole(one, input, partial(one.thing.ainvoke, **kwargs), "ainvoke"))
 
     def stream_(self: Any, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Iterator[Any]:  # noqa: A002 - as above
         if inside_scorer.get():
@@ -115,7 +146,7 @@ def runnable_members(base: type[Any], guard: Guard) -> dict[str, Any]:  # noqa: 
             return
         one = asked(self, input, config, kwargs, "stream")
         source = partial(one.thing.stream, **kwargs)
-        with closing(stream(_streamed(one, input, lambda *given: iter(source(*given))))) as chunks:
+        with closing(stream(_streamed(one, input, lambda *given: iter(source(*given)), "stream"))) as chunks:
             yield from chunks
 
     async def astream_(  # its name is given below
@@ -130,7 +161,7 @@ def runnable_members(base: type[Any], guard: Guard) -> dict[str, Any]:  # noqa: 
             return
         one = asked(self, input, config, kwargs, "stream")
         source = partial(one.thing.astream, **kwargs)
-        async with aclosing(astream(_streamed(one, input, lambda *given: aiter(source(*given))))) as chunks:
+        async with aclosing(astream(_streamed(one, input, lambda *given: aiter(source(*given)), "astream"))) as chunks:
             async for chunk in chunks:
                 yield chunk
 
