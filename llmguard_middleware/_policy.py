@@ -72,8 +72,8 @@ class Policy:
     def without(self, rules: Collection[Guardrail]) -> Policy:
         """This policy without some of its guardrails, and with its digest."""
         rest = copy.copy(self)
-        names = {rule.name for rule in rules}
-        rest.guardrails = tuple(rule for rule in self.guardrails if rule.name not in names)
+        gone = set(map(id, rules))  # a tenant's rule may have the name of another's
+        rest.guardrails = tuple(rule for rule in self.guardrails if id(rule) not in gone)
         rest._sort()  # noqa: SLF001 - a copy of this one
         return rest
 

@@ -345,3 +345,13 @@ def test_a_protected_chain_is_one_span_among_all_runnables(captured, same):
     seen_by = guard if same else Guard(name="other", **captured.providers)
     guarded.invoke("bob@example.org", {"callbacks": [GuardCallback(seen_by, every_runnable=True)]})
     assert [span.name for span in captured.spans if span.name.startswith("invoke")] == ["invoke_workflow says"]
+
+
+def test_a_rule_that_cannot_be_enforced_takes_no_other_of_its_name_along(fake_chat):
+    """With unenforceable="warn" a tenant's block stays in force, though a redaction of the same name cannot be."""
+    guard = Guard(Guardrail(pii(), stage="input", action="redact", name="personal"), unenforceable="warn")
+    strict = Guard(Guardrail(pii(), stage="input", name="personal"))
+    guard.swap(guard.policy, [(lambda call: call.attributes.get("tenant") == "a", strict.policy)])
+    callbacks = [GuardCallback(guard)]
+    with guard.attributes(tenant="a"), pytest.warns(UserWarning, match="personal"), pytest.raises(GuardrailViolation):
+        fake_chat().invoke("mail bob@example.org", {"callbacks": callbacks})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import sys
+from contextlib import suppress
 
 import pytest
 from langchain.agents.middleware import AgentMiddleware
@@ -13,7 +14,7 @@ from langchain_core.tools import tool
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.types import interrupt
 
-from llmguard_langchain import GuardCallback, GuardMiddleware
+from llmguard_langchain import GuardCallback, GuardMiddleware, protect
 from llmguard_middleware import Guard, Guardrail, GuardrailViolation, Monitor
 from llmguard_middleware.scorers import pii
 from llmguard_middleware.testing import CapturedSpan, Flags
@@ -341,3 +342,29 @@ def test_two_guards_share_the_spans(make_agent, tool_calls, captured, agent_mode
     run = "invoke_agent"
     assert names == [("chat", run), ("chat", run), ("execute_tool lookup", run), ("execute_tool lookup", run)]
     assert [span.parent for span in ended(captured) if span.name == "invoke_agent"] == [None]
+
+
+@pytest.mark.parametrize("called_back", [True, False])
+@pytest.mark.parametrize("same", [True, False])
+@pytest.mark.parametrize("action", ["redact", "block"])
+def test_a_protected_tool_of_a_guarded_agent_has_one_span(
+    make_agent, tool_calls, captured, whole_mode, action, same, called_back
+):
+    """A tool that is protected, in an agent that is guarded, is told once, with the verdicts of both guards."""
+    guard = Guard(Guardrail(pii(), stage="tool_result", action=action), **captured.providers)
+    agents = guard if same else Guard(name="agent", **captured.providers)
+
+    @tool
+    def look(who: str) -> str:
+        """Look somebody up."""
+        return RESULT
+
+    asking = AIMessage("", tool_calls=[{"name": "look", "args": {"who": "Bob"}, "id": "1"}])
+    agent = make_agent(asking, "done", tools=[protect(look, guard)], middleware=[GuardMiddleware(agents)])
+    config = {"callbacks": [GuardCallback(agents)]} if called_back else {}
+    with suppress(GuardrailViolation):
+        agent.ask("Hi", whole_mode, **config)
+    gc.collect()
+    verdict = {"redact": "redacted", "block": "blocked"}[action]
+    tools = [span for span in captured.spans if span.name.startswith("execute_tool")]
+    assert [(span.name, span.attributes.get("llmguard.verdict")) for span in tools] == [("execute_tool look", verdict)]

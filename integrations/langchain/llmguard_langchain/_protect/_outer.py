@@ -17,6 +17,7 @@ from llmguard_middleware import Call, Guard, Message
 from llmguard_middleware._call import Stage
 from llmguard_middleware._flow import Flow
 from llmguard_middleware._judge import Plan
+from llmguard_middleware.telemetry._emitter import CallSpan
 
 from .. import _convert as convert
 from .._handoff import above, claim
@@ -27,10 +28,12 @@ __all__ = ["admitted", "around", "opened", "released", "returned", "shows_nothin
 _STREAM = "__pregel_stream"  # by which LangGraph has a graph tell the graph around it what happens in it
 
 
-def opened(guard: Guard, call: Call, thing: Any, callbacks: Any, run_id: UUID | None) -> tuple[Flow, UUID]:
+def opened(
+    guard: Guard, call: Call, thing: Any, callbacks: Any, run_id: UUID | None, span: CallSpan | None = None
+) -> tuple[Flow, UUID]:
     """The flow of a call that LangChain is about to start as the run of this id, which is chosen here if there is none.
 
-    `thing` is what is guarded; two guards around it share one span.
+    `thing` is what is guarded; two guards around it share one span. `span` is one to join: the call is known already.
     """
     told = above(callbacks)
     flow = Flow(
@@ -38,6 +41,7 @@ def opened(guard: Guard, call: Call, thing: Any, callbacks: Any, run_id: UUID | 
         call,
         owner=vars(thing),  # which all guards around one object share
         parent=next((handoff.parent for handoff in told if handoff.parent is not None), None),
+        span=span,
         outermost=next((handoff.outermost for handoff in told if handoff.guard.identity is guard.identity), None),
         root=next((handoff.root for handoff in told if handoff.guard.identity is guard.identity), None),
     )

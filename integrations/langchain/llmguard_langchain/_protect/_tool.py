@@ -13,9 +13,11 @@ from langchain_core.tools import BaseTool, ToolException
 from llmguard_middleware import Call, Guard, GuardrailViolation, Message
 from llmguard_middleware._call import Stage
 from llmguard_middleware._drive import inside_scorer
-from llmguard_middleware._flow import Flow
+from llmguard_middleware._flow import Flow, innermost
 from llmguard_middleware._judge import Plan
 from llmguard_middleware._steps import Ask, Judge, Steps, arun, run
+from llmguard_middleware.telemetry import _names as names
+from llmguard_middleware.telemetry._emitter import CallSpan
 
 from .. import _convert as convert
 from .._judged._values import judged, unknown
@@ -39,7 +41,8 @@ def tool_members(base: type[Any], guard: Guard) -> dict[str, Any]:
         how = {**dict(zip(_BY_POSITION, args, strict=False)), **options}
         thing = bare(self, behind)
         call = Call("execute_tool", name=self.name)
-        flow, run_id = opened(guard, call, thing, how.get("callbacks"), how.get("run_id"))
+        known = _known(self.name, how.get("tool_call_id"))
+        flow, run_id = opened(guard, call, thing, how.get("callbacks"), how.get("run_id"), known)
         how |= {"run_id": run_id, "callbacks": watching(how.get("callbacks"), flow.root)}
         return _used(flow, thing, given, partial(getattr(thing, name), **how), how.get("tool_call_id"))
 
@@ -55,6 +58,14 @@ def tool_members(base: type[Any], guard: Guard) -> dict[str, Any]:
 
     run_.__name__, arun_.__name__ = "run", "arun"
     return {"run": run_, "arun": arun_, **sticky_methods(base)}
+
+
+def _known(name: str, call_id: str | None) -> CallSpan | None:
+    """The span of the call of an agent under a GuardMiddleware, which this is."""
+    near = innermost()
+    if near is None or call_id is None or (near.call.operation, near.call.name) != ("execute_tool", name):
+        return None
+    return near.span if near.call.attributes.get(names.TOOL_CALL_ID) == call_id else None
 
 
 def _used(flow: Flow, tool: Any, given: Any, ask: Callable[[Any], Any], call_id: str | None) -> Steps[Any]:
@@ -106,8 +117,8 @@ def _released(flow: Flow, result: Any) -> Plan[Any]:
     """What the tool gives, as LangChain put it."""
     flow.root.check()
     rules = _refusing(flow)
-    if rules and (names := unknown(result)):
-        where = f'protect(tool) "{flow.call.name}", whose result holds a {names[0]} that nobody can look into,'
+    if rules and (kinds := unknown(result)):
+        where = f'protect(tool) "{flow.call.name}", whose result holds a {kinds[0]} that nobody can look into,'
         flow.guard.refuse(rules, where, "let it return texts, messages, documents, dicts or models")
     return (yield from judged(result, _at(flow, "tool_result")))
 
