@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Iterator, Mapping
-from typing import Any
+from collections.abc import AsyncIterator, Awaitable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, get_args
 
 import pytest
 from langchain.agents import create_agent
@@ -13,10 +14,15 @@ from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
 from langchain_core.messages.tool import tool_call_chunk
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
 from langchain_core.tools import tool
+from langgraph.checkpoint.memory import InMemorySaver
+from langgraph.pregel import Pregel
+from langgraph.types import StreamMode
 
 from llmguard_langchain import GuardCallback, GuardMiddleware
 from llmguard_middleware import Guard
-from llmguard_middleware.testing.conformance import Adapter, Mode, Scenario, Script, scenarios
+from llmguard_middleware.testing.conformance import Adapter, Mode, Scenario, Script, check_matrix, matrix, scenarios
+
+pytestmark = pytest.mark.filterwarnings("ignore::langchain_core._api.beta_decorator.LangChainBetaWarning")
 
 
 def _asked(messages: list[BaseMessage]) -> str:
@@ -77,6 +83,11 @@ def _chunk(message: AIMessage) -> ChatGenerationChunk:
     return ChatGenerationChunk(message=AIMessageChunk(content="", tool_call_chunks=[part]))
 
 
+def _asked_for(what: str) -> str | list[str]:
+    """The custom stream, which is the program's own, together with the answer."""
+    return ["custom", "values"] if what == "custom" else what.split("+") if "+" in what else what
+
+
 _ITS_CALLS = "verdicts are on the spans of the model calls, and not on that of the run"
 _DROPPED = "the span of a run that no node ends is ended when Python drops the run; a GuardCallback ends it at once"
 
@@ -88,8 +99,8 @@ class Agents(Adapter):
     modes = (
         Mode("invoke"),
         Mode("ainvoke", is_async=True),
-        Mode("stream", streamed=True),
-        Mode("astream", streamed=True, is_async=True),
+        Mode("stream messages", streamed=True),
+        Mode("astream messages", streamed=True, is_async=True),
     )
     stages = ("input", "output", "tool_call", "tool_result")
     composite = True
@@ -101,7 +112,7 @@ class Agents(Adapter):
         "call-guarded-twice/*": "LangChain refuses two middlewares of one name, by an AssertionError",
         "model-error*/*": _DROPPED,
         "caller-cancels*/*": _DROPPED,
-        "caller-leaves-stream*/stream": _DROPPED,
+        "caller-leaves-stream*/stream messages": _DROPPED,
     }
 
     def build(self, guard: Guard, script: Script) -> Any:
@@ -122,13 +133,17 @@ class Agents(Adapter):
             script.arrive("tool_call", text)
             return str(script.material.get("tool_result", "used"))
 
-        agent = create_agent(Scripted(script=script), [use], middleware=middleware)
-        how: dict[str, Any] = {"stream_mode": "messages"} if mode.streamed else {}
-        return getattr(agent, mode.name)({"messages": [text]}, self.config(middleware), **how)
+        method, _, what = mode.name.partition(" ")
+        saver = InMemorySaver() if what == "checkpoints" else None
+        agent = create_agent(Scripted(script=script), [use], middleware=middleware, checkpointer=saver)
+        how: dict[str, Any] = {}
+        if what:
+            how = {"version": what} if "events" in method else {"stream_mode": _asked_for(what)}
+        return getattr(agent, method)({"messages": [text]}, self.config(middleware), **how)
 
     def config(self, middleware: list[GuardMiddleware]) -> Any:
         """How the graph is called."""
-        return None
+        return {"configurable": {"thread_id": "1"}}
 
     def text(self, reply: Any) -> str:
         """What the last message or a chunk says."""
@@ -168,3 +183,59 @@ TOLD = Told()
 async def test_agents_with_callbacks_conform(scenario: Scenario) -> None:
     """An agent under GuardMiddleware, called with a GuardCallback, does what the scenario claims."""
     await scenario.run(TOLD)
+
+
+class Everywhere(Agents):
+    """An agent in every way to call it: other streams than those of messages as one answer, at their end."""
+
+    modes = (
+        *Agents.modes,
+        *(
+            Mode(f"{method} {what}", is_async=method == "astream")
+            for what in (*(mode for mode in get_args(StreamMode) if mode != "messages"), "messages+updates")
+            for method in ("stream", "astream")
+        ),
+        Mode("astream_events v2", is_async=True),
+        *(
+            (Mode("stream_events v3"), Mode("astream_events v3", is_async=True))
+            if hasattr(Pregel, "stream_events")
+            else ()
+        ),
+    )
+
+    def call(self, subject: Any, mode: Mode, text: str) -> Any:
+        """As a graph; all of a stream."""
+        reply = super().call(subject, mode, text)
+        if mode.streamed or mode.name.endswith("invoke"):
+            return reply
+        return _all(reply) if mode.is_async else list(reply)
+
+    def text(self, reply: Any) -> str:
+        """What the last message of all that was shown says."""
+        return super().text(reply) if not isinstance(reply, list) else [*_said(reply)][-1]
+
+
+async def _all(reply: Any) -> list[Any]:
+    return [item async for item in (await reply if isinstance(reply, Awaitable) else reply)]
+
+
+def _said(thing: Any) -> Iterator[str]:
+    """What the whole answers say that lie in anything."""
+    if isinstance(thing, AIMessage) and not isinstance(thing, AIMessageChunk):
+        yield str(thing.text)
+    elif isinstance(thing, (list, tuple)):
+        for part in thing:
+            yield from _said(part)
+    elif isinstance(thing, dict):
+        yield from _said(list(thing.values()))
+    elif hasattr(thing, "update") and hasattr(thing, "goto"):  # a Command
+        yield from _said(thing.update)
+
+
+EVERYWHERE = Everywhere()
+
+
+async def test_the_readme_has_the_table_of_what_is_enforced() -> None:
+    """What the README says of each way to call an agent, stage and action is what was tried just now."""
+    readme = Path(__file__).parents[1] / "README.md"
+    check_matrix(readme, "GuardMiddleware", await matrix(EVERYWHERE), "uv run pytest --no-cov -k readme integrations")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator, Awaitable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -27,7 +28,7 @@ from langchain_core.tools import BaseTool
 
 from llmguard_langchain import GuardCallback, protect
 from llmguard_middleware import Guard
-from llmguard_middleware.testing.conformance import Adapter, Mode, Scenario, Script, scenarios
+from llmguard_middleware.testing.conformance import Adapter, Mode, Scenario, Script, check_matrix, matrix, scenarios
 
 pytestmark = pytest.mark.filterwarnings("ignore::langchain_core._api.beta_decorator.LangChainBetaWarning")
 
@@ -286,14 +287,38 @@ async def test_protected_chains_conform(scenario: Scenario) -> None:
 
 
 class Parts(Called):
-    """What has stages of its own, so that a trial's script is needed when it is called."""
+    """What has stages of its own, so that a trial's script is needed when it is called; its streams are of one item."""
 
-    modes = tuple(mode for mode in Called.modes if not mode.streamed)
+    modes = tuple(Mode(mode.name, is_async=mode.is_async) for mode in Called.modes)
     script: Script
 
     def again(self, subject: Any, guard: Guard) -> Any:
         """The same under another guard."""
         return protect(subject, guard)
+
+    def given(self, text: str) -> Any:
+        """What it is called with."""
+        return text
+
+    def call(self, subject: Any, mode: Mode, text: str) -> Any:
+        """As a Runnable; all of a stream."""
+        reply = called(subject, mode, self.given(text))
+        if isinstance(reply, AsyncIterator):
+            return _all(reply)
+        return list(reply) if isinstance(reply, Iterator) else reply
+
+    def only(self, reply: Any) -> Any:
+        """What a call, the only item of a batch or of a stream, or the last event of those that say it, gives."""
+        (reply,) = [
+            item["data"]["output"] if isinstance(item, dict) else item
+            for item in (reply if isinstance(reply, list) else [reply])
+            if not isinstance(item, dict) or item["event"] in ("on_retriever_end", "on_tool_end")
+        ]
+        return reply
+
+
+async def _all(items: AsyncIterator[Any]) -> list[Any]:
+    return [item async for item in items]
 
 
 class ScriptedRetriever(BaseRetriever):
@@ -321,7 +346,8 @@ class ProtectedRetriever(Parts):
 
     def text(self, reply: Any) -> str:
         """The text of the only document, which has come out."""
-        (document,) = reply[0] if isinstance(reply[0], list) else reply
+        reply = self.only(reply)
+        (document,) = reply if isinstance(reply, list) else [reply]
         self.script.arrive("retrieval", document.page_content)
         return str(document.page_content)
 
@@ -362,15 +388,14 @@ class ProtectedTool(Parts):
         self.script = script
         return protect(ScriptedTool(script=script), guard)
 
-    def call(self, subject: Any, mode: Mode, text: str) -> Any:
-        """With the arguments that the script says the model gives."""
+    def given(self, text: str) -> Any:
+        """The arguments that the script says the model gives."""
         args = {"at": self.script.material.get("tool_call", text)}
-        call = {"name": "look", "args": args, "id": "1", "type": "tool_call"}
-        return getattr(subject, mode.name)([call] if "batch" in mode.name else call)
+        return {"name": "look", "args": args, "id": "1", "type": "tool_call"}
 
     def text(self, reply: Any) -> str:
         """What the tool's message says, which has come out."""
-        (message,) = reply if isinstance(reply, list) else [reply]
+        message = self.only(reply)
         self.script.arrive("tool_result", message.text)
         return str(message.text)
 
@@ -452,3 +477,21 @@ OBSERVED = Observed()
 async def test_callbacks_conform(scenario: Scenario) -> None:
     """A GuardCallback does what the scenario claims, or refuses."""
     await scenario.run(OBSERVED)
+
+
+README = Path(__file__).parents[1] / "README.md"
+COMMAND = "uv run pytest --no-cov -k readme integrations"
+TABLES = {
+    "protect(model)": PROTECTED,
+    "protect(text model)": PROTECTED_TEXT,
+    "protect(chain)": PROTECTED_CHAIN,
+    "protect(retriever)": PROTECTED_RETRIEVER,
+    "protect(tool)": PROTECTED_TOOL,
+    "GuardCallback": OBSERVED,
+}
+
+
+@pytest.mark.parametrize("name", TABLES)
+async def test_the_readme_has_the_table_of_what_is_enforced(name: str) -> None:
+    """What the README says of each call mode, stage and action is what was tried just now."""
+    check_matrix(README, name, await matrix(TABLES[name]), COMMAND)

@@ -51,10 +51,12 @@ async def matrix(adapter: Adapter, actions: Sequence[str] = _ACTIONS) -> str:
 async def _cell(adapter: Adapter, by_id: dict[str, Scenario], claim: str, mode: str, reasons: list[str]) -> str:
     wanted = [f"{name}/{mode}" for name in (claim, *_ALSO.get(claim, ()))]
     results = [await by_id[scenario].run(adapter) for scenario in wanted if scenario in by_id]
-    notes = dict.fromkeys(filter(None, map(_note, results)))
-    reasons += [note for note in notes if note not in reasons]
-    numbers = sorted(reasons.index(note) + 1 for note in notes)
-    return _YES if not numbers else _NO + "˒".join(map(_raised, numbers))
+    note = next(filter(None, map(_note, results)), "")
+    if not note:
+        return _YES
+    if note not in reasons:
+        reasons.append(note)
+    return _NO + _raised(reasons.index(note) + 1)
 
 
 def _note(result: Result) -> str:
