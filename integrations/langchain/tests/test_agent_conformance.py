@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Awaitable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, get_args
 
@@ -18,7 +18,7 @@ from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.pregel import Pregel
 from langgraph.types import StreamMode
 
-from llmguard_langchain import GuardCallback, GuardMiddleware
+from llmguard_langchain import GuardCallback, GuardMiddleware, protect
 from llmguard_middleware import Guard
 from llmguard_middleware.testing.conformance import Adapter, Mode, Scenario, Script, check_matrix, matrix, scenarios
 
@@ -125,7 +125,7 @@ class Agents(Adapter):
 
     def call(self, subject: Any, mode: Mode, text: str) -> Any:
         """As a graph; streams are of messages."""
-        script, *middleware = subject
+        script, *guards = subject
 
         @tool
         def use(text: str) -> str:
@@ -135,13 +135,17 @@ class Agents(Adapter):
 
         method, _, what = mode.name.partition(" ")
         saver = InMemorySaver() if what == "checkpoints" else None
-        agent = create_agent(Scripted(script=script), [use], middleware=middleware, checkpointer=saver)
+        agent = self.made(script, guards, [use], checkpointer=saver)
         how: dict[str, Any] = {}
         if what:
             how = {"version": what} if "events" in method else {"stream_mode": _asked_for(what)}
-        return getattr(agent, method)({"messages": [text]}, self.config(middleware), **how)
+        return getattr(agent, method)({"messages": [text]}, self.config(guards), **how)
 
-    def config(self, middleware: list[GuardMiddleware]) -> Any:
+    def made(self, script: Script, guards: Sequence[Any], tools: list[Any], **options: Any) -> Any:
+        """The agent, with middlewares."""
+        return create_agent(Scripted(script=script), tools, middleware=guards, **options)
+
+    def config(self, guards: Sequence[Any]) -> Any:
         """How the graph is called."""
         return {"configurable": {"thread_id": "1"}}
 
@@ -171,9 +175,9 @@ class Told(Agents):
         "monitor-outermost/*": "a callback does not see that it is called inside an op of its guard",
     }
 
-    def config(self, middleware: list[GuardMiddleware]) -> Any:
+    def config(self, guards: Sequence[Any]) -> Any:
         """With a callback for each guard."""
-        return {"callbacks": [GuardCallback(one.guard) for one in middleware]}
+        return {"callbacks": [GuardCallback(one.guard) for one in guards]}
 
 
 TOLD = Told()
@@ -232,10 +236,34 @@ def _said(thing: Any) -> Iterator[str]:
         yield from _said(thing.update)
 
 
-EVERYWHERE = Everywhere()
+class Graphs(Everywhere):
+    """A protected graph, whose insides are not."""
+
+    name = "LangChain protect(graph)"
+    stages = ("input", "output")
+    composite = False
+    gaps: Mapping[str, str] = {}
+    cannot: Mapping[str, str] = {
+        f"{claim}/*{shows}": "it shows what happens inside: GuardMiddleware, or protect the model"
+        for claim in ("output-*", "stream-*")
+        for shows in ("checkpoints", "tasks", "debug", "custom", "v3")
+    }
+
+    def build(self, guard: Guard, script: Script) -> Any:
+        """The script and the guard, of which a graph is made when it is called; a first one says what is refused."""
+        protect(create_agent(Scripted(script=script), []), guard)
+        return [script, guard]
+
+    def made(self, script: Script, guards: Sequence[Any], tools: list[Any], **options: Any) -> Any:
+        """The agent, protected."""
+        return protect(create_agent(Scripted(script=script), tools, **options), *guards)
 
 
-async def test_the_readme_has_the_table_of_what_is_enforced() -> None:
+TABLES = {"protect(graph)": Graphs(), "GuardMiddleware": Everywhere()}
+
+
+@pytest.mark.parametrize("name", TABLES)
+async def test_the_readme_has_the_table_of_what_is_enforced(name: str) -> None:
     """What the README says of each way to call an agent, stage and action is what was tried just now."""
     readme = Path(__file__).parents[1] / "README.md"
-    check_matrix(readme, "GuardMiddleware", await matrix(EVERYWHERE), "uv run pytest --no-cov -k readme integrations")
+    check_matrix(readme, name, await matrix(TABLES[name]), "uv run pytest --no-cov -k readme integrations")
