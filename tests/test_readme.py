@@ -18,7 +18,9 @@ def blocks(readme: str) -> list[str]:
     return [block for block in found if "Guard(" in block]
 
 
-@pytest.mark.parametrize("readme", ["README.md", "README.ko.md", "integrations/llamaindex/README.md"])
+@pytest.mark.parametrize(
+    "readme", ["README.md", "README.ko.md", "integrations/langchain/README.md", "integrations/llamaindex/README.md"]
+)
 def test_the_programs_of_a_readme_run(readme, tmp_path):
     """Every program of a README runs as it stands, in an empty folder, with no key and no complaint."""
     programs = blocks(readme)

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,7 +14,18 @@ import pytest
 from llmguard_middleware import Call, Guard, GuardrailViolation, Message
 from llmguard_middleware._drive import drive
 from llmguard_middleware._flow import AskAgain, Flow
-from llmguard_middleware.testing.conformance import Adapter, Mode, Result, Scenario, Script, report, scenarios, table
+from llmguard_middleware.testing.conformance import (
+    Adapter,
+    Mode,
+    Result,
+    Scenario,
+    Script,
+    check_matrix,
+    matrix,
+    report,
+    scenarios,
+    table,
+)
 
 BETWEEN = ("embedding", "retrieval", "tool_call", "tool_result")
 
@@ -295,6 +307,52 @@ def test_the_table_tells_all() -> None:
         "| input | block | enforced | gap: a \\| b |",
         "| stream | block |  | refused: no |",
     ]
+
+
+async def test_the_matrix_is_what_the_scenarios_found() -> None:
+    """One line for the modes that do the same, a footnote for each reason, and what is refused when it is attached."""
+
+    class Declaring(Picky):
+        modes = (Mode("ask"), Mode("again"))
+        stages = ("input", "output")
+        cannot: Mapping[str, str] = {f"output-{action}/*": "it cannot rewrite" for action in ("redact", "replace")}
+
+        def build(self, guard: Guard, script: Script) -> Any:
+            guard.refuse([rule for stage in BETWEEN for rule in guard.rules(stage)], "the desk", "do without")
+            return super().build(guard, script)
+
+        def call(self, subject: Any, mode: Mode, text: str) -> Any:
+            return subject.ask(text)
+
+    assert await matrix(Declaring()) == (
+        "|  | input: block | redact | replace | output: block | redact | replace |\n"
+        "| --- | :-: | :-: | :-: | :-: | :-: | :-: |\n"
+        "| `ask` `again` | ✓ | ✓ | ✓ | ✓ | ✗¹ | ✗¹ |\n"
+        "\n¹ refused: it cannot rewrite.\n"
+        "\nRefused when attached: `retrieval`, `tool_call`, `tool_result`, `embedding`.\n"
+    )
+
+
+async def test_a_matrix_of_what_fails_is_none() -> None:
+    """A promise that is broken is told, not printed."""
+    with pytest.raises(AssertionError, match="which `cannot` does not declare"):
+        await matrix(Picky())
+
+
+def test_a_readme_is_kept_in_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A table that is out of date fails with the command that writes it, which writes it and nothing else."""
+    readme = tmp_path / "README.md"
+    text = "# Mine\n\n<!-- table: a -->\nold\n<!-- end -->\n\n<!-- table: b -->\n<!-- end -->\n"
+    readme.write_text(text, encoding="utf-8")
+    with pytest.raises(AssertionError, match=r"README.md is out of date; write it: LLMGUARD_WRITE_TABLES=1 make it"):
+        check_matrix(readme, "a", "new ✓\n", "make it")
+    with pytest.raises(AssertionError, match="has no line '<!-- table: c -->'"):
+        check_matrix(readme, "c", "new", "make it")
+    monkeypatch.setenv("LLMGUARD_WRITE_TABLES", "1")
+    check_matrix(readme, "a", "new ✓\n", "make it")
+    monkeypatch.delenv("LLMGUARD_WRITE_TABLES")
+    check_matrix(readme, "a", "new ✓\n", "make it")
+    assert readme.read_text(encoding="utf-8") == text.replace("old\n", "\nnew ✓\n\n")
 
 
 def test_scenarios_have_stable_ids_and_claims() -> None:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator, Mapping
+import json
+from collections.abc import AsyncIterator, Awaitable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
 from langchain_core.documents import Document
 from langchain_core.language_models import BaseChatModel, BaseLLM
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
+from langchain_core.messages.tool import tool_call_chunk
 from langchain_core.output_parsers import StrOutputParser
 from langchain_core.outputs import (
     ChatGeneration,
@@ -25,7 +28,9 @@ from langchain_core.tools import BaseTool
 
 from llmguard_langchain import GuardCallback, protect
 from llmguard_middleware import Guard
-from llmguard_middleware.testing.conformance import Adapter, Mode, Scenario, Script, scenarios
+from llmguard_middleware.testing.conformance import Adapter, Mode, Scenario, Script, check_matrix, matrix, scenarios
+
+pytestmark = pytest.mark.filterwarnings("ignore::langchain_core._api.beta_decorator.LangChainBetaWarning")
 
 
 def _asked(messages: list[BaseMessage]) -> str:
@@ -33,7 +38,7 @@ def _asked(messages: list[BaseMessage]) -> str:
 
 
 class Scripted(BaseChatModel):
-    """A provider with every method of its own, which does what its script says."""
+    """A provider with every method of its own, which does what its script says; it calls a tool if that has a part."""
 
     script: Any
 
@@ -42,63 +47,140 @@ class Scripted(BaseChatModel):
         return "scripted"
 
     def _generate(self, messages: list[BaseMessage], *args: Any, **kwargs: Any) -> ChatResult:
-        return _result(self.script.reply(_asked(messages)))
+        return self._called() or _result(AIMessage(self.script.reply(_asked(messages))))
 
     async def _agenerate(self, messages: list[BaseMessage], *args: Any, **kwargs: Any) -> ChatResult:
-        return _result(await self.script.areply(_asked(messages)))
+        return self._called() or _result(AIMessage(await self.script.areply(_asked(messages))))
 
     def _stream(self, messages: list[BaseMessage], *args: Any, **kwargs: Any) -> Iterator[ChatGenerationChunk]:
+        if (called := self._called()) is not None:
+            yield _calling(called)
+            return
         for piece in self.script.stream(_asked(messages)):
             yield ChatGenerationChunk(message=AIMessageChunk(content=piece))
 
     async def _astream(
         self, messages: list[BaseMessage], *args: Any, **kwargs: Any
     ) -> AsyncIterator[ChatGenerationChunk]:
+        if (called := self._called()) is not None:
+            yield _calling(called)
+            return
         async for piece in self.script.astream(_asked(messages)):
             yield ChatGenerationChunk(message=AIMessageChunk(content=piece))
 
+    def _called(self) -> ChatResult | None:
+        text = self.script.material.get("tool_call")
+        call = {"name": "use", "args": {"text": text}, "id": "1"}
+        return None if text is None else _result(AIMessage("", tool_calls=[call]))
 
-def _result(text: str) -> ChatResult:
-    return ChatResult(generations=[ChatGeneration(message=AIMessage(text))])
+
+def _result(message: AIMessage) -> ChatResult:
+    return ChatResult(generations=[ChatGeneration(message=message)])
+
+
+def _calling(result: ChatResult) -> ChatGenerationChunk:
+    (call,) = result.generations[0].message.tool_calls
+    part = tool_call_chunk(name=call["name"], args=json.dumps(call["args"]), id=call["id"], index=0)
+    return ChatGenerationChunk(message=AIMessageChunk(content="", tool_call_chunks=[part]))
 
 
 class Called(Adapter):
-    """A chat model in LangChain's call modes, with a config."""
+    """A Runnable in LangChain's call modes."""
 
-    modes = (
+    modes: Sequence[Mode] = (
         Mode("invoke"),
         Mode("ainvoke", is_async=True),
         Mode("batch"),
         Mode("abatch", is_async=True),
         Mode("stream", streamed=True),
         Mode("astream", streamed=True, is_async=True),
-        Mode("astream_events", streamed=True, is_async=True),
+        Mode("transform", streamed=True),
+        Mode("atransform", streamed=True, is_async=True),
+        Mode("astream_events v2", streamed=True, is_async=True),
     )
 
     def call(self, subject: Any, mode: Mode, text: str) -> Any:
         """As a Runnable."""
-        if mode.name == "astream_events":
-            return subject.astream_events(text, version="v2")
-        return getattr(subject, mode.name)([text] if "batch" in mode.name else text)
+        return called(subject, mode, text)
+
+
+async def _only(thing: Any) -> AsyncIterator[Any]:
+    yield thing
+
+
+async def _read(asked: Any) -> AsyncIterator[Any]:
+    """An event stream of version 3 goes on behind the back of a reader who does not close it."""
+    events = await asked
+    try:
+        async for event in events:
+            yield event
+    except Exception:
+        raise  # LangChain would begin a call that was stopped at its start once more, to close it
+    except BaseException:
+        await events.aclose()
+        raise
+    await events.aclose()
+
+
+def called(subject: Any, mode: Mode, given: Any) -> Any:
+    """What a Runnable gives in this mode."""
+    method, _, version = mode.name.partition(" ")
+    if version:
+        events = getattr(subject, method)(given, version=version)
+        return _read(events) if isinstance(events, Awaitable) else events
+    each: dict[str, Any] = {"batch": [given], "abatch": [given], "transform": iter([given]), "atransform": _only(given)}
+    return getattr(subject, method)(each.get(method, given))
+
+
+LEFT = {
+    "caller-leaves-stream-*/stream_events v3": "LangChain cannot close it: the span ends when Python drops the stream",
+    "caller-leaves-stream-*/astream_events v3": "LangChain reads the stream ahead of its reader, to the end",
+}
+
+
+class ChatCalled(Called):
+    """A chat model in LangChain's call modes, those of the installed version included."""
+
+    modes = (
+        *Called.modes,
+        *(
+            (Mode("stream_events v3", streamed=True), Mode("astream_events v3", streamed=True, is_async=True))
+            if hasattr(BaseChatModel, "stream_events")
+            else ()
+        ),
+    )
 
     def text(self, reply: Any) -> str:
-        """What a message, the only message of a batch, a chunk or an event says."""
+        """What a message, the only message of a batch, a chunk or an event says; the tool calls have come out."""
+        if isinstance(reply, dict) and "data" not in reply:  # an event of version 3
+            if (block := reply.get("content", {})).get("type") == "tool_call":
+                self._came(block["args"])
+            return str(reply.get("delta", {}).get("text", ""))
         if isinstance(reply, dict):
             reply = reply["data"]["chunk"] if reply["event"] == "on_chat_model_stream" else AIMessageChunk("")
         (message,) = reply if isinstance(reply, list) else [reply]
+        for call in message.tool_calls:
+            self._came(call["args"])
         return str(message.text)
 
+    def _came(self, args: dict[str, str]) -> None:
+        """The arguments of a tool call are with the caller."""
 
-class Protected(Called):
+
+class Protected(ChatCalled):
     """A protected chat model."""
 
     name = "LangChain protect(model)"
-    gaps: Mapping[str, str] = {
-        "tool_call-unreached/*": "reached, by the tool calls of an answer, of which scripts have none"
-    }
+    stages = ("input", "output", "tool_call")
+    gaps: Mapping[str, str] = LEFT
+    script: Script
+
+    def _came(self, args: dict[str, str]) -> None:
+        self.script.arrive("tool_call", args["text"])
 
     def build(self, guard: Guard, script: Script) -> Any:
         """The model under its guard."""
+        self.script = script
         return protect(Scripted(script=script), guard)
 
     def again(self, subject: Any, guard: Guard) -> Any:
@@ -174,7 +256,7 @@ class ProtectedChain(Called):
     name = "LangChain protect(chain)"
     cannot: Mapping[str, str] = {"output-reask*/*": "only a model can be asked again: protect the model"}
     gaps: Mapping[str, str] = {
-        "caller-leaves-stream-*/astream_events": "LangChain cancels the call, and that is what the span says"
+        "caller-leaves-stream-*/astream_events v2": "LangChain cancels the call, and that is what the span says"
     }
 
     def build(self, guard: Guard, script: Script) -> Any:
@@ -205,14 +287,38 @@ async def test_protected_chains_conform(scenario: Scenario) -> None:
 
 
 class Parts(Called):
-    """What has stages of its own, so that a trial's script is needed when it is called."""
+    """What has stages of its own, so that a trial's script is needed when it is called; its streams are of one item."""
 
-    modes = tuple(mode for mode in Called.modes if not mode.streamed)
+    modes = tuple(Mode(mode.name, is_async=mode.is_async) for mode in Called.modes)
     script: Script
 
     def again(self, subject: Any, guard: Guard) -> Any:
         """The same under another guard."""
         return protect(subject, guard)
+
+    def given(self, text: str) -> Any:
+        """What it is called with."""
+        return text
+
+    def call(self, subject: Any, mode: Mode, text: str) -> Any:
+        """As a Runnable; all of a stream."""
+        reply = called(subject, mode, self.given(text))
+        if isinstance(reply, AsyncIterator):
+            return _all(reply)
+        return list(reply) if isinstance(reply, Iterator) else reply
+
+    def only(self, reply: Any) -> Any:
+        """What a call, the only item of a batch or of a stream, or the last event of those that say it, gives."""
+        (reply,) = [
+            item["data"]["output"] if isinstance(item, dict) else item
+            for item in (reply if isinstance(reply, list) else [reply])
+            if not isinstance(item, dict) or item["event"] in ("on_retriever_end", "on_tool_end")
+        ]
+        return reply
+
+
+async def _all(items: AsyncIterator[Any]) -> list[Any]:
+    return [item async for item in items]
 
 
 class ScriptedRetriever(BaseRetriever):
@@ -240,7 +346,8 @@ class ProtectedRetriever(Parts):
 
     def text(self, reply: Any) -> str:
         """The text of the only document, which has come out."""
-        (document,) = reply[0] if isinstance(reply[0], list) else reply
+        reply = self.only(reply)
+        (document,) = reply if isinstance(reply, list) else [reply]
         self.script.arrive("retrieval", document.page_content)
         return str(document.page_content)
 
@@ -281,15 +388,14 @@ class ProtectedTool(Parts):
         self.script = script
         return protect(ScriptedTool(script=script), guard)
 
-    def call(self, subject: Any, mode: Mode, text: str) -> Any:
-        """With the arguments that the script says the model gives."""
+    def given(self, text: str) -> Any:
+        """The arguments that the script says the model gives."""
         args = {"at": self.script.material.get("tool_call", text)}
-        call = {"name": "look", "args": args, "id": "1", "type": "tool_call"}
-        return getattr(subject, mode.name)([call] if "batch" in mode.name else call)
+        return {"name": "look", "args": args, "id": "1", "type": "tool_call"}
 
     def text(self, reply: Any) -> str:
         """What the tool's message says, which has come out."""
-        (message,) = reply if isinstance(reply, list) else [reply]
+        message = self.only(reply)
         self.script.arrive("tool_result", message.text)
         return str(message.text)
 
@@ -306,7 +412,7 @@ async def test_protected_tools_conform(scenario: Scenario) -> None:
 _EDITS = ("redact", "mask", "hash", "pseudonymize", "replace")
 
 
-class Observed(Called):
+class Observed(ChatCalled):
     """A chat model that is called with a GuardCallback."""
 
     name = "LangChain GuardCallback"
@@ -324,18 +430,24 @@ class Observed(Called):
         "a callback changes nothing: protect the model",
     ) | dict.fromkeys(
         (
-            "output-block*/*stream*",
-            "output-allow*/*stream*",
-            "output-re*/*stream*",
-            "output-judged-once/*stream*",
-            "call-bypassed/*stream*",
+            *(
+                f"{claim}/*{how}*"
+                for how in ("stream", "transform")
+                for claim in (
+                    "output-block*",
+                    "output-allow*",
+                    "output-re*",
+                    "output-judged-once",
+                    "call-bypassed",
+                    "monitor-not-when-blocked",
+                    "span-of-blocked-call",
+                )
+            ),
             "stream-redact*/*",
             "stream-block*/*",
             "stream-stays*/*",
             "model-error-in-stream-redact/*",
             "caller-leaves-stream-redact/*",
-            "monitor-not-when-blocked/*stream*",
-            "span-of-blocked-call/*stream*",
         ),
         "a callback cannot hold a stream: protect the model",
     )
@@ -343,7 +455,8 @@ class Observed(Called):
         "*-refusal/*": "no refusal mode: the violation is raised",
         "output-reask*/*": "a callback cannot ask again, and does not refuse to",
         "caller-cancels-scorer/*": "the event loop waits while a callback judges",
-        "caller-leaves-stream-log/astream_events": "LangChain cancels the call, and that is what the span says",
+        **LEFT,
+        "caller-leaves-stream-log/astream_events v2": "LangChain cancels the call, and that is what the span says",
         "span-nests/*": "a callback cannot make its span the current one",
     }
 
@@ -363,3 +476,21 @@ OBSERVED = Observed()
 async def test_callbacks_conform(scenario: Scenario) -> None:
     """A GuardCallback does what the scenario claims, or refuses."""
     await scenario.run(OBSERVED)
+
+
+README = Path(__file__).parents[1] / "README.md"
+COMMAND = "uv run pytest --no-cov -k readme integrations"
+TABLES = {
+    "protect(model)": PROTECTED,
+    "protect(text model)": PROTECTED_TEXT,
+    "protect(chain)": PROTECTED_CHAIN,
+    "protect(retriever)": PROTECTED_RETRIEVER,
+    "protect(tool)": PROTECTED_TOOL,
+    "GuardCallback": OBSERVED,
+}
+
+
+@pytest.mark.parametrize("name", TABLES)
+async def test_the_readme_has_the_table_of_what_is_enforced(name: str) -> None:
+    """What the README says of each call mode, stage and action is what was tried just now."""
+    check_matrix(README, name, await matrix(TABLES[name]), COMMAND)

@@ -6,6 +6,7 @@ import asyncio
 
 import pytest
 from langchain_core.language_models import BaseChatModel
+from langchain_core.language_models.fake_chat_models import FakeListChatModel
 from langchain_core.messages import AIMessageChunk, HumanMessage, SystemMessage
 
 from llmguard_langchain import protect
@@ -282,10 +283,21 @@ def test_a_guardrail_may_ask_for_the_question(fake_chat):
     assert guarded.invoke("Hello").content == "Polly"
 
 
-def test_what_is_no_runnable_is_refused_with_a_sentence():
-    """protect() says what it takes."""
-    with pytest.raises(ConfigurationError, match=r"protect\(\) takes a LangChain Runnable \(.*\) and was given str"):
-        protect("gpt", Guard())
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ("gpt", "str"),
+        (FakeListChatModel, "the class FakeListChatModel"),
+        (Guard(), r"Guard: write protect\(thing, guard\), in this order"),
+        (print, "builtin_function_or_method: wrap it in RunnableLambda"),
+    ],
+)
+def test_what_is_no_runnable_is_refused_with_a_sentence(given, said):
+    """protect() says what it takes, and what to write."""
+    with pytest.raises(
+        ConfigurationError, match=rf"protect\(\) takes a LangChain Runnable \(.*\) and was given {said}$"
+    ):
+        protect(given, Guard())
 
 
 def test_a_rule_that_no_model_can_enforce_is_refused(fake_chat):

@@ -409,6 +409,30 @@ async def test_event_streams_of_a_graph_show_nothing_from_inside(nameless, insta
         guarded.astream_events(given, version="v3")
 
 
+@pytest.mark.filterwarnings("ignore::langchain_core._api.beta_decorator.LangChainBetaWarning")
+@pytest.mark.parametrize("outer", [(), (Guardrail(Flags(when="fine"), stage="output", action="log"),)])
+def test_event_streams_of_a_graph_stay_streams_under_input_guardrails(nameless, outer):
+    """With guardrails at the input only, events of version 3 tell of both models, and the first got what is guarded."""
+    model = nameless(answer="all fine", size=2)
+    events = list(
+        protect(graph(model), Guard(REDACTS_IN, *outer)).stream_events(
+            {"messages": [HumanMessage(SECRET)]}, version="v3"
+        )
+    )
+    assert model.received[0][0].text == "<FAKE>"
+    assert len([event for event in events if "content-block-delta" in repr(event)]) == 2 * 4
+
+
+def test_event_streams_of_a_graph_are_refused_where_originals_have_to_come_back(nameless):
+    """Events of version 3 would show placeholders in pieces: refused under pseudonymize."""
+    guarded = protect(
+        graph(nameless()), Guard(Guardrail(Flags(when=SECRET, name="in"), stage="input", action="pseudonymize"))
+    )
+    for method in (guarded.stream_events, guarded.astream_events):
+        with pytest.raises(UnenforceableError, match=r"pseudonymize at the input stage.*put protect"):
+            method({"messages": [HumanMessage(SECRET)]}, version="v3")
+
+
 @pytest.mark.parametrize("mode", ["messages", "updates", "values"])
 async def test_a_graph_around_a_protected_graph_shows_nothing_from_inside(nameless, mode):
     """As a node of another graph, with or without `subgraphs`, a protected graph shows what is guarded only."""

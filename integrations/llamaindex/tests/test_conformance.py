@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -25,7 +26,7 @@ from pydantic import Field
 
 from llmguard_llamaindex import attach, protect
 from llmguard_middleware import Guard
-from llmguard_middleware.testing.conformance import Adapter, Mode, Scenario, Script, scenarios
+from llmguard_middleware.testing.conformance import Adapter, Mode, Scenario, Script, check_matrix, matrix, scenarios
 
 
 def _asked(messages: Sequence[ChatMessage]) -> str:
@@ -258,3 +259,13 @@ ATTACHED = Attached()
 async def test_attached_engines_conform(scenario: Scenario) -> None:
     """A guarded query engine does what the scenario claims."""
     await scenario.run(ATTACHED)
+
+
+README = Path(__file__).parents[1] / "README.md"
+TABLES = {"protect(llm)": PROTECTED, "attach(engine)": ATTACHED}
+
+
+@pytest.mark.parametrize("name", TABLES)
+async def test_the_readme_has_the_table_of_what_is_enforced(name: str) -> None:
+    """What the README says of each call mode, stage and action is what was tried just now."""
+    check_matrix(README, name, await matrix(TABLES[name]), "uv run pytest --no-cov -k readme integrations")

@@ -27,13 +27,28 @@ and runs every scenario, here with pytest:
         await scenario.run(ADAPTER)
 
 What the adapter refuses is declared in `cannot` and must be refused; what does not hold yet is declared in `gaps` and
-must fail. `table(adapter, await report(adapter))` tells people about both. Needs the OpenTelemetry SDK (extra `otlp`).
+must fail. `table(adapter, await report(adapter))` tells people about both; `matrix(adapter)`, in short, what each call
+mode enforces, which `check_matrix` keeps in step with a README. Needs the OpenTelemetry SDK (extra `otlp`).
 """
 
 from ._adapter import Adapter, Mode
+from ._matrix import check_matrix, matrix
 from ._scenario import Claim, Result, Scenario
 from ._script import Gate, Script
 from ._suite import scenarios
 from ._table import report, table
 
-__all__ = ["Adapter", "Claim", "Gate", "Mode", "Result", "Scenario", "Script", "report", "scenarios", "table"]
+__all__ = [
+    "Adapter",
+    "Claim",
+    "Gate",
+    "Mode",
+    "Result",
+    "Scenario",
+    "Script",
+    "check_matrix",
+    "matrix",
+    "report",
+    "scenarios",
+    "table",
+]

@@ -36,14 +36,15 @@ def unreached(stage: Any) -> Claim:
 
     @claim(stage, "unreached", needs=())
     async def body(trial: Trial) -> None:
-        guard = trial.guard(Guardrail(finds(), stage=stage))
-        try:
-            trial.adapter.build(guard, trial.script)
-        except UnenforceableError as error:
-            assert "finds" in str(error), "the message does not name the guardrail that cannot be enforced"
-        else:
-            msg = f"a blocking guardrail at the {stage} stage was accepted, and will never act"
-            raise AssertionError(msg)
+        for action in ("block", "redact", "replace"):
+            guard = trial.guard(Guardrail(finds(), stage=stage, action=action))
+            try:
+                trial.adapter.build(guard, trial.script)
+            except UnenforceableError as error:
+                assert "finds" in str(error), "the message does not name the guardrail that cannot be enforced"
+            else:
+                msg = f"a guardrail at the {stage} stage whose action is {action} was accepted, and will never act"
+                raise AssertionError(msg)
         trial.build(Guardrail(finds(), stage=stage, action="log"))
 
     return _saying(body, f"A guardrail at the {stage} stage is refused where it could act, and let in if it only logs.")

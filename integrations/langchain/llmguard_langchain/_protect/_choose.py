@@ -45,8 +45,11 @@ def protect(thing: T, guard: Guard) -> T:
         UnenforceableError: if the guard has a rule that the copy cannot enforce.
     """
     if not isinstance(thing, Runnable):
-        given = type(thing).__name__
-        msg = f"protect() takes a LangChain Runnable (a model, chain, tool, retriever or graph) and was given {given}"
+        given = f"the class {thing.__name__}" if isinstance(thing, type) else type(thing).__name__
+        instead = ": write protect(thing, guard), in this order" if isinstance(thing, Guard) else ""
+        instead = ": wrap it in RunnableLambda" if callable(thing) and not isinstance(thing, type) else instead
+        takes = "a LangChain Runnable (a model, chain, tool, retriever or graph)"
+        msg = f"protect() takes {takes} and was given {given}{instead}"
         raise ConfigurationError(msg)
     expect_guard(guard, "protect(thing, guard)")
     if guard in guards_of(thing):
@@ -131,8 +134,8 @@ def refuse_stages(guard: Guard, where: str, reached: tuple[Stage, ...] = ("input
 
 
 _INSTEAD = (
-    "protect(retriever) reaches input and retrieval, protect(tool) tool_call and tool_result, a model or a chain input "
-    "and output: put each rule where its stage is, and protect that first"
+    "protect(retriever) reaches input and retrieval, protect(tool) tool_call and tool_result, a chain input and "
+    "output, a model these and tool_call: put each rule where its stage is, and protect that first"
 )
 
 

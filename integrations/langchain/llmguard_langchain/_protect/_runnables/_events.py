@@ -25,10 +25,10 @@ def event_members(base: type[Any], guard: Guard) -> dict[str, Callable[..., Any]
         return inside_scorer.get() or not (shows_nothing(guard) or guard.refusal is not None)
 
     def astream_events(self: Any, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Any:  # noqa: A002 - LangChain's
-        if tells():
-            return base.astream_events(self, input, config, **kwargs)
-        if kwargs.get("version") == "v3":
+        if kwargs.get("version") == "v3" and not inside_scorer.get():
             _refuse(guard, self)
+            return base.astream_events(self, input, config, **kwargs)
+        if tells():
             return base.astream_events(self, input, config, **kwargs)
         mine, its = _parted(kwargs)
         return _shell(self, its).astream_events(input, config, **mine)
@@ -66,7 +66,12 @@ def _parted(kwargs: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 def _refuse(guard: Guard, thing: Any) -> None:
-    """Refuse an event stream that is made of what happens inside, if an output guardrail acts."""
-    rules = [rule for policy in guard.policies for rule in policy.at("output")]
+    """Refuse an event stream of what happens inside, if an output guardrail acts or originals have to come back."""
+    rules = [
+        rule
+        for policy in guard.policies
+        for rule in policy.guardrails
+        if rule.stage == "output" or rule.action == "pseudonymize"
+    ]
     where = f"protect({thing.get_name()}) in the event stream of version 3"
     guard.refuse(rules, where, "put protect(model, guard) around the models inside, or ask for version 2")
