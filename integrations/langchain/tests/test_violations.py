@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 
 import pytest
 from langchain_core.messages import AIMessage, AIMessageChunk
@@ -278,6 +279,23 @@ def test_a_violation_of_another_guard_sticks_to_the_chain_of_a_callback(fake_cha
         ask_whole(
             RunnableLambda(swallows), "Hi", {"callbacks": [GuardCallback(Guard(name="outer", **captured.providers))]}
         )
+
+
+def test_no_model_starts_after_the_violation_of_another_guard(fake_chat, ask_whole, captured):
+    """Below a GuardCallback that only traces, no model is called once another guard has stopped something."""
+    model = protect(fake_chat(answer="sk-" + "A1b2C3d4" * 5), Guard(Guardrail(secrets(), stage="output")))
+    later = fake_chat()
+
+    def swallows(given):
+        with suppress(GuardrailViolation):
+            model.invoke(given)
+        with suppress(GuardrailViolation):
+            later.invoke(given)
+        return AIMessage("nothing happened")
+
+    with pytest.raises(GuardrailViolation):
+        ask_whole(RunnableLambda(swallows), "Hi", {"callbacks": [GuardCallback(Guard(**captured.providers))]})
+    assert later.received == []
 
 
 @pytest.mark.parametrize("around", ["chain", "callback", "another guard's callback"])

@@ -226,6 +226,8 @@ class GuardCallback(BaseCallbackHandler):
         call = convert.model_call(operation, metadata, source or convert.NOTHING)
         call = with_session(call, metadata, tags, name)
         if not mark and unjudged(self.guard):
+            if above is not None and above.root is not None:
+                above.root.check()  # what another guard stopped
             run = Run(run_id, None, above)
             run.bare = Unjudged(self.guard, call, None if above is None else above.context)
         else:
