@@ -43,7 +43,7 @@ print(wall * 1e3, cpu * 1e3, (cpu - paused) * 1e3)
 
 
 def _told(code: str, *flags: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, *flags, "-c", code], capture_output=True, text=True, check=True)  # noqa: S603
+    return subprocess.run([sys.executable, *flags, "-c", code], capture_output=True, text=True, check=True)  # noqa: S603 - our own text
 
 
 def _by_package() -> dict[str, tuple[float, int]]:

@@ -57,7 +57,7 @@ def _stream(model: Any, config: dict[str, Any], calls: int) -> None:
     for number in range(calls):
         stream = model.stream("Hi", config)
         for _ in stream:
-            if number % 10 == 9:  # noqa: PLR2004
+            if number % 10 == 9:  # noqa: PLR2004 - one in ten
                 stream.close()
 
 

@@ -199,9 +199,9 @@ async def test_what_a_guard_is_asked_with_is_checked() -> None:
     guard = Guard(Guardrail(Flags(), stage="input"))
     told = 'inputs of check\\(\\) is list; give values by name, such as {"name": value}'
     with pytest.raises(ConfigurationError, match=told):
-        guard.check("x", stage="input", inputs=[1])  # type: ignore[arg-type]
+        guard.check("x", stage="input", inputs=[1])  # type: ignore[arg-type]  # the mistake under test
     with pytest.raises(ConfigurationError, match=told):
-        await guard.acheck("x", stage="input", inputs=[1])  # type: ignore[arg-type]
+        await guard.acheck("x", stage="input", inputs=[1])  # type: ignore[arg-type]  # the mistake under test
     for wrong in ("5", None, -1, math.nan):
         with pytest.raises(ConfigurationError, match=r"timeout of flush\(\) is .*; give seconds, 0 or more"):
-            guard.flush(wrong)  # type: ignore[arg-type]
+            guard.flush(wrong)  # type: ignore[arg-type]  # the mistake under test

@@ -87,7 +87,7 @@ def _mlflow(provider: TracerProvider, url: str) -> Variant:
     from mlflow.tracing import provider as its
 
     its._initialize_tracer_provider()  # noqa: SLF001 - at the first span otherwise
-    its.provider.once._done = True  # noqa: SLF001
+    its.provider.once._done = True  # noqa: SLF001 - the peer offers no other way
     return Variant(callbacks=[MlflowLangchainTracer(run_inline=True)], flush=its.provider.get().force_flush)
 
 
