@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Iterator
-from time import perf_counter, process_time
+from time import perf_counter, process_time, sleep
 from typing import Any
 
 import pytest
@@ -74,15 +74,20 @@ def test_an_op_without_rules(benchmark: Any) -> None:
     benchmark(Guard().op(lambda text: text), "some text")
 
 
-def test_a_monitor_for_its_caller(benchmark: Any) -> None:
-    """At most 10 us."""
+@pytest.mark.parametrize("gap", [0.0, 0.0003, 0.003], ids=["at_once", "0.3_ms_later", "3_ms_later"])
+def test_a_monitor_for_its_caller(benchmark: Any, gap: float) -> None:
+    """At most 10 us; after 3 ms of other work the thread that scores has gone to sleep, and is woken by each call."""
     guard = Guard(Monitor(passing("monitor")))
     call = Call("chat", answered=True, output="fine", trace_id=1)
 
-    def rested() -> None:
-        guard.flush(5)
+    def done() -> None:
+        while guard.monitoring.pending:
+            sleep(0)
+        end = perf_counter() + gap
+        while perf_counter() < end:  # works, since a processor that slept makes everything ten times as dear
+            pass
 
-    benchmark.pedantic(guard.observe, args=(call,), setup=rested, rounds=2000)
+    benchmark.pedantic(guard.observe, args=(call,), setup=done, rounds=1000)
 
 
 def _released(guard: Guard, text: str) -> tuple[float, int]:

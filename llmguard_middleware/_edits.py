@@ -8,6 +8,7 @@ from itertools import pairwise
 from typing import Any, NamedTuple, TypeVar
 
 from ._actions import Operator, Redact, placeholder
+from ._packed import rows
 from ._score import TextSpan
 
 __all__ = [
@@ -86,13 +87,14 @@ def decided(spans_and_action: Sequence[tuple[Sequence[TextSpan], Operator]]) -> 
     """
     if len(spans_and_action) == 1 and _apart(spans_and_action[0][0]):
         ((spans, action),) = spans_and_action
-        return (Found(*span, action) for span in spans)
+        return (Found(start, end, kind, action) for start, end, kind in rows(spans))
     return iter(merge(Found(*span, action) for spans, action in spans_and_action for span in spans))
 
 
 def _apart(spans: Sequence[S]) -> bool:
     """Whether no span is empty and each ends before the next begins, as what one scorer found mostly is."""
-    return all(one.end > one.start for one in spans) and all(a.end <= b.start for a, b in pairwise(spans))
+    plain = rows(spans)
+    return all(one[1] > one[0] for one in plain) and all(a[1] <= b[0] for a, b in pairwise(plain))
 
 
 def merge_spans(spans: Iterable[TextSpan]) -> list[TextSpan]:

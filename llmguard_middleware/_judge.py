@@ -15,6 +15,7 @@ from ._actions import Replace
 from ._breaker import Admission, is_outage
 from ._call import Stage
 from ._edits import Edit, decided, edit_of
+from ._packed import Packed, rows
 from ._pieces import PIECE
 from ._pseudonyms import Pseudonyms
 from ._rules import Guardrail
@@ -217,7 +218,7 @@ class Case:
             self._digest,
         )
 
-    def _edits(self) -> Plan[tuple[Edit, ...]]:
+    def _edits(self) -> Plan[Sequence[Edit]]:
         if not self._edited:
             return ()
         length = len(self.text)
@@ -234,15 +235,15 @@ class Case:
             pseudonyms = Pseudonyms()
         else:  # what the caller gets placeholders for must not come back as what the model got them for
             pseudonyms = self._memory.outgoing if self._stage == "output" else self._memory.pseudonyms
-        if sum(len(spans) for spans, _ in found) > _BATCH:
-            yield BREATHE
+        if sum(len(spans) for spans, _ in found) <= _BATCH:
+            return tuple(edit_of(one, self.text, pseudonyms) for one in decided(found))
+        yield BREATHE
         merged = decided(found)
-        edits: list[Edit] = []
-        while batch := [edit_of(one, self.text, pseudonyms) for one in islice(merged, _BATCH)]:
-            edits += batch
-            if len(batch) == _BATCH:
-                yield BREATHE
-        return tuple(edits)
+        rows: list[tuple[Any, ...]] = []
+        while batch := [tuple(edit_of(one, self.text, pseudonyms)) for one in islice(merged, _BATCH)]:
+            rows += batch
+            yield BREATHE
+        return Packed(Edit, rows)
 
 
 def judge(case: Case, deadline: float | None = None) -> Plan[Verdict]:
@@ -316,7 +317,8 @@ def _decided(rule: Guardrail, score: Any, text: str) -> Any:
     Raises:
         ScorerError: if its spans do not fit the text, or are missing.
     """
-    if score.spans and any(span.end > len(text) for span in score.spans):
+    length = len(text)
+    if score.spans and any(end > length for _, end, _ in rows(score.spans)):
         msg = f'scorer "{rule.bound.name}" returned a span that ends after the text'
         raise ScorerError(msg)
     if rule.condition:

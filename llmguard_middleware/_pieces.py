@@ -5,10 +5,11 @@ Python's `re` keeps the interpreter to itself until it is done, in whichever thr
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import replace
 from typing import Any
 
+from ._packed import Packed
 from ._score import Score, TextSpan, as_score
 
 __all__ = ["PIECE", "in_pieces"]
@@ -22,7 +23,7 @@ def in_pieces(score: Callable[[str], Any], text: str, reach: int, scorer: Any, n
     Whether a character belongs to a match is decided within `reach`, so each piece is looked at with twice that on
     either side and answers for its own characters; a span that leaves a piece is joined to the rest of it in the next.
     """
-    spans: list[TextSpan] = []
+    spans: list[tuple[int, int, str]] = []
     scores: list[Score] = []
     begins: list[int] = []  # where each of the spans begins, as far as the pieces tell
     open_ends: list[int] = []  # which of the spans leave the piece before
@@ -34,29 +35,31 @@ def in_pieces(score: Callable[[str], Any], text: str, reach: int, scorer: Any, n
         found = as_score(score(text[left : end + 2 * reach]), name)
         if found.unscored:
             return found
-        scores.append(replace(found, spans=()))  # a hundred thousand live tuples cost a pause of the garbage collector
+        scores.append(replace(found, spans=()))
         leaving: list[int] = []
         for span in found.spans:
             first, last = span.start + left, span.end + left
             if last <= start or first >= end:
                 continue
-            rest_of = [one for one in open_ends if spans[one].kind == span.kind] if first < start else []
+            rest_of = [one for one in open_ends if spans[one][2] == span.kind] if first < start else []
             if rest_of:
                 which = next((one for one in rest_of if begins[one] == first), rest_of[0])
-                spans[which] = spans[which]._replace(end=max(spans[which].end, min(last, end)))
+                begin, reached, kind = spans[which]
+                spans[which] = (begin, max(reached, min(last, end)), kind)
             else:
                 which = len(spans)
-                spans.append(TextSpan(max(first, start), min(last, end), span.kind))
+                spans.append((max(first, start), min(last, end), span.kind))
                 begins.append(first)
             if last > end:
                 leaving.append(which)
         open_ends = leaving
     joined = getattr(scorer, "joined", None)
-    return joined(spans) if joined is not None else _joined(scores, spans)
+    found_all = Packed(TextSpan, spans)
+    return joined(found_all) if joined is not None else _joined(scores, found_all)
 
 
-def _joined(scores: list[Score], spans: list[TextSpan]) -> Score:
+def _joined(scores: list[Score], spans: Sequence[TextSpan]) -> Score:
     """The first flagged score (or else the first), with the greatest value and all spans."""
     values = [score.value for score in scores if score.value is not None]
     first = next((score for score in scores if score.flagged), scores[0])
-    return replace(first, value=max(values, default=None), spans=tuple(spans), flagged=any(s.flagged for s in scores))
+    return replace(first, value=max(values, default=None), spans=spans, flagged=any(s.flagged for s in scores))

@@ -5,10 +5,11 @@ from __future__ import annotations
 import inspect
 import math
 import operator
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from typing import Any, NamedTuple
 
+from ._packed import Packed
 from .errors import ScorerError
 
 __all__ = ["Score", "TextSpan", "as_score", "says_verdict"]
@@ -37,7 +38,7 @@ class Score:
     flagged: bool = False
     label: str = ""
     explanation: str = field(default="", repr=False)
-    spans: tuple[TextSpan, ...] = ()
+    spans: Sequence[TextSpan] = ()
     metadata: Mapping[str, Any] = field(default_factory=dict, repr=False)
     unscored: bool = False
     result: Any = field(default=None, repr=False)
@@ -131,7 +132,9 @@ def _is_span(start: Any, end: Any, kind: Any) -> bool:
     return whole and 0 <= operator.index(start) < operator.index(end) and isinstance(kind, str)
 
 
-def _spans(raw: Iterable[Any] | None) -> tuple[TextSpan, ...]:
+def _spans(raw: Iterable[Any] | None) -> Sequence[TextSpan]:
+    if isinstance(raw, Packed):  # of spans that were looked at
+        return raw
     spans = tuple(span if isinstance(span, TextSpan) else TextSpan(*span) for span in raw or ())
     if not all(
         (type(a) is type(b) is int and 0 <= a < b and type(kind) is str) or _is_span(a, b, kind) for a, b, kind in spans

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -45,7 +46,7 @@ class Verdict:
     stage: Stage
     text: str = field(repr=False)
     findings: tuple[Finding, ...] = ()
-    edits: tuple[Edit, ...] = field(default=(), repr=False)
+    edits: Sequence[Edit] = field(default=(), repr=False)
     guard: str = ""
     digest: str = ""
 

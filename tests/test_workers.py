@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from llmguard_middleware import Guard, Guardrail, Verdict
-from llmguard_middleware._workers import Workers, _Pool
+from llmguard_middleware._pool import Pool
+from llmguard_middleware._workers import Workers
 from llmguard_middleware.testing import Flags, Hangs
 
 both = pytest.mark.parametrize("mode", ["check", "acheck"])
@@ -156,7 +157,7 @@ def test_a_pool_makes_do_with_the_threads_it_can_have() -> None:
         return threading.Thread(**options)
 
     allowed: list[bool] = []
-    pool, ran, gate = _Pool(2, "test-few", make_thread), threading.Event(), threading.Event()
+    pool, ran, gate = Pool(2, "test-few", make_thread=make_thread), threading.Event(), threading.Event()
     with pytest.raises(RuntimeError, match="can't start new thread"):
         pool.submit(ran.set)
     allowed.append(True)
@@ -175,3 +176,25 @@ def test_lost_threads_end_with_their_pool() -> None:
     del workers
     gate.set()
     assert until(lambda: threads("test-end") == 0)
+
+
+def test_who_submits_while_a_thread_naps_wakes_nobody_and_all_is_done_in_order() -> None:
+    """What comes in during a nap is done after it, in the order in which it came, and by other threads as well."""
+    pool, done = Pool(2, "test-nap", nap=0.2), []
+    assert pool.submit(lambda: 0).result(10) == 0
+    gate = threading.Event()
+    blocked = pool.submit(gate.wait, 30)  # for the one that naps first
+    rest = [pool.submit(done.append, number) for number in range(20)]
+    for future in rest:
+        future.result(10)
+    assert (done, blocked.done()) == (list(range(20)), False)
+    gate.set()
+    assert blocked.result(10)
+
+
+def test_a_thread_that_naps_ends_with_its_pool() -> None:
+    """A pool that is gone does not leave a thread behind that was looking away."""
+    pool = Pool(1, "test-napping", nap=0.05)
+    pool.submit(int).result(10)
+    del pool
+    assert until(lambda: threads("test-napping") == 0)

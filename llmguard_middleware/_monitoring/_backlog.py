@@ -14,6 +14,7 @@ from typing import Literal, NamedTuple, get_args
 from opentelemetry.context import Context
 
 from .._call import Call
+from .._courtesy import Courtesy
 from ._queue import MonitorQueue, MonitorStats
 
 __all__ = ["Backlog", "Claim", "How", "Job", "Line"]
@@ -64,6 +65,7 @@ class Backlog:
     def __init__(self, queue: MonitorQueue, now: Callable[[], float] = monotonic) -> None:
         self._queue, self._now = queue, now
         self._changed = threading.Condition()
+        self._behind = Courtesy(self._changed)  # how the threads that score take it
         self._pending = self._running = self._abandoned = 0
         self._settled: dict[How, int] = dict.fromkeys(get_args(How), 0)
         self._told, self._told_at = 0, -math.inf
@@ -127,7 +129,7 @@ class Backlog:
 
     def take(self, line: Line) -> list[Job]:
         """Use a ticket up: the next jobs of the line, which are under way from now on; none if they were dropped."""
-        with self._changed:
+        with self._behind:
             line.tickets -= 1
             jobs = [line.waiting.popleft() for _ in range(min(line.batch, len(line.waiting)))]
             self._running += len(jobs)
@@ -135,7 +137,7 @@ class Backlog:
 
     def settle(self, how: How, jobs: int = 1) -> None:
         """So many jobs that were under way are done."""
-        with self._changed:
+        with self._behind:
             self._pending -= jobs
             self._running -= jobs
             self._settled[how] += jobs
@@ -178,7 +180,7 @@ class Backlog:
 
     def claim(self, run: Claim, *, giving_up: bool = False) -> bool:
         """Whether the one who asks is the first, and so has to settle the run's jobs."""
-        with self._changed:
+        with self._behind:
             first, run.claimed = not run.claimed, True
             if giving_up and first:
                 self._abandoned += 1

@@ -27,6 +27,7 @@ from ._runs import LoopRun, PoolRun
 __all__ = ["Monitors"]
 
 _AT_EXIT = 2.0  # seconds that pending scores get when the interpreter ends
+_NAP = 0.001  # seconds: busy callers wake a thread that scores at most once in so long
 
 
 class Monitors:
@@ -51,9 +52,9 @@ class Monitors:
         self._monitors = tuple(monitors)
         self._emitter, self._prepare, self._executor = emitter, prepare, executor
         self._queue = queue or MonitorQueue()
-        self._workers = workers or Workers(2, "llmguard-monitor")
-        self._starter = Workers(1, "llmguard-monitor-start")
-        self._sender = Workers(1, "llmguard-monitor-send")
+        self._workers = workers or Workers(2, "llmguard-monitor", _NAP)
+        self._starter = Workers(1, "llmguard-monitor-start", _NAP)
+        self._sender = Workers(1, "llmguard-monitor-send", _NAP)
         self._open = True
         self._reset()
         _ALL.add(self)

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from .._edits import merge_spans
+from .._packed import rows
 from .._score import Score, TextSpan
 from .._scorer import Scorer
 from ..errors import ConfigurationError, nearest
@@ -71,15 +72,17 @@ class PatternScorer(Scorer, Generic[K]):
     def score(self, text: str) -> Score:
         """The spans found in `text`, in order, without overlap."""
         return self.joined(
-            merge_spans(TextSpan(start, end, kind.name) for kind in self._kinds for start, end in kind.find(text))
+            tuple(
+                merge_spans(TextSpan(start, end, kind.name) for kind in self._kinds for start, end in kind.find(text))
+            )
         )
 
     def joined(self, spans: Sequence[TextSpan]) -> Score:
         """The score of a text with these spans, in order and without overlap."""
         if not spans:
             return Score(value=0.0)
-        label = ",".join(sorted({span.kind for span in spans}))
-        return Score(value=float(len(spans)), flagged=True, label=label, spans=tuple(spans))
+        label = ",".join(sorted({kind for _, _, kind in rows(spans)}))
+        return Score(value=float(len(spans)), flagged=True, label=label, spans=spans)
 
     def open_tail(self, text: str) -> int:
         """How many characters at the end of `text` may belong to a match that is not complete yet (at most `reach`)."""
