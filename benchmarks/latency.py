@@ -184,9 +184,8 @@ async def main() -> None:
     await at_once()
     await race()
     await event_loop()
-    print(
-        f"a full garbage collection, idle         {full_collection() * 1e3:5.1f} ms          (of a process that has imported this much)"
-    )
+    pause = full_collection() * 1e3
+    print(f"a full garbage collection, idle       {pause:5.1f} ms          (of a process that has imported this much)")
 
 
 if __name__ == "__main__":
