@@ -37,3 +37,13 @@ def test_the_two_commands_are_what_ci_runs(command):
     """Both commands of the README are in .ci/run."""
     assert f"pip install uv && {command}" in (ROOT / "README.md").read_text(encoding="utf-8")
     assert command in (ROOT / ".ci/run").read_text(encoding="utf-8").replace("--quiet ", "")
+
+
+def test_the_korean_readme_tells_all_that_the_english_one_tells():
+    """Both have the same sections, programs and rows of tables, so neither is forgotten when the other changes."""
+
+    def outline(readme: str) -> list[str]:
+        text = (ROOT / readme).read_text(encoding="utf-8")
+        return re.findall(r"^(#+ |```\w*|\| |<!-- .* -->)", text, re.MULTILINE)
+
+    assert outline("README.ko.md") == outline("README.md")
