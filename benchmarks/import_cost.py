@@ -1,13 +1,14 @@
 """How long importing our LangChain adapter takes beyond what an application has imported anyway, in fresh processes.
 
-An application with a model and a prompt is there before the clock starts. The bounds are 80 ms for core and adapter, and
-250 ms with `configure()`. The cases take turns, so that a busy machine is busy for all of them; its noise only adds, so
-the least is the best figure, and the median tells how much noise there was.
+An application with a model and a prompt is there before the clock starts. The bounds are 80 ms for core and adapter,
+and 250 ms with `configure()`. The cases take turns, so that a busy machine is busy for all of them; its noise only
+adds, so the least is the best figure, and the median tells how much noise there was.
 
 Bytecode is compiled once and kept in a folder of its own, whatever PYTHONDONTWRITEBYTECODE says: pip compiles what it
-installs. With that variable set and nothing compiled, each start compiles all modules again, some three times as much;
-the last line tells. One full garbage collection may fall into the import, which goes over all that LangChain has made
-and would come soon without us, too: a column tells the time without it.
+installs. With that variable set and nothing compiled (uv leaves that to the first start), each start compiles all
+modules again; the last line tells. One full garbage collection may fall into the import, which goes over all that
+LangChain has made and would come soon without us, too: a column tells the time without it. LangSmith, which LangChain
+loads, loads OpenTelemetry if it is there; one case charges us with that.
 
 Run: uv run python benchmarks/import_cost.py [--times 15]
 """
@@ -38,14 +39,22 @@ from langchain_core.retrievers import BaseRetriever
 from langchain_core.runnables.configurable import RunnableConfigurableFields
 from langchain_core.tools import BaseTool
 """
-_PROTECT = """
+# LangSmith does without OpenTelemetry if it is not installed.
+_NO_OTEL = f"""
+import sys
+sys.modules["opentelemetry"] = None
+{_MODEL}
+del sys.modules["opentelemetry"]
+"""
+_CALLBACK = "from llmguard_langchain import GuardCallback"
+_PROTECT = f"""{_CALLBACK}
 from llmguard_langchain import protect
 from llmguard_middleware import Guard
 protect(model, Guard())
 """
 _CONFIGURE = """
 from llmguard_middleware.telemetry import configure
-configure(file="traces")
+configure({})
 """
 
 
@@ -56,24 +65,21 @@ class Case(NamedTuple):
     ours: str
 
 
+_WHOLE = "... and protect(model, Guard())"
 _CASES = {
-    "from llmguard_langchain import GuardCallback": Case(_MODEL, "from llmguard_langchain import GuardCallback"),
-    "... and protect(model, Guard())": Case(_MODEL, f"from llmguard_langchain import GuardCallback\n{_PROTECT}"),
-    "... and configure()": Case(_MODEL, f"from llmguard_langchain import GuardCallback\n{_PROTECT}{_CONFIGURE}"),
-    "... all three, to OTLP over HTTP": Case(
-        _MODEL,
-        f"from llmguard_langchain import GuardCallback\n{_PROTECT}{_CONFIGURE}".replace(
-            'file="traces"', '"http://localhost:4318"'
-        ),
-    ),
+    "from llmguard_langchain import GuardCallback": Case(_MODEL, _CALLBACK),
+    _WHOLE: Case(_MODEL, _PROTECT),
+    "... and configure(file=...)": Case(_MODEL, _PROTECT + _CONFIGURE.format("file='traces'")),
+    "... or configure(endpoint), HTTP": Case(_MODEL, _PROTECT + _CONFIGURE.format("'http://localhost:4318'")),
+    "... or configure(endpoint), gRPC": Case(_MODEL, _PROTECT + _CONFIGURE.format("'http://localhost:4317'")),
     "protect, and LangChain's other kinds are there": Case(_MORE, _PROTECT),
+    "protect, and OpenTelemetry is not": Case(_NO_OTEL, _PROTECT),
     "core alone, beyond nothing: Guard()": Case("", "from llmguard_middleware import Guard; Guard()"),
     "... OpenTelemetry's API of it": Case("", "from opentelemetry import _logs, context, trace"),
     "... asyncio and other standard library of it": Case(
         "", "import asyncio, dataclasses, inspect, json, hashlib, uuid"
     ),
 }
-_WHOLE = "... and protect(model, Guard())"
 
 # In the process: what was in module bodies is told by package, a full collection is timed apart.
 _TIMED = """
