@@ -1,17 +1,17 @@
-"""protect(): a guarded copy of a model, a retriever, a tool, or any other Runnable, of the same type."""
+"""protect(): a guarded copy of a model, a retriever, a tool, or any other Runnable, of the same type.
+
+What a kind of thing needs is imported when the first of it is protected, so that an application of chat models does not
+wait for LangChain's tools, retrievers, text models and configurables.
+"""
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from functools import partial
 from typing import Any, TypeVar
 
-from langchain_core.language_models import BaseChatModel, BaseLLM
-from langchain_core.retrievers import BaseRetriever
+from langchain_core.language_models import BaseChatModel
 from langchain_core.runnables import Runnable, RunnableBinding
-from langchain_core.runnables.configurable import RunnableConfigurableAlternatives, RunnableConfigurableFields
-from langchain_core.tools import BaseTool
 
 from llmguard_middleware import ConfigurationError, Guard
 from llmguard_middleware._call import Stage
@@ -20,14 +20,14 @@ from llmguard_middleware._policy import Policy
 
 from ._configurable import alternatives_member, configurable_members, is_configurable_model
 from ._copies import guarded_copy, guards_of
-from ._models import chat_members, text_members, without_native_events
-from ._retriever import retriever_members
-from ._runnables import check_refusal, runnable_members
-from ._tool import tool_members
+from ._kinds import is_a
 
 __all__ = ["guarded_model", "is_signal", "protect", "refuse_stages"]
 
 T = TypeVar("T", bound=Runnable[Any, Any])
+Members = Callable[[type[Any], Guard], dict[str, Any]]
+
+_CONFIGURABLE = "langchain_core.runnables.configurable"
 
 
 def protect(thing: T, guard: Guard) -> T:
@@ -58,7 +58,9 @@ def protect(thing: T, guard: Guard) -> T:
         return inside  # type: ignore[no-any-return]  # of the same type
     members, where, stages = _kind(thing)
     refuse_stages(guard, f"protect({where})", stages)
-    if members is runnable_members:
+    if where == "chain":
+        from ._runnables import check_refusal
+
         _refuse_reask(guard, thing)
         check_refusal(thing, guard)
     return _copied(thing, guard, members)  # type: ignore[no-any-return]  # of a subclass
@@ -77,30 +79,42 @@ def guarded_model(model: Any, guard: Guard) -> Any:
     if not isinstance(model, BaseChatModel):
         msg = f"a guard is put around LangChain chat models and was given {type(model).__name__}"
         raise ConfigurationError(msg)
-    return _copied(model, guard, chat_members)
+    return _copied(model, guard, _kind(model)[0])
 
 
-def _copied(thing: Any, guard: Guard, members: Callable[[type[Any], Guard], dict[str, Any]]) -> Any:
+def _copied(thing: Any, guard: Guard, members: Members) -> Any:
     copy = guarded_copy(
         thing, guard, lambda base, guard: {**members(base, guard), **alternatives_member(base, protect)}
     )
     if isinstance(thing, BaseChatModel):
+        from ._models._chat import without_native_events
+
         without_native_events(type(copy))
     return copy
 
 
-def _kind(thing: Any) -> tuple[Callable[[type[Any], Guard], dict[str, Any]], str, tuple[Stage, ...]]:
+def _kind(thing: Any) -> tuple[Members, str, tuple[Stage, ...]]:
     """How this kind of thing is guarded, what it is called, and the stages that it reaches."""
     if isinstance(thing, BaseChatModel):
+        from ._models._chat import chat_members
+
         return chat_members, "model", ("input", "output", "tool_call")
-    if isinstance(thing, BaseLLM):
+    if is_a(thing, "langchain_core.language_models.llms", "BaseLLM"):
+        from ._models._text import text_members
+
         return text_members, "model", ("input", "output")
-    if isinstance(thing, BaseRetriever):
+    if is_a(thing, "langchain_core.retrievers", "BaseRetriever"):
+        from ._retriever import retriever_members
+
         return retriever_members, "retriever", ("input", "retrieval")
-    if isinstance(thing, BaseTool):
+    if is_a(thing, "langchain_core.tools.base", "BaseTool"):
+        from ._tool import tool_members
+
         return tool_members, "tool", ("tool_call", "tool_result")
     if is_configurable_model(thing):
         return partial(configurable_members, protect=protect), "model", ("input", "output", "tool_call")
+    from ._runnables import runnable_members
+
     return runnable_members, "chain", ("input", "output")
 
 
@@ -108,12 +122,12 @@ def _protected_inside(thing: Any, guard: Guard, around: Callable[[Any, Guard], A
     """What only adds options to another Runnable, with that one protected; None if it is no such thing."""
     if isinstance(thing, RunnableBinding):
         return thing.model_copy(update={"bound": around(thing.bound, guard)})
-    if isinstance(thing, (RunnableConfigurableFields, RunnableConfigurableAlternatives)):
-        changes: dict[str, Any] = {"default": around(thing.default, guard)}
-        if isinstance(thing, RunnableConfigurableAlternatives):
-            changes["alternatives"] = {name: _later(one, guard, around) for name, one in thing.alternatives.items()}
-        return thing.model_copy(update=changes)
-    return None
+    if not is_a(thing, _CONFIGURABLE, "RunnableConfigurableFields", "RunnableConfigurableAlternatives"):
+        return None
+    changes: dict[str, Any] = {"default": around(thing.default, guard)}
+    if is_a(thing, _CONFIGURABLE, "RunnableConfigurableAlternatives"):
+        changes["alternatives"] = {name: _later(one, guard, around) for name, one in thing.alternatives.items()}
+    return thing.model_copy(update=changes)
 
 
 def _later(alternative: Any, guard: Guard, around: Callable[[Any, Guard], Any]) -> Any:
@@ -146,5 +160,4 @@ def _refuse_reask(guard: Guard, thing: Runnable[Any, Any]) -> None:
 
 def is_signal(error: BaseException) -> bool:
     """LangGraph's interrupts and commands to a parent graph travel as exceptions."""
-    langgraph = sys.modules.get("langgraph.errors")
-    return langgraph is not None and isinstance(error, langgraph.GraphBubbleUp)
+    return is_a(error, "langgraph.errors", "GraphBubbleUp")

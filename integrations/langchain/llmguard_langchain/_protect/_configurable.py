@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -11,6 +10,7 @@ from langchain_core.runnables import Runnable
 from llmguard_middleware import Guard
 
 from ._copies import guards_of
+from ._kinds import is_a
 from ._sticky import STICKY
 
 __all__ = ["alternatives_member", "configurable_members", "is_configurable_model"]
@@ -20,8 +20,7 @@ Protect = Callable[[Any, Guard], Any]
 
 def is_configurable_model(thing: object) -> bool:
     """Whether this is what `init_chat_model` gives if the model is to be chosen by the config."""
-    module = sys.modules.get("langchain.chat_models.base")
-    return module is not None and isinstance(thing, getattr(module, "_ConfigurableModel", ()))
+    return is_a(thing, "langchain.chat_models.base", "_ConfigurableModel")
 
 
 def configurable_members(base: type[Any], guard: Guard, protect: Protect) -> dict[str, Any]:

@@ -1,6 +1,1 @@
-"""Guarded chat models and text models."""
-
-from ._chat import chat_members, without_native_events
-from ._text import text_members
-
-__all__ = ["chat_members", "text_members", "without_native_events"]
+"""Guarded models. Nothing is imported here, since text models need a part of LangChain that few applications load."""
