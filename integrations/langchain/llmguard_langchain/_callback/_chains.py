@@ -37,18 +37,21 @@ class ChainEvents(RunEvents):
                 live[run_id] = above
                 return
             call = Call("invoke_workflow", name=named(serialized, name, "chain"), inputs=convert.inputs(inputs))
-            self._join(theirs, call, run_id, above).agent = agent or ""
+            run = self._joined(theirs, self.guard, call, run_id, above)
+            run.agent = agent or ""
+            self._runs.start(run)
             return
         if above is not None and not self.every_runnable and (agent is None or agent == above.agent):
             live[run_id] = above
             return
         asked = {} if unjudged(self.guard) else convert.inputs(inputs)
         if agent is not None and (above is None or agent != above.agent):
-            self._begin(Call.made("invoke_agent", name=agent, inputs=asked), started, above).agent = agent
+            run = self._opened(self.guard, Call.made("invoke_agent", name=agent, inputs=asked), started, above)
+            run.agent = agent
         else:
-            self._begin(
-                Call.made("invoke_workflow", name=named(serialized, name, "chain"), inputs=asked), started, above
-            )
+            call = Call.made("invoke_workflow", name=named(serialized, name, "chain"), inputs=asked)
+            run = self._opened(self.guard, call, started, above)
+        self._runs.start(run)
 
     def on_chain_end(self, outputs: Any, *, run_id: UUID, inputs: Any = None, **kwargs: Any) -> None:
         """End the span of a root chain and give it to the monitors.

@@ -12,6 +12,7 @@ from llmguard_middleware._guard import expect_guard
 from .._handoff import Handoff
 from .._protect import refuse_stages
 from ._chains import ChainEvents
+from ._enforced import STAGES, Enforced, refuse_changes
 from ._models import ModelEvents
 from ._parts import PartEvents
 from ._runs import Runs
@@ -22,8 +23,10 @@ __all__ = ["GuardCallback"]
 class GuardCallback(ChainEvents, ModelEvents, PartEvents):
     """A callback for any chain: a span for it, one for each model, retriever and tool under it; monitors; blocks.
 
-    A callback can stop a call and cannot change one, nor call back what was streamed. Guardrails that ask for that are
-    refused at the first model start, unless the model is a protected copy with this guard, which enforces them itself.
+    A callback judges what a protected copy would: all that is textual in messages and answers, the arguments and
+    results of tools, documents. It can stop a call and cannot change one, nor call back what was streamed. Guardrails
+    that ask for that are refused at the first model start, unless the model is a protected copy with this guard, which
+    enforces them itself; those for tools and retrievers are refused here, unless something protected enforces them.
 
     Args:
         guard: whose rules apply.
@@ -32,7 +35,8 @@ class GuardCallback(ChainEvents, ModelEvents, PartEvents):
             event stream that its reader left. An answer that comes later is judged all the same.
 
     Raises:
-        UnenforceableError: for rules of stages that this adapter does not reach.
+        UnenforceableError: for rules of stages that this adapter does not reach, or that change texts of a stage of
+            which nothing has been protected with this guard yet.
     """
 
     # A blocking handler must be a sync one, called in line: LangChain swallows the errors of all others.
@@ -47,14 +51,15 @@ class GuardCallback(ChainEvents, ModelEvents, PartEvents):
         expect_guard(guard, "GuardCallback(guard)")
         expect_bool(every_runnable, "every_runnable of GuardCallback")
         expect_seconds(idle, "idle of GuardCallback")
-        refuse_stages(guard, "GuardCallback")
+        refuse_changes(guard)
+        refuse_stages(guard, "GuardCallback", STAGES)
         self.guard = guard
         self.every_runnable = every_runnable
         self._runs = Runs.of(guard)
         self._runs.idle = idle
         self._live = self._runs.live
         self._streaming = None
-        self._sort()
+        self._sorted = Enforced(guard)
 
     def flow_above(self, run_id: UUID | None) -> Flow | None:
         """The agent that this run belongs to, or the outermost call, for a GuardMiddleware inside."""

@@ -2,42 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
 from langchain_core.messages import BaseMessage
-from langchain_core.outputs import LLMResult
+from langchain_core.outputs import ChatGeneration, Generation, LLMResult
 
-from llmguard_middleware import Call, Guard, Message
-from llmguard_middleware._call import Stage
+from llmguard_middleware import Call, Message
 from llmguard_middleware._drive import drive, inside_scorer
+from llmguard_middleware._flow import Flow
+from llmguard_middleware._judge import Plan
 from llmguard_middleware._unjudged import Unjudged, unheard, unjudged
 
 from .. import _convert as convert
 from .._handoff import MARK, Handoff, marked, report
+from .._judged import admitted, examined
 from ._base import RunEvents, Started
 from ._runs import Run
 from ._session import with_session
 
 __all__ = ["ModelEvents"]
 
-_STAGES: tuple[Stage, ...] = ("input", "output")
 _INSTEAD = "put protect(model, guard) around the model"
 
 
 class ModelEvents(RunEvents):
     """Runs of chat models and text models."""
-
-    _blocking: Guard
-
-    def _sort(self) -> None:
-        """What of the guard's rules a callback can enforce: all but edits, and on streams nothing at the output."""
-        self._seen = self.guard.in_force
-        policies = self.guard.policies  # those for some calls only, too
-        self._unenforceable = [rule for one in policies for stage in _STAGES for rule in one.at(stage) if rule.edits]
-        self._blocking = self.guard.without(self._unenforceable)
-        self._output_rules = [rule for one in policies for rule in one.at("output") if rule.acts]
-        self._recording = self._blocking.without(self._output_rules)
 
     def on_chat_model_start(
         self, serialized: dict[str, Any], messages: list[list[BaseMessage]], **started: Any
@@ -87,18 +78,11 @@ class ModelEvents(RunEvents):
         self._runs.start(run)
 
     def _admitted(self, call: Call, asked: list[BaseMessage] | str, run_id: UUID, above: Run | None) -> Run:
-        if self._seen is not self.guard.in_force:
-            self._sort()
-        if self._unenforceable and (above is None or not above.covered):
-            self.guard.refuse(self._unenforceable, "GuardCallback", _INSTEAD)
-        flow = self._flow(self._blocking, call, above)
-        messages = [Message("user", asked)] if isinstance(asked, str) else convert.read(asked)
-        try:
-            drive(flow.admit(messages), self.guard.workers)
-        except BaseException as error:
-            # LangChain tells nobody of a start that failed, so this span would never end.
-            flow.stopped(error)
-            raise
+        enforced = self._enforced
+        if (refused := enforced.refused["model"]) and (above is None or not above.covered):
+            self.guard.refuse(refused, "GuardCallback", _INSTEAD)
+        flow = self._flow(enforced.model, call, above)
+        self._judge(flow, flow.admit([Message("user", asked)]) if isinstance(asked, str) else admitted(flow, asked))
         return Run(run_id, flow, above)
 
     def on_llm_new_token(self, token: str | list[str | dict[str, Any]], *, run_id: UUID, **kwargs: Any) -> None:
@@ -120,36 +104,25 @@ class ModelEvents(RunEvents):
         if run.flow is None:
             return
         if not run.covered:
-            self.guard.refuse(self._output_rules, "GuardCallback on a streamed answer", _INSTEAD)
+            self.guard.refuse(self._enforced.output, "GuardCallback on a streamed answer", _INSTEAD)
         drive(run.flow.settle_races(), self.guard.workers)  # before the first piece leaves
-        run.flow.follow(self._recording)
+        run.flow.follow(self._enforced.streamed)
 
     def on_llm_end(self, response: LLMResult, *, run_id: UUID, **kwargs: Any) -> None:
         """Judge what came back; raises GuardrailViolation before the caller has it."""
         run = self._runs.take(run_id)
         self._streaming = None  # or it would live on
         if run is None:
-            run = self._late(run_id)
+            run = self._late(run_id, self._enforced.model, "output")
         ended = None if run is None else run.flow or run.bare
         if run is None or ended is None:
             return
         generations = convert.first_candidates(response)
         if (flow := run.flow) is not None and not flow.transparent:
-            try:
-                drive(flow.release([generation.text for generation in generations]), self.guard.workers)
-            except BaseException as error:
-                flow.stopped(error)
-                raise
+            self._judge(flow, _released(flow, generations))
         ended.answered(**convert.answer(generations, response.llm_output), streamed=run.streamed)
 
-    def _late(self, run_id: UUID) -> Run | None:
-        """A run whose answer comes after it was given up, if there is something to judge."""
-        given_up, before = self._runs.take_late(run_id)
-        raced = before is not None and before.flow is not None and before.flow.racing
-        if not given_up or not (raced or self._blocking.has_rules("output")):
-            return None
-        run = Run(run_id, self._flow(self._blocking, Call("chat"), before), before)
-        if before is not None and before.flow is not None and run.flow is not None:
-            run.streamed = before.streamed
-            run.flow.take_races(before.flow)
-        return run
+
+def _released(flow: Flow, generations: Sequence[Generation]) -> Plan[Any]:
+    said = [(one.message, one.generation_info) for one in generations if isinstance(one, ChatGeneration)]
+    return examined(flow, said) if said else flow.release([one.text for one in generations])
