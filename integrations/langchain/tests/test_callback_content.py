@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import json
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import pytest
+from langchain.tools import InjectedState
 from langchain_core.documents import Document
 from langchain_core.language_models import FakeListLLM
 from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
@@ -342,3 +343,44 @@ def test_a_scorer_may_use_a_tool_that_its_own_guard_watches():
     config = watching(Guardrail(asks, stage="tool_call"), Guardrail(asks, stage="tool_result", name="after"))
     assert look.invoke({"who": "a", "rows": []}, config) == "found"
     assert received == ["about a", "a", "about found"]
+
+
+# Agents.
+
+
+def agent_blocked(make_agent: Any, tool_calls: Any, stage: str, mode: str) -> Any:
+    """An agent whose tool is called with, or gives, what the callback's guard blocks at this stage."""
+    agent = make_agent(tool_calls({"who": S if stage == "tool_call" else "a"}), "Done.", result=S)
+    with pytest.raises(GuardrailViolation):
+        agent.ask("Hi", mode, **watching(blocks(stage)))
+    return agent
+
+
+def test_an_agents_tool_is_not_called_with_what_is_blocked(make_agent, tool_calls, agent_mode):
+    """In every call mode of an agent the callback stops a tool's call before the tool runs."""
+    assert agent_blocked(make_agent, tool_calls, "tool_call", agent_mode).looked_up == []
+
+
+def test_an_agents_model_does_not_get_what_a_tool_gave(make_agent, tool_calls, agent_mode):
+    """In every call mode of an agent what a blocked tool gave reaches neither the model nor the caller."""
+    agent = agent_blocked(make_agent, tool_calls, "tool_result", agent_mode)
+    assert agent.looked_up == ["a"]
+    assert S not in agent.received
+    assert S not in agent.shown
+
+
+def test_what_langchain_injects_into_a_tool_is_no_argument(make_agent, tool_calls, installed):
+    """The state that a tool is given beside its arguments is not judged with them; the first versions do not tell."""
+
+    @tool
+    def notes(who: str, state: Annotated[dict[str, Any], InjectedState]) -> str:
+        """Note who was asked for."""
+        return f"{who} of {len(state['messages'])}"
+
+    call = AIMessage("", tool_calls=[{"name": "notes", "args": {"who": "a"}, "id": "1"}])
+    agent = make_agent(call, "Done.", tools=[notes])
+    if installed.injected_apart:
+        assert agent.ask(f"about {S}", **watching(blocks("tool_call")))["messages"][-1].content == "Done."
+    else:
+        with pytest.raises(GuardrailViolation):
+            agent.ask(f"about {S}", **watching(blocks("tool_call")))

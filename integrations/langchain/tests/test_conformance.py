@@ -498,9 +498,7 @@ class ObservedTool(ProtectedTool):
         self.script = script
         return ScriptedTool(script=script, callbacks=[GuardCallback(guard)])
 
-    def again(self, subject: Any, guard: Guard) -> Any:
-        """The same with one more."""
-        return subject.model_copy(update={"callbacks": [*subject.callbacks, GuardCallback(guard)]})
+    again = Observed.again
 
 
 OBSERVED_TOOL = ObservedTool()
