@@ -39,6 +39,7 @@ class Installed:
 
     agent_names: bool = "lc_agent_name" in _FACTORY  # the nodes of an agent, and callbacks, are told its name
     tool_call_ids: bool = "tool_call_id" in inspect.getsource(BaseTool.run).partition("on_tool_start(")[2][:600]
+    injected_apart: bool = hasattr(BaseTool, "_filter_injected_args")  # callbacks are not told what LangChain injects
     event_streams: bool = hasattr(Pregel, "stream_events")  # of version 3
     typed_parts: bool = "version" in inspect.signature(Pregel.stream).parameters  # a graph's stream(version="v2")
     lean_tool_calls: bool = "ToolCallWithContext(" not in _FACTORY  # checkpoints keep them without the agent's state

@@ -412,6 +412,10 @@ async def test_protected_tools_conform(scenario: Scenario) -> None:
 _EDITS = ("redact", "mask", "hash", "pseudonymize", "replace")
 
 
+def _elsewhere(*stages: str) -> dict[str, str]:
+    return {f"{stage}-unreached/*": "a callback reaches it elsewhere: models, tools and retrievers" for stage in stages}
+
+
 class Observed(ChatCalled):
     """A chat model that is called with a GuardCallback."""
 
@@ -458,6 +462,7 @@ class Observed(ChatCalled):
         **LEFT,
         "caller-leaves-stream-log/astream_events v2": "LangChain cancels the call, and that is what the span says",
         "span-nests/*": "a callback cannot make its span the current one",
+        **_elsewhere("retrieval", "tool_call", "tool_result"),
     }
 
     def build(self, guard: Guard, script: Script) -> Any:
@@ -478,6 +483,62 @@ async def test_callbacks_conform(scenario: Scenario) -> None:
     await scenario.run(OBSERVED)
 
 
+class ObservedTool(ProtectedTool):
+    """A tool that is called with a GuardCallback."""
+
+    name = "LangChain GuardCallback at a tool"
+    cannot: Mapping[str, str] = {
+        **dict.fromkeys((f"tool_call-{word}/*" for word in _EDITS), "a callback changes nothing: protect the tool"),
+        **dict.fromkeys((f"tool_result-{word}/*" for word in _EDITS), "a callback changes nothing: protect the tool"),
+    }
+    gaps = _elsewhere("input", "output", "retrieval")
+
+    def build(self, guard: Guard, script: Script) -> Any:
+        """The tool with a callback."""
+        self.script = script
+        return ScriptedTool(script=script, callbacks=[GuardCallback(guard)])
+
+    again = Observed.again
+
+
+OBSERVED_TOOL = ObservedTool()
+
+
+@pytest.mark.parametrize("scenario", scenarios(OBSERVED_TOOL), ids=str)
+async def test_callbacks_at_tools_conform(scenario: Scenario) -> None:
+    """A GuardCallback does at a tool what the scenario claims, or refuses."""
+    await scenario.run(OBSERVED_TOOL)
+
+
+class ObservedRetriever(ProtectedRetriever):
+    """A retriever that is called with a GuardCallback."""
+
+    name = "LangChain GuardCallback at a retriever"
+    stages = ("retrieval",)
+    cannot = dict.fromkeys(
+        (f"retrieval-{word}/*" for word in _EDITS), "a callback changes nothing: protect the retriever"
+    )
+    gaps = _elsewhere("input", "output", "tool_call", "tool_result")
+
+    def build(self, guard: Guard, script: Script) -> Any:
+        """The retriever with a callback."""
+        self.script = script
+        return ScriptedRetriever(script=script).with_config(callbacks=[GuardCallback(guard)])
+
+    def again(self, subject: Any, guard: Guard) -> Any:
+        """The same with one more."""
+        return subject.with_config(callbacks=[*subject.config["callbacks"], GuardCallback(guard)])
+
+
+OBSERVED_RETRIEVER = ObservedRetriever()
+
+
+@pytest.mark.parametrize("scenario", scenarios(OBSERVED_RETRIEVER), ids=str)
+async def test_callbacks_at_retrievers_conform(scenario: Scenario) -> None:
+    """A GuardCallback does at a retriever what the scenario claims, or refuses."""
+    await scenario.run(OBSERVED_RETRIEVER)
+
+
 README = Path(__file__).parents[1] / "README.md"
 COMMAND = "uv run pytest --no-cov -k readme integrations"
 TABLES = {
@@ -487,6 +548,8 @@ TABLES = {
     "protect(retriever)": PROTECTED_RETRIEVER,
     "protect(tool)": PROTECTED_TOOL,
     "GuardCallback": OBSERVED,
+    "GuardCallback at a tool": OBSERVED_TOOL,
+    "GuardCallback at a retriever": OBSERVED_RETRIEVER,
 }
 
 

@@ -36,9 +36,10 @@ async def matrix(adapter: Adapter, actions: Sequence[str] = _ACTIONS) -> str:
     for mode in map(str, adapter.modes):
         cells = [await _cell(adapter, by_id, claim, mode, reasons) for claim in claims]
         lines.setdefault(tuple(cells), []).append(f"`{mode}`")
-    beyond = [stage for stage in STAGES if f"{stage}-unreached/{adapter.modes[0]}" in by_id]
-    for stage in beyond:
-        await by_id[f"{stage}-unreached/{adapter.modes[0]}"].run(adapter)  # of attaching, which knows no mode
+    unreached = [
+        (stage, by_id.get(f"{stage}-unreached/{adapter.modes[0]}")) for stage in STAGES
+    ]  # attaching has no mode
+    beyond = [stage for stage, one in unreached if one is not None and (await one.run(adapter)).status == "enforced"]
     head = [f"{stage}: {action}" if action == actions[0] else action for stage in stages for action in actions]
     table = [["", *head], ["---", *[":-:"] * len(head)], *[[" ".join(modes), *cells] for cells, modes in lines.items()]]
     told = "".join(f"| {' | '.join(line)} |\n" for line in table)

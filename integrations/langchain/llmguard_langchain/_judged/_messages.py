@@ -25,7 +25,7 @@ from llmguard_middleware._together import Ask, judged_call, judged_lines, judged
 
 from .. import _convert as convert
 
-__all__ = ["admitted", "released"]
+__all__ = ["admitted", "examined", "released"]
 
 _NO_NAME = re.compile(r"[^\w-]+")
 
@@ -40,7 +40,10 @@ def admitted(flow: Flow, messages: Sequence[BaseMessage]) -> Plan[list[BaseMessa
         flow.root.check()
         guarded = list(messages)
     elif all(map(convert.is_plain, messages)):
-        texts = yield from flow.admit([Message(convert.role(m), m.__dict__["content"]) for m in messages])
+        said = [Message(convert.role(m), m.__dict__["content"]) for m in messages]
+        texts = yield from flow.admit(said)
+        if all(text == one.text for text, one in zip(texts, said, strict=True)):
+            return list(messages)  # which the flow knows by now
         guarded = [convert.with_parts(message, [text]) for message, text in zip(messages, texts, strict=True)]
     else:
         flow.root.check()
@@ -74,18 +77,36 @@ def released(flow: Flow, result: ChatResult) -> Plan[ChatResult]:
     return result.model_copy(update={"generations": generations}) if flow.acts else result
 
 
+def examined(flow: Flow, messages: Sequence[tuple[BaseMessage, dict[str, Any] | None]]) -> Plan[None]:
+    """Candidates judged as `released` judges them, for who can stop an answer and not change it.
+
+    Args:
+        flow: whose rules change nothing.
+        messages: each with what the provider says beside it.
+
+    Raises:
+        GuardrailViolation: if a guardrail stops one of them.
+    """
+    flow.root.check()
+    yield from flow.settle_races()
+    ask = partial(flow.edits, stage="output")
+    for message, info in messages:
+        found = convert.texts_of(message, info)
+        if _silent(found):
+            yield from ask("")
+        else:
+            yield from _judged(flow, found, ask, _asks_of_calls(flow, ask))
+
+
 def _answer(flow: Flow, generation: ChatGeneration) -> Plan[ChatGeneration]:
     message, info = generation.message, generation.generation_info
     found = convert.texts_of(message, info)
     ask = partial(flow.edits, stage="output", reask=True)
-    if not any(value for _, value in found):  # an answer that says nothing may be wrong, too
+    if _silent(found):
         text = apply("", (yield from ask("")))
         message = message.model_copy(update={"content": text}) if text else message
     else:
-        asks: list[Ask] = [ask]
-        if flow.rules("tool_call"):
-            asks.append(partial(flow.edits, stage="tool_call"))
-        texts = yield from _judged(flow, found, ask, asks)
+        texts = yield from _judged(flow, found, ask, _asks_of_calls(flow, ask))
         walk = convert.Walk(_taking(_restored(flow, found, texts)))
         message, info = walk.message(message), info and walk.mapping(info)
     if not flow.acts:
@@ -95,6 +116,16 @@ def _answer(flow: Flow, generation: ChatGeneration) -> Plan[ChatGeneration]:
 
 
 Found = Sequence[tuple[convert.Kind, Any]]
+
+
+def _silent(found: Found) -> bool:
+    """Whether an answer says nothing, which may be wrong, too."""
+    return not any(value for _, value in found)
+
+
+def _asks_of_calls(flow: Flow, ask: Ask) -> list[Ask]:
+    """What judges the tool calls of an answer: as what the caller gets and as what goes to a tool."""
+    return [ask, partial(flow.edits, stage="tool_call")] if flow.rules("tool_call") else [ask]
 
 
 def _judged(flow: Flow, found: Found, ask: Ask, call_asks: Sequence[Ask]) -> Plan[list[Any]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from functools import partial
 from typing import Any
@@ -14,7 +14,6 @@ from langchain_core.runnables import RunnableConfig
 from langchain_core.runnables.config import var_child_runnable_config
 
 from llmguard_middleware import Call, Guard, Message
-from llmguard_middleware._call import Stage
 from llmguard_middleware._flow import Flow
 from llmguard_middleware._judge import Plan
 from llmguard_middleware.telemetry._emitter import CallSpan
@@ -23,7 +22,7 @@ from .. import _convert as convert
 from .._handoff import above, claim
 from .._judged._values import judged, unknown
 
-__all__ = ["admitted", "around", "opened", "released", "returned", "shows_nothing", "unstreamed"]
+__all__ = ["admitted", "around", "opened", "released", "shows_nothing", "unstreamed"]
 
 _STREAM = "__pregel_stream"  # by which LangGraph has a graph tell the graph around it what happens in it
 
@@ -97,14 +96,6 @@ def released(flow: Flow, result: Any) -> Plan[Any]:
         return flow.release([message.text for message in messages])
 
     return (yield from judged(result, release))
-
-
-def returned(flow: Flow, texts: Sequence[str], stage: Stage) -> Plan[list[str]]:
-    """What comes out of a retriever or a tool, as it may, with the originals of what went in as pseudonyms."""
-    told = yield from flow.judge_all(texts, stage)
-    if any(rule.action == "pseudonymize" for rule in flow.rules(stage)):
-        return told  # the caller is to work with these
-    return [flow.restored(text) for text in told]
 
 
 def shows_nothing(guard: Guard) -> bool:

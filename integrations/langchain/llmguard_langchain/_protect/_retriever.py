@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
@@ -13,12 +13,12 @@ from langchain_core.runnables import RunnableConfig, ensure_config
 from llmguard_middleware import Call, Guard, GuardrailViolation, Message
 from llmguard_middleware._drive import inside_scorer
 from llmguard_middleware._flow import Flow
-from llmguard_middleware._judge import Plan
 from llmguard_middleware._steps import Ask, Judge, Steps, arun, run
 
+from .._judged._parts import documents as judged
 from ._copies import bare, inner
 from ._gates import Gate, gated
-from ._outer import opened, returned
+from ._outer import opened
 from ._sentinel import watched
 from ._sticky import sticky_methods
 
@@ -30,26 +30,27 @@ def retriever_members(base: type[Any], guard: Guard) -> dict[str, Any]:
     # Inside the retriever's own invoke, so that callbacks are told of the documents as they leave.
     behind = inner(base, gated(base, BaseRetriever, ("_get_relevant_documents", "_aget_relevant_documents")))
 
-    def asked(self: Any, query: str, config: RunnableConfig | None) -> tuple[Any, Flow, RunnableConfig]:
+    def asked(
+        self: Any, query: str, config: RunnableConfig | None, options: Mapping[str, Any]
+    ) -> tuple[Any, Flow, dict[str, Any]]:
         config = ensure_config(config)
         thing = bare(self, behind)
         call = Call("retrieval", name=config.get("run_name") or self.get_name(), inputs=_named(query))
         flow, run_id = opened(guard, call, thing, config.get("callbacks"), None)
-        return thing, flow, {**watched(config, flow.root), "run_id": run_id}
+        config = {**watched(config, flow.root), "run_id": run_id}
+        return thing, flow, {**options, "config": config, "run_id": run_id}
 
     def invoke(self: Any, input: str, config: RunnableConfig | None = None, **kwargs: Any) -> Any:  # noqa: A002 - LangChain's
         if inside_scorer.get():
             return base.invoke(bare(self, base), input, config, **kwargs)
-        thing, flow, config = asked(self, input, config)
-        return run(_retrieved(flow, input, partial(thing.invoke, config=config, run_id=config["run_id"], **kwargs)))
+        thing, flow, options = asked(self, input, config, kwargs)
+        return run(_retrieved(flow, input, partial(thing.invoke, **options)))
 
     async def ainvoke(self: Any, input: str, config: RunnableConfig | None = None, **kwargs: Any) -> Any:  # noqa: A002 - as above
         if inside_scorer.get():
             return await base.ainvoke(bare(self, base), input, config, **kwargs)
-        thing, flow, config = asked(self, input, config)
-        return await arun(
-            _retrieved(flow, input, partial(thing.ainvoke, config=config, run_id=config["run_id"], **kwargs))
-        )
+        thing, flow, options = asked(self, input, config, kwargs)
+        return await arun(_retrieved(flow, input, partial(thing.ainvoke, **options)))
 
     return {"invoke": invoke, "ainvoke": ainvoke, **sticky_methods(base)}
 
@@ -64,10 +65,10 @@ def _retrieved(flow: Flow, query: str, ask: Any) -> Steps[list[Document]]:
         with flow:
             (query,) = yield Judge(guard, flow.admit([Message("user", query)]))
             flow.call = flow.call.but(messages=(), inputs=_named(query))
-            gate = Gate(flow, _judged)
+            gate = Gate(flow, judged)
             documents = yield Ask(gate.open, partial(ask, query))
             if documents is not gate.passed:  # it did not come from where the gate is
-                documents = yield Judge(guard, _judged(flow, documents))
+                documents = yield Judge(guard, judged(flow, documents))
             texts = tuple(document.page_content for document in documents)
             flow.root.documents += tuple(text for text in texts if text not in flow.root.documents)
             flow.answered(output=texts)
@@ -76,17 +77,3 @@ def _retrieved(flow: Flow, query: str, ask: Any) -> Steps[list[Document]]:
         if guard.refusal is None:
             raise
         return [Document(guard.refusal)]
-
-
-def _judged(flow: Flow, documents: Sequence[Document]) -> Plan[Sequence[Document]]:
-    """The documents as they may leave, in copies where a text changes: no store changes."""
-    flow.root.check()
-    yield from flow.settle_races()
-    texts = [document.page_content for document in documents]
-    told = yield from returned(flow, texts, "retrieval")
-    if told == texts:
-        return documents
-    return [
-        document if before == after else document.model_copy(update={"page_content": after})
-        for document, before, after in zip(documents, texts, told, strict=True)
-    ]

@@ -10,8 +10,7 @@ from typing import Any
 from langchain_core.messages import ToolMessage
 from langchain_core.tools import BaseTool, ToolException
 
-from llmguard_middleware import Call, Guard, GuardrailViolation, Message
-from llmguard_middleware._call import Stage
+from llmguard_middleware import Call, Guard, GuardrailViolation
 from llmguard_middleware._drive import inside_scorer
 from llmguard_middleware._flow import Flow, innermost
 from llmguard_middleware._judge import Plan
@@ -20,10 +19,11 @@ from llmguard_middleware.telemetry import _names as names
 from llmguard_middleware.telemetry._emitter import CallSpan
 
 from .. import _convert as convert
+from .._judged._parts import arguments, at, result
 from .._judged._values import judged, unknown
 from ._copies import bare, inner
 from ._gates import LATER, Gate, gated
-from ._outer import opened, returned
+from ._outer import opened
 from ._sentinel import watching
 from ._sticky import sticky_methods
 
@@ -74,11 +74,11 @@ def _used(flow: Flow, tool: Any, given: Any, ask: Callable[[Any], Any], call_id:
         with flow:
             given = yield Judge(guard, _admitted(flow, tool, given))
             gate = Gate(flow, _given, _failed if tool.handle_tool_error else None)
-            result = yield Ask(gate.open, partial(ask, given))
+            told = yield Ask(gate.open, partial(ask, given))
             if gate.passed is None:
-                result = yield Judge(guard, _released(flow, result))
-            flow.answered(output=convert.plain(result))
-            return result
+                told = yield Judge(guard, result(flow, told, f'protect(tool) "{tool.name}"'))
+            flow.answered(output=convert.plain(told))
+            return told
     except GuardrailViolation:
         if guard.refusal is None:
             raise
@@ -87,10 +87,7 @@ def _used(flow: Flow, tool: Any, given: Any, ask: Callable[[Any], Any], call_id:
 
 def _admitted(flow: Flow, tool: Any, given: Any) -> Plan[Any]:
     """The arguments as they may reach the tool, which LangChain validates then; what it injects itself passes."""
-    flow.root.check()
-    said = _chosen(tool, given) if isinstance(given, dict) else {"input": given}
-    told = yield from judged(list(said.values()), _at(flow, "tool_call"))
-    said = dict(zip(said, told, strict=True))
+    said = yield from arguments(flow, _chosen(tool, given) if isinstance(given, dict) else {"input": given})
     flow.call = flow.call.but(inputs=said)
     return {**given, **said} if isinstance(given, dict) else said["input"]
 
@@ -106,39 +103,20 @@ def _chosen(tool: Any, given: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in given.items() if name not in injected}
 
 
-def _given(flow: Flow, result: Any) -> Plan[Any]:
+def _given(flow: Flow, told: Any) -> Plan[Any]:
     """What the tool's own method gave. LangChain may yet make a text of it, if nobody can look into it."""
-    if _refusing(flow) and unknown(result):
+    if any(rule.acts for rule in flow.rules("tool_result")) and unknown(told):
         return LATER
-    return (yield from judged(result, _at(flow, "tool_result")))
-
-
-def _released(flow: Flow, result: Any) -> Plan[Any]:
-    """What the tool gives, as LangChain put it."""
-    flow.root.check()
-    rules = _refusing(flow)
-    if rules and (kinds := unknown(result)):
-        where = f'protect(tool) "{flow.call.name}", whose result holds a {kinds[0]} that nobody can look into,'
-        flow.guard.refuse(rules, where, "let it return texts, messages, documents, dicts or models")
-    return (yield from judged(result, _at(flow, "tool_result")))
+    return (yield from judged(told, at(flow, "tool_result")))
 
 
 def _failed(flow: Flow, error: Exception) -> Plan[Exception]:
     """An error that LangChain makes the tool's result, with its text as it may be."""
     if not isinstance(error, ToolException) or not error.args:
         return error
-    args = yield from judged(error.args, _at(flow, "tool_result"))
+    args = yield from judged(error.args, at(flow, "tool_result"))
     if args is error.args:
         return error
     told = copy.copy(error)
     told.args = args
     return told
-
-
-def _refusing(flow: Flow) -> list[Any]:
-    return [rule for rule in flow.rules("tool_result") if rule.acts]
-
-
-def _at(flow: Flow, stage: Stage) -> Callable[[Sequence[Message]], Plan[list[str]]]:
-    judge = flow.judge_all if stage == "tool_call" else partial(returned, flow)
-    return lambda messages: judge([message.text for message in messages], stage)

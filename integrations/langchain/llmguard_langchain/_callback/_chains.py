@@ -1,0 +1,77 @@
+"""Chains: the root is a span and so is an agent, what lies inside passes them on."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+from llmguard_middleware import Call
+from llmguard_middleware._unjudged import unheard, unjudged
+
+from .. import _convert as convert
+from .._handoff import claimed
+from .._middleware._state import answer
+from ._base import RunEvents
+from ._session import agent_of, named, shows_agent
+
+__all__ = ["ChainEvents"]
+
+
+class ChainEvents(RunEvents):
+    """Runs of chains, agents and graphs."""
+
+    every_runnable: bool
+
+    def on_chain_start(self, serialized: dict[str, Any] | None, inputs: Any, **started: Any) -> None:
+        """Open the span of a root chain or an agent."""
+        live, run_id = self._live, started["run_id"]
+        if (not live and unheard(self.guard)) or run_id in live:  # the same handler given twice
+            return
+        parent_run_id, metadata, name = started.get("parent_run_id"), started.get("metadata"), started.get("name")
+        above = None if parent_run_id is None else self._runs.above(parent_run_id)
+        agent = agent_of(metadata, name) if metadata else None
+        if above is not None and shows_agent(metadata, name) and above.identity == parent_run_id:
+            above.found_agent()
+        if (theirs := claimed(run_id)) is not None:
+            if above is not None and above.inner is theirs:  # the same call's run inside
+                live[run_id] = above
+                return
+            call = Call("invoke_workflow", name=named(serialized, name, "chain"), inputs=convert.inputs(inputs))
+            run = self._joined(theirs, self.guard, call, run_id, above)
+            run.agent = agent or ""
+            self._runs.start(run)
+            return
+        if above is not None and not self.every_runnable and (agent is None or agent == above.agent):
+            live[run_id] = above
+            return
+        asked = {} if unjudged(self.guard) else convert.inputs(inputs)
+        if agent is not None and (above is None or agent != above.agent):
+            run = self._opened(self.guard, Call.made("invoke_agent", name=agent, inputs=asked), started, above)
+            run.agent = agent
+        else:
+            call = Call.made("invoke_workflow", name=named(serialized, name, "chain"), inputs=asked)
+            run = self._opened(self.guard, call, started, above)
+        self._runs.start(run)
+
+    def on_chain_end(self, outputs: Any, *, run_id: UUID, inputs: Any = None, **kwargs: Any) -> None:
+        """End the span of a root chain and give it to the monitors.
+
+        Raises:
+            GuardrailViolation: if something inside swallowed one.
+        """
+        run = self._runs.take(run_id)
+        if run is None:
+            _, before = self._runs.take_late(run_id)
+            if before is not None and before.root is not None:
+                before.root.check()
+            return
+        if run.flow is None:
+            return
+        if run.flow.policy.idle:
+            run.flow.answered()
+        elif run.flow.relays:  # a GuardMiddleware told what was asked
+            run.flow.answered(output=answer(outputs), context=run.flow.root.documents)
+        else:
+            # A streamed chain is started with an empty input and told what it was only now.
+            late = {"inputs": convert.inputs(inputs)} if inputs is not None else {}
+            run.flow.answered(output=convert.plain(outputs), context=run.flow.root.documents, **late)

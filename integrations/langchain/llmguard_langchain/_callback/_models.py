@@ -1,0 +1,128 @@
+"""Models: what goes in is judged when they start, what comes out when they end; a stream is not held back."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+from uuid import UUID
+
+from langchain_core.messages import BaseMessage
+from langchain_core.outputs import ChatGeneration, Generation, LLMResult
+
+from llmguard_middleware import Call, Message
+from llmguard_middleware._drive import drive, inside_scorer
+from llmguard_middleware._flow import Flow
+from llmguard_middleware._judge import Plan
+from llmguard_middleware._unjudged import Unjudged, unheard, unjudged
+
+from .. import _convert as convert
+from .._handoff import MARK, Handoff, marked, report
+from .._judged import admitted, examined
+from ._base import RunEvents, Started
+from ._runs import Run
+from ._session import with_session
+
+__all__ = ["ModelEvents"]
+
+_INSTEAD = "put protect(model, guard) around the model"
+
+
+class ModelEvents(RunEvents):
+    """Runs of chat models and text models."""
+
+    def on_chat_model_start(
+        self, serialized: dict[str, Any], messages: list[list[BaseMessage]], **started: Any
+    ) -> None:
+        """Judge what goes to a chat model; raises GuardrailViolation before the model is called."""
+        if started["run_id"] not in self._live:
+            self._model_start("chat", serialized, messages[0], started)
+
+    def on_llm_start(self, serialized: dict[str, Any], prompts: list[str], **started: Any) -> None:
+        """Judge what goes to a text model; raises GuardrailViolation before the model is called."""
+        if started["run_id"] not in self._live:
+            self._model_start("text_completion", serialized, prompts[0], started)
+
+    def _model_start(
+        self, operation: str, serialized: dict[str, Any] | None, asked: list[BaseMessage] | str, started: Started
+    ) -> None:
+        metadata = started.get("metadata") or {}
+        if not self._live and MARK not in metadata and unheard(self.guard):
+            return
+        run_id, parent_run_id = started["run_id"], started.get("parent_run_id")
+        above = None if parent_run_id is None else self._runs.above(parent_run_id)
+        if (mark := metadata.get(MARK)) and marked(self.guard, metadata):
+            # The copy does it all; it is told what lies above it, and no second span or score is made.
+            run = Run(run_id, None, above)
+            run.handoff = Handoff(
+                self.guard, outermost=None if run.root is None else False, parent=run.context, root=run.root
+            )
+            report(metadata, run_id, run.handoff)
+            self._runs.keep(run)
+            return
+        if inside_scorer.get():
+            return
+        source = serialized.get("kwargs") if serialized else None
+        call = convert.model_call(operation, metadata, source or convert.NOTHING)
+        call = with_session(call, metadata, started.get("tags"), started.get("name"))
+        if not mark and unjudged(self.guard):
+            if above is not None and above.root is not None:
+                above.root.check()  # what another guard stopped
+            run = Run(run_id, None, above)
+            run.bare = Unjudged(self.guard, call, None if above is None else above.context)
+        else:
+            run = self._admitted(call, asked, run_id, above)
+            if mark and run.flow is not None:
+                outermost = None if above is None else False
+                run.handoff = Handoff(self.guard, outermost=outermost, span=run.flow.span, root=run.flow.root)
+                report(metadata, run_id, run.handoff)
+        self._runs.start(run)
+
+    def _admitted(self, call: Call, asked: list[BaseMessage] | str, run_id: UUID, above: Run | None) -> Run:
+        enforced = self._enforced
+        if (refused := enforced.refused["model"]) and (above is None or not above.covered):
+            self.guard.refuse(refused, "GuardCallback", _INSTEAD)
+        flow = self._flow(enforced.model, call, above)
+        self._judge(flow, flow.admit([Message("user", asked)]) if isinstance(asked, str) else admitted(flow, asked))
+        return Run(run_id, flow, above)
+
+    def on_llm_new_token(self, token: str | list[str | dict[str, Any]], *, run_id: UUID, **kwargs: Any) -> None:
+        """Refuse to let a stream begin whose answer a callback could not hold back."""
+        run = self._streaming
+        if run is None or run.identity is not run_id:  # a stream's pieces mostly come one after the other
+            run = self._streaming = self._runs.heard_of(run_id)
+        if run is not None:
+            run.heard = True
+            if not run.streamed:
+                self._streamed(run)
+
+    def on_stream_event(self, event: Any, *, run_id: UUID, **kwargs: Any) -> None:
+        """The same for LangChain's event streams."""
+        self.on_llm_new_token("", run_id=run_id)
+
+    def _streamed(self, run: Run) -> None:
+        run.streamed = True
+        if run.flow is None:
+            return
+        if not run.covered:
+            self.guard.refuse(self._enforced.output, "GuardCallback on a streamed answer", _INSTEAD)
+        drive(run.flow.settle_races(), self.guard.workers)  # before the first piece leaves
+        run.flow.follow(self._enforced.streamed)
+
+    def on_llm_end(self, response: LLMResult, *, run_id: UUID, **kwargs: Any) -> None:
+        """Judge what came back; raises GuardrailViolation before the caller has it."""
+        run = self._runs.take(run_id)
+        self._streaming = None  # or it would live on
+        if run is None:
+            run = self._late(run_id, self._enforced.model, "output")
+        ended = None if run is None else run.flow or run.bare
+        if run is None or ended is None:
+            return
+        generations = convert.first_candidates(response)
+        if (flow := run.flow) is not None and not flow.transparent:
+            self._judge(flow, _released(flow, generations))
+        ended.answered(**convert.answer(generations, response.llm_output), streamed=run.streamed)
+
+
+def _released(flow: Flow, generations: Sequence[Generation]) -> Plan[Any]:
+    said = [(one.message, one.generation_info) for one in generations if isinstance(one, ChatGeneration)]
+    return examined(flow, said) if said else flow.release([one.text for one in generations])
