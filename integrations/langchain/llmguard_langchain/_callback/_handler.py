@@ -21,7 +21,7 @@ from llmguard_middleware._unjudged import Unjudged, unheard, unjudged
 from llmguard_middleware.telemetry import _names as names
 
 from .. import _convert as convert
-from .._handoff import MARK, Handoff, claimed, marked, report
+from .._handoff import MARK, Handoff, claimed, concealed, marked, report
 from .._middleware._state import answer
 from .._protect import refuse_stages
 from ._runs import Run, Runs
@@ -126,6 +126,10 @@ class GuardCallback(BaseCallbackHandler):
                 return
             call = Call("invoke_workflow", name=named(serialized, name, "chain"), inputs=convert.inputs(inputs))
             self._join(theirs, call, run_id, above).agent = agent or ""
+            return
+        if concealed(run_id):
+            if above is not None:
+                live[run_id] = above
             return
         if above is not None and not self.every_runnable and (agent is None or agent == above.agent):
             live[run_id] = above

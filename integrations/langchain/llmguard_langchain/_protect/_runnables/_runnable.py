@@ -24,7 +24,7 @@ from .._outer import admitted, around, opened, released, shows_nothing, unstream
 from .._sentinel import watched
 from .._sticky import sticky_methods
 from ._events import event_members
-from ._graph import asked_graph, graph_refusal
+from ._graph import answer_of, asked_graph, graph_refusal
 from ._refusals import piece_of, refusal_of
 from ._sequence import sequence_members
 from ._streams import pieces
@@ -87,7 +87,7 @@ def _whole(asked: Asked, given: Any, ask: Callable[..., Any], how: str) -> Steps
                     return result
             else:
                 result = yield from judged(given, config)
-            flow.answered(output=convert.plain(result), context=flow.root.documents)
+            flow.answered(output=answer_of(flow, convert.plain(result)), context=flow.root.documents)
             return result
     except GuardrailViolation:
         if asked.refusal is None:
@@ -115,7 +115,7 @@ def _streamed(asked: Asked, given: Any, ask: Callable[..., Any], how: str) -> St
                 said = told.said
             else:
                 said = yield from judged(given, config)
-            flow.answered(output=said, context=flow.root.documents)
+            flow.answered(output=answer_of(flow, said), context=flow.root.documents)
     except GuardrailViolation:
         if asked.refusal is None:
             raise
