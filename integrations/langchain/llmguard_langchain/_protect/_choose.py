@@ -22,7 +22,7 @@ from ._configurable import alternatives_member, configurable_members, is_configu
 from ._copies import guarded_copy, guards_of
 from ._models import chat_members, text_members, without_native_events
 from ._retriever import retriever_members
-from ._runnables import check_refusal, runnable_members
+from ._runnables import check_refusal, check_stored, runnable_members
 from ._tool import tool_members
 
 __all__ = ["guarded_model", "is_signal", "protect", "refuse_stages"]
@@ -61,6 +61,7 @@ def protect(thing: T, guard: Guard) -> T:
     if members is runnable_members:
         _refuse_reask(guard, thing)
         check_refusal(thing, guard)
+        check_stored(thing, guard)
     return _copied(thing, guard, members)  # type: ignore[no-any-return]  # of a subclass
 
 
