@@ -493,6 +493,14 @@ def expect_guard(value: Any, where: str) -> None:
     Raises:
         ConfigurationError: if `value` is no Guard.
     """
-    if not isinstance(value, Guard):
-        msg = f"{where} takes a Guard and was given {type(value).__name__}; build one of your rules: Guard(rule, ...)"
-        raise ConfigurationError(msg)
+    if isinstance(value, Guard):
+        return
+    given, instead = type(value).__name__, "build one of your rules: Guard(rule, ...)"
+    if isinstance(value, type):
+        given = f"the class {value.__name__}"
+    elif isinstance(value, (list, tuple)):
+        instead = "one guard holds all rules, Guard(*rules), and of several guards each is put around the one before"
+    elif isinstance(getattr(value, "guard", None), Guard):
+        instead = "pass the guard that it was made of"
+    msg = f"{where} takes a Guard and was given {given}; {instead}"
+    raise ConfigurationError(msg)

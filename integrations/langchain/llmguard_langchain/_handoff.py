@@ -31,6 +31,8 @@ __all__ = [
     "above",
     "claim",
     "claimed",
+    "conceal",
+    "concealed",
     "handed",
     "handed_each",
     "mark",
@@ -67,6 +69,7 @@ _numbers = count(1)
 _tickets: WeakValueDictionary[str, _Ticket] = WeakValueDictionary()
 _ticket: ContextVar[_Ticket | None] = ContextVar("llmguard_langchain_ticket", default=None)
 _claimed: WeakValueDictionary[UUID, Flow] = WeakValueDictionary()
+_concealed: WeakValueDictionary[UUID, Any] = WeakValueDictionary()
 # What the outer of two guards on one model was told, for the inner one.
 _served: ContextVar[Sequence[Handoff]] = ContextVar("llmguard_langchain_served", default=())
 
@@ -141,6 +144,19 @@ def claim(run_id: UUID, flow: Flow) -> None:
 def claimed(run_id: UUID) -> Flow | None:
     """The flow whose call this run is, if it is a protected retriever's, tool's or chain's."""
     return _claimed.get(run_id) if _claimed else None
+
+
+def conceal(run_id: UUID, keeper: object) -> None:
+    """Say that the run of this id, which has not started yet, is no call: it only shows another run to its reader.
+
+    It holds for as long as `keeper` lives.
+    """
+    _concealed[run_id] = keeper
+
+
+def concealed(run_id: UUID) -> bool:
+    """Whether this run is no call, so that what lies right below it lies below what is above it."""
+    return bool(_concealed) and run_id in _concealed
 
 
 def _key(guard: Guard) -> str:

@@ -9,7 +9,7 @@ from llmguard_middleware import Call
 from llmguard_middleware._unjudged import unheard, unjudged
 
 from .. import _convert as convert
-from .._handoff import claimed
+from .._handoff import claimed, concealed
 from .._middleware._state import answer
 from ._base import RunEvents
 from ._session import agent_of, named, shows_agent
@@ -40,6 +40,10 @@ class ChainEvents(RunEvents):
             run = self._joined(theirs, self.guard, call, run_id, above)
             run.agent = agent or ""
             self._runs.start(run)
+            return
+        if concealed(run_id):
+            if above is not None:
+                live[run_id] = above
             return
         if above is not None and not self.every_runnable and (agent is None or agent == above.agent):
             live[run_id] = above

@@ -13,6 +13,7 @@ from .._handoff import Handoff
 from .._protect import refuse_stages
 from ._chains import ChainEvents
 from ._enforced import STAGES, Enforced, refuse_changes
+from ._instance import Heeded
 from ._models import ModelEvents
 from ._parts import PartEvents
 from ._runs import Runs
@@ -42,13 +43,11 @@ class GuardCallback(ChainEvents, ModelEvents, PartEvents):
     # A blocking handler must be a sync one, called in line: LangChain swallows the errors of all others.
     raise_error = True
     run_inline = True
-    # LangChain has properties here. Of the class itself, given with its parentheses forgotten, these count as true, and
-    # every event would be ignored without a word; these let it fail.
-    ignore_llm = ignore_retry = ignore_chain = ignore_agent = False
-    ignore_retriever = ignore_chat_model = ignore_custom_event = False
+    ignore_llm = ignore_retry = ignore_chain = ignore_agent = Heeded()
+    ignore_retriever = ignore_chat_model = ignore_custom_event = Heeded()
 
     def __init__(self, guard: Guard, *, every_runnable: bool = False, idle: float = 900.0) -> None:
-        expect_guard(guard, "GuardCallback(guard)")
+        expect_guard(guard, "GuardCallback(guard), the chain's config={'callbacks': [...]},")
         expect_bool(every_runnable, "every_runnable of GuardCallback")
         expect_seconds(idle, "idle of GuardCallback")
         refuse_changes(guard)

@@ -120,7 +120,7 @@ class GuardMiddleware(AgentMiddleware):
                 config = get_config()
             except RuntimeError:  # an async node before Python 3.11, or no graph at all
                 config = {}
-        return GuardedRun.begin(self.guard, state, config, span)
+        return GuardedRun.begin(self.guard, state, config, span, middleware=self)
 
     # Nodes.
 

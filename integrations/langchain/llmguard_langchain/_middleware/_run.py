@@ -8,7 +8,7 @@ resumed, is written by nobody, and is never stored.
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from threading import Lock
 from typing import Any
 
@@ -110,14 +110,16 @@ class GuardedRun:
         owned: whether its span is ended here, and not by the GuardCallback that started it.
     """
 
-    def __init__(self, flow: Flow, *, owned: bool) -> None:
+    def __init__(self, flow: Flow, *, owned: bool, protected: Sequence[Flow] = ()) -> None:
         flow.relays = True
-        self.flow, self.owned = flow, owned
+        self.flow, self.owned, self._protected = flow, owned, protected
         self.dropped = _Dropped(flow if owned else None)
 
     @classmethod
-    def begin(cls, guard: Guard, state: Any, config: Any, span: CallSpan | None = None) -> GuardedRun:
-        """Open the span of a run, or join the one that another guard or a GuardCallback started."""
+    def begin(
+        cls, guard: Guard, state: Any, config: Any, span: CallSpan | None = None, *, middleware: object = None
+    ) -> GuardedRun:
+        """Open the span of a run, or join the one that another guard, a GuardCallback or `protect` started."""
         metadata = config.get("metadata") or {}
         messages = tuple(convert.read(state["messages"]))
         asked = next((message.text for message in reversed(messages) if message.role == "user"), None)
@@ -128,6 +130,10 @@ class GuardedRun:
             inputs={} if asked is None else convert.inputs(asked),
             conversation=str((config.get("configurable") or {}).get("thread_id") or ""),
         )
+        if protected := _protected(middleware):
+            for flow in protected:
+                flow.turned_out(_agent(flow.call, call))
+            return cls(Flow(guard, call, span=protected[-1].span), owned=True, protected=protected)
         told = _callbacks(config)
         above = next((flow for flow in told if flow.guard.identity is guard.identity), None)
         taken = above is None or above.relays or above.call.operation != "invoke_agent"
@@ -171,8 +177,33 @@ class GuardedRun:
         if self.root.violation is not None:
             self.stop(self.root.violation)
             raise self.root.violation
-        if self.owned:
+        for flow in self._protected:
+            flow.call = flow.call.but(output=output)
+        if any(flow.guard.identity is self.flow.guard.identity for flow in self._protected):
+            self.flow.interrupted()  # the answer is that of the call around, which monitors are given once
+        elif self.owned:
             self.flow.answered(output=output, context=self.root.documents)
+
+
+def _protected(middleware: object) -> list[Flow]:
+    """The calls that are this very run: those of `protect` around the graph that has this middleware's nodes."""
+    flows = around()
+    owner = flows[-1].owner if flows else None
+    nodes = owner.get("nodes") if isinstance(owner, dict) else None
+    if not isinstance(nodes, Mapping) or not any(_is_of(node, middleware) for node in nodes.values()):
+        return []
+    return [flow for flow in flows if flow.owner is owner]
+
+
+def _is_of(node: Any, middleware: object) -> bool:
+    function = getattr(getattr(node, "bound", None), "func", None)
+    return middleware is not None and getattr(function, "__self__", None) is middleware
+
+
+def _agent(call: Call, told: Call) -> Call:
+    """A call of a graph that turned out to be an agent's."""
+    name = told.name or (call.name if call.operation == "invoke_agent" else "")
+    return call.but(operation="invoke_agent", name=name, messages=told.messages, inputs=told.inputs)
 
 
 def _callbacks(config: Any) -> list[Flow]:

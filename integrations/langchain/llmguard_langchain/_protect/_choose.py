@@ -46,8 +46,13 @@ def protect(thing: T, guard: Guard) -> T:
     """
     if not isinstance(thing, Runnable):
         given = f"the class {thing.__name__}" if isinstance(thing, type) else type(thing).__name__
-        instead = ": write protect(thing, guard), in this order" if isinstance(thing, Guard) else ""
-        instead = ": wrap it in RunnableLambda" if callable(thing) and not isinstance(thing, type) else instead
+        instead = ""
+        if isinstance(thing, Guard):
+            instead = ": write protect(thing, guard), in this order"
+        elif isinstance(thing, type):
+            instead = f": write protect({thing.__name__}(...), guard)"
+        elif callable(thing):
+            instead = ": wrap it in RunnableLambda"
         takes = "a LangChain Runnable (a model, chain, tool, retriever or graph)"
         msg = f"protect() takes {takes} and was given {given}{instead}"
         raise ConfigurationError(msg)
@@ -59,10 +64,11 @@ def protect(thing: T, guard: Guard) -> T:
     members, where, stages = _kind(thing)
     refuse_stages(guard, f"protect({where})", stages)
     if where == "chain":
-        from ._runnables import check_refusal
+        from ._runnables import check_refusal, check_stored
 
         _refuse_reask(guard, thing)
         check_refusal(thing, guard)
+        check_stored(thing, guard)
     return _copied(thing, guard, members)  # type: ignore[no-any-return]  # of a subclass
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from functools import partial
 from typing import Any
@@ -13,16 +13,27 @@ from langchain_core.messages import BaseMessage
 from langchain_core.runnables import RunnableConfig
 from langchain_core.runnables.config import var_child_runnable_config
 
-from llmguard_middleware import Call, Guard, Message
+from llmguard_middleware import Call, Guard, Guardrail, Message
 from llmguard_middleware._flow import Flow
 from llmguard_middleware._judge import Plan
+from llmguard_middleware._policy import Policy
 from llmguard_middleware.telemetry._emitter import CallSpan
 
 from .. import _convert as convert
 from .._handoff import above, claim
 from .._judged._values import judged, unknown
 
-__all__ = ["admitted", "around", "opened", "released", "shows_nothing", "unstreamed"]
+__all__ = [
+    "admitted",
+    "apart",
+    "around",
+    "opened",
+    "originally",
+    "pseudonymizing",
+    "released",
+    "shows_nothing",
+    "unstreamed",
+]
 
 _STREAM = "__pregel_stream"  # by which LangGraph has a graph tell the graph around it what happens in it
 
@@ -101,6 +112,26 @@ def released(flow: Flow, result: Any) -> Plan[Any]:
 def shows_nothing(guard: Guard) -> bool:
     """Whether what happens inside must not be seen: an output guardrail acts, and inner tokens are before it."""
     return any(rule.acts for policy in guard.policies for rule in policy.at("output"))
+
+
+def pseudonymizing(policy: Policy) -> list[Guardrail]:
+    """The rules of what goes in whose originals come back in what comes out."""
+    return [rule for rule in policy.at("input") if rule.remedy.name == "pseudonymize"]
+
+
+def apart(guard: Guard) -> bool:
+    """Whether callers' callbacks are told of another run than that of the thing itself: what it says does not leave."""
+    return shows_nothing(guard) or any(pseudonymizing(policy) for policy in guard.policies)
+
+
+def originally(flow: Flow, given: Any) -> Plan[Any]:
+    """What was admitted as its caller knows it: with the originals of its pseudonyms."""
+
+    def back(messages: Sequence[Message]) -> Plan[list[str]]:
+        yield from ()
+        return [flow.restored(message.text) for message in messages]
+
+    return (yield from judged(given, back)) if flow.root.hides else given
 
 
 def around(flow: Flow) -> Callable[[], AbstractContextManager[Any]]:

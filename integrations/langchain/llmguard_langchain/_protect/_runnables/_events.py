@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any
+from uuid import uuid4
 
-from langchain_core.runnables import Runnable, RunnableConfig, RunnableGenerator
+from langchain_core.runnables import Runnable, RunnableConfig, RunnableGenerator, ensure_config
 
 from llmguard_middleware import Guard
 from llmguard_middleware._drive import inside_scorer
 
+from ..._handoff import conceal
 from .._outer import shows_nothing
 
 __all__ = ["event_members"]
@@ -31,13 +33,15 @@ def event_members(base: type[Any], guard: Guard) -> dict[str, Callable[..., Any]
         if tells():
             return base.astream_events(self, input, config, **kwargs)
         mine, its = _parted(kwargs)
-        return _shell(self, its).astream_events(input, config, **mine)
+        shell, config = _shell(self, config, its)
+        return shell.astream_events(input, config, **mine)
 
     def astream_log(self: Any, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Any:  # noqa: A002 - as above
         if tells():
             return base.astream_log(self, input, config, **kwargs)
         mine, its = _parted(kwargs)
-        return _shell(self, its).astream_log(input, config, **mine)
+        shell, config = _shell(self, config, its)
+        return shell.astream_log(input, config, **mine)
 
     def stream_events(self: Any, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Any:  # noqa: A002 - as above
         if not inside_scorer.get():
@@ -48,15 +52,23 @@ def event_members(base: type[Any], guard: Guard) -> dict[str, Callable[..., Any]
     return {**found, **({"stream_events": stream_events} if hasattr(base, "stream_events") else {})}
 
 
-def _shell(thing: Any, kwargs: Mapping[str, Any]) -> Runnable[Any, Any]:
-    """A run of its own, of which event streams are told what is guarded; the guarded Runnable is deaf to them."""
+def _shell(
+    thing: Any, config: RunnableConfig | None, kwargs: Mapping[str, Any]
+) -> tuple[Runnable[Any, Any], RunnableConfig]:
+    """A run of its own, of which event streams are told what is guarded; the guarded Runnable is deaf to them.
+
+    GuardCallbacks are not to take it for another call.
+    """
+    config = {**ensure_config(config)}
+    config["run_id"] = run_id = config.get("run_id") or uuid4()
 
     async def shown(inputs: AsyncIterator[Any], config: RunnableConfig) -> AsyncIterator[Any]:
         async for given in inputs:
             async for chunk in thing.astream(given, config, **kwargs):
                 yield chunk
 
-    return RunnableGenerator(shown, name=thing.get_name())  # type: ignore[arg-type]  # LangChain finds that it takes a config
+    conceal(run_id, shown)
+    return RunnableGenerator(shown, name=thing.get_name()), config  # type: ignore[arg-type]  # LangChain finds that it takes a config
 
 
 def _parted(kwargs: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:

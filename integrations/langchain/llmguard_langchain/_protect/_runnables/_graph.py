@@ -18,10 +18,11 @@ from llmguard_middleware._steps import END, Emit, Judge, Pull, Steps
 
 from ... import _convert as convert
 from ..._judged import ChunkGate
+from ..._middleware._state import answer
 from .._outer import around, released, shows_nothing
 from ._streams import freed
 
-__all__ = ["asked_graph", "graph_refusal"]
+__all__ = ["answer_of", "asked_graph", "graph_refusal"]
 
 # What of a stream can be judged: whole states, whole updates, and tokens that tell which message they are of.
 _JUDGED = ("values", "updates", "messages")
@@ -109,6 +110,13 @@ def graph_refusal(thing: Any, guard: Guard, given: Any, kwargs: Mapping[str, Any
     return (
         item if not several and not subgraphs else (*([()] if subgraphs else []), *([first] if several else []), item)
     )
+
+
+def answer_of(flow: Flow, said: Any) -> Any:
+    """What a call answered: what it said, or what the agent that the graph turned out to be told of itself."""
+    if flow.call.output is None:
+        return said
+    return answer(said) if isinstance(said, Mapping) and "messages" in said else flow.call.output
 
 
 def _in_parts(kwargs: Mapping[str, Any]) -> bool:

@@ -20,11 +20,11 @@ from llmguard_middleware._steps import END, Ask, Emit, Judge, Pull, Steps, arun,
 from ... import _convert as convert
 from ..._handoff import claim
 from .._copies import bare
-from .._outer import admitted, around, opened, released, shows_nothing, unstreamed
+from .._outer import admitted, apart, around, opened, originally, released, shows_nothing, unstreamed
 from .._sentinel import watched
 from .._sticky import sticky_methods
 from ._events import event_members
-from ._graph import asked_graph, graph_refusal
+from ._graph import answer_of, asked_graph, graph_refusal
 from ._refusals import piece_of, refusal_of
 from ._sequence import sequence_members
 from ._streams import pieces
@@ -62,32 +62,37 @@ class Asked:
     def watched(self, config: RunnableConfig, flow: Flow) -> RunnableConfig:
         """The config for the Runnable itself."""
         config = watched(config, flow.root)
-        if not shows_nothing(self.guard):
+        if not apart(self.guard):
             return config
         run_id = uuid4()
         claim(run_id, flow)  # a run of its own, and no other call
-        return {**unstreamed(config), "run_id": run_id}  # last: what LangChain merges, it adds to
+        return {**self.shown(config), "run_id": run_id}  # last: what LangChain merges, it adds to
+
+    def shown(self, config: RunnableConfig) -> RunnableConfig:
+        """The config without those who would show what must not be seen."""
+        return unstreamed(config) if shows_nothing(self.guard) else config
 
 
 def _whole(asked: Asked, given: Any, ask: Callable[..., Any], how: str) -> Steps[Any]:
     guard = asked.guard
     flow, config = asked.opened()
 
-    def judged(given: Any, config: RunnableConfig) -> Steps[Any]:
+    def judged(_: Any, config: RunnableConfig) -> Steps[Any]:
         result = yield Ask(around(flow), partial(ask, given, asked.watched(config, flow)))
         return (yield Judge(guard, released(flow, result)))
 
     try:
         with flow:
             given = yield Judge(guard, admitted(flow, given))
-            if shows_nothing(guard):
+            if apart(guard):
                 told = Told(asked.thing.get_name(), judged, flow, asked.refusal)
-                result = yield Ask(nullcontext, partial(getattr(told, how), given, unstreamed(config)))
+                known = yield Judge(guard, originally(flow, given))
+                result = yield Ask(nullcontext, partial(getattr(told, how), known, asked.shown(config)))
                 if told.refused:
                     return result
             else:
                 result = yield from judged(given, config)
-            flow.answered(output=convert.plain(result), context=flow.root.documents)
+            flow.answered(output=answer_of(flow, convert.plain(result)), context=flow.root.documents)
             return result
     except GuardrailViolation:
         if asked.refusal is None:
@@ -99,15 +104,16 @@ def _streamed(asked: Asked, given: Any, ask: Callable[..., Any], how: str) -> St
     guard = asked.guard
     flow, config = asked.opened()
 
-    def judged(given: Any, config: RunnableConfig) -> Steps[Any]:
+    def judged(_: Any, config: RunnableConfig) -> Steps[Any]:
         return asked.pieces(flow, ask(given, asked.watched(config, flow)))
 
     try:
         with flow:
             given = yield Judge(guard, admitted(flow, given))
-            if shows_nothing(guard):
+            if apart(guard):
                 told = Told(asked.thing.get_name(), judged, flow, asked.refusal)
-                pull = Pull(nullcontext, getattr(told, how)(given, unstreamed(config)))
+                known = yield Judge(guard, originally(flow, given))
+                pull = Pull(nullcontext, getattr(told, how)(known, asked.shown(config)))
                 while (item := (yield pull)) is not END:
                     yield Emit(item)
                 if told.refused:
@@ -115,7 +121,7 @@ def _streamed(asked: Asked, given: Any, ask: Callable[..., Any], how: str) -> St
                 said = told.said
             else:
                 said = yield from judged(given, config)
-            flow.answered(output=said, context=flow.root.documents)
+            flow.answered(output=answer_of(flow, said), context=flow.root.documents)
     except GuardrailViolation:
         if asked.refusal is None:
             raise

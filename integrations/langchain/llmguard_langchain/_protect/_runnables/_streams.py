@@ -13,8 +13,7 @@ from langchain_core.outputs import ChatGenerationChunk
 
 from llmguard_middleware._flow import Flow
 from llmguard_middleware._guarded_stream import GuardedStream
-from llmguard_middleware._items import judged_items
-from llmguard_middleware._leaves import leaves
+from llmguard_middleware._items import extends, judged_items
 from llmguard_middleware._steps import END, Emit, Judge, Pull, Steps
 
 from ..._judged import ChunkGate
@@ -111,7 +110,7 @@ def _grow(items: Sequence[Any]) -> bool:
     if len(items) < 2 or isinstance(items[0], (str, BaseMessage)):  # noqa: PLR2004 - one does not grow
         return False
     if isinstance(items[0], list):  # can be added, and is not always meant to be
-        return all(_extends(one, other) for one, other in pairwise(map(leaves, items)))
+        return all(extends(one, other) for one, other in pairwise(items))
     try:
         items[0] + items[1]
     except TypeError:
@@ -133,7 +132,3 @@ def _together(items: Sequence[Any]) -> Any:
 
 def _by_key(items: Sequence[Mapping[Any, Any]]) -> dict[Any, list[Any]]:
     return {key: [item[key] for item in items if key in item] for key in dict.fromkeys(chain(*items))}
-
-
-def _extends(before: Sequence[str], after: Sequence[str]) -> bool:
-    return len(before) <= len(after) and all(new.startswith(old) for old, new in zip(before, after, strict=False))

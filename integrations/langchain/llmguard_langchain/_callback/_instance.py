@@ -1,0 +1,29 @@
+"""What LangChain asks of a callback before it tells it anything, and the answer if its class was given instead."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from llmguard_middleware import ConfigurationError
+
+__all__ = ["Heeded"]
+
+
+class _ClassGivenError(ConfigurationError, AttributeError):
+    """An AttributeError, too, so that who only looks through the class (hasattr, inspect) goes on."""
+
+
+class Heeded:
+    """Whether an instance ignores a kind of event: no. Its class, given with the parentheses forgotten, is refused.
+
+    LangChain has properties here, which count as true of a class: every event would be ignored without a word.
+    """
+
+    def __get__(self, instance: object, owner: type[Any]) -> bool:
+        if instance is not None:
+            # For the next time: LangChain asks before each event.
+            members = (member for kind in owner.__mro__ for member in vars(kind).items())
+            instance.__dict__.update((name, False) for name, member in members if isinstance(member, Heeded))
+            return False
+        msg = f"callbacks=[...] was given the class {owner.__name__}: write callbacks=[{owner.__name__}(guard)]"
+        raise _ClassGivenError(msg)
