@@ -23,6 +23,7 @@ from ._copies import guarded_copy, guards_of
 from ._models import chat_members, text_members, without_native_events
 from ._retriever import retriever_members
 from ._runnables import check_refusal, runnable_members
+from ._sticky import sticky
 from ._tool import tool_members
 
 __all__ = ["guarded_model", "is_signal", "protect", "refuse_stages"]
@@ -107,12 +108,12 @@ def _kind(thing: Any) -> tuple[Callable[[type[Any], Guard], dict[str, Any]], str
 def _protected_inside(thing: Any, guard: Guard, around: Callable[[Any, Guard], Any]) -> Any:
     """What only adds options to another Runnable, with that one protected; None if it is no such thing."""
     if isinstance(thing, RunnableBinding):
-        return thing.model_copy(update={"bound": around(thing.bound, guard)})
+        return sticky(thing.model_copy(update={"bound": around(thing.bound, guard)}))
     if isinstance(thing, (RunnableConfigurableFields, RunnableConfigurableAlternatives)):
         changes: dict[str, Any] = {"default": around(thing.default, guard)}
         if isinstance(thing, RunnableConfigurableAlternatives):
             changes["alternatives"] = {name: _later(one, guard, around) for name, one in thing.alternatives.items()}
-        return thing.model_copy(update=changes)
+        return sticky(thing.model_copy(update=changes))
     return None
 
 

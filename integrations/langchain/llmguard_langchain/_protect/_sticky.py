@@ -22,9 +22,10 @@ from llmguard_middleware._current import around
 from llmguard_middleware._root import Root
 
 from .._handoff import above
+from ._late import begin_as_made
 from ._sentinel import watched
 
-__all__ = ["STICKY", "sticky_methods"]
+__all__ = ["STICKY", "sticky", "sticky_methods"]
 
 
 def with_fallbacks(
@@ -36,13 +37,14 @@ def with_fallbacks(
 ) -> RunnableWithFallbacks[Any, Any]:
     """As LangChain's, but a violation is raised, unless `exceptions_to_handle` names GuardrailViolation."""
     meant = _meant(exceptions_to_handle)
-    kind = RunnableWithFallbacks if meant else GuardedFallbacks
-    return kind(
+    kind = MeantFallbacks if meant else GuardedFallbacks
+    made: RunnableWithFallbacks[Any, Any] = kind(
         runnable=Forgiven(bound=self) if meant else self,
         fallbacks=list(fallbacks),
         exceptions_to_handle=exceptions_to_handle,
         exception_key=exception_key,
     )
+    return made
 
 
 def with_retry(
@@ -124,6 +126,10 @@ class Forgiven(RunnableBinding[Any, Any]):
     batch, abatch = Runnable.batch, Runnable.abatch
 
 
+class MeantFallbacks(RunnableWithFallbacks[Any, Any]):
+    """`RunnableWithFallbacks` that handles violations, too, since they are listed."""
+
+
 class GuardedFallbacks(RunnableWithFallbacks[Any, Any]):
     """`RunnableWithFallbacks` that raises a violation, and asks no fallback what was blocked."""
 
@@ -170,7 +176,12 @@ class GuardedRetry(RunnableRetry[Any, Any]):
     with_fallbacks, with_retry = with_fallbacks, with_retry
 
 
+for _kind in (Forgiven, MeantFallbacks, GuardedFallbacks, GuardedRetry):
+    begin_as_made(_kind)
+
 STICKY: Mapping[str, Callable[..., Any]] = {"with_fallbacks": with_fallbacks, "with_retry": with_retry}
+
+_IS = "__llmguard_sticky__"
 
 # What these make of a copy is the copy with options: it fails as the copy does.
 _MAKERS = (
@@ -193,11 +204,17 @@ def _maker(base: type, name: str) -> Callable[..., Any]:
     @wraps(getattr(base, name))  # LangChain reads its signature
     def make(self: Any, *args: Any, **kwargs: Any) -> Any:
         made = getattr(base, name)(self, *args, **kwargs)
-        if isinstance(made, (RunnableBinding, RunnableSequence)) and "__llmguard__" not in vars(type(made)):
-            made.__class__ = _sticky(type(made))
-        return made
+        return sticky(made) if isinstance(made, (RunnableBinding, RunnableSequence)) else made
 
     return make
+
+
+def sticky(around: Any) -> Any:
+    """What is around a guarded copy, of which a violation passes fallbacks and retries as it does of the copy."""
+    kind: Any = type(around)
+    if "__llmguard__" not in vars(kind) and _IS not in vars(kind):
+        around.__class__ = _sticky(kind)
+    return around
 
 
 @lru_cache(maxsize=64)
@@ -206,4 +223,7 @@ def _sticky(kind: type) -> type:
     own = (
         {"with_fallbacks": with_fallbacks} if issubclass(kind, RunnableBinding) else STICKY
     )  # a binding asks what it binds
-    return type(kind.__name__, (kind,), {**body, **own})
+    made = type(kind.__name__, (kind,), {**body, **own})
+    begin_as_made(made)
+    type.__setattr__(made, _IS, True)
+    return made

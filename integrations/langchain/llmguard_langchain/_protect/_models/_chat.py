@@ -16,12 +16,13 @@ from langchain_core.messages import BaseMessage
 from langchain_core.outputs import ChatGenerationChunk, ChatResult
 
 from llmguard_middleware import Guard
+from llmguard_middleware._begun import held
 from llmguard_middleware._flow import Flow
 from llmguard_middleware._judge import Plan
 from llmguard_middleware._steps import arun, astream, run, stream
 
 from ... import _convert as convert
-from ..._handoff import handed, mark, remembered
+from ..._handoff import handed, mark, remembered, said_with
 from ..._judged import ChunkGate, admitted, released
 from .._sticky import sticky_methods
 from ._calls import Asked, Facts, Gate, aiterated, heard, iterated, passes, streamed, telling, whole
@@ -108,7 +109,7 @@ def chat_members(base: type[Any], guard: Guard) -> dict[str, Any]:  # noqa: C901
             yield from telling(base._stream, run_manager)(self, messages, stop=stop, **kwargs)
             return
         steps = streamed(asked(self, iterated(base._stream), run_manager, stop, kwargs), messages)
-        with closing(stream(steps)) as chunks:
+        with closing(held(stream(steps), said_with(run_manager))) as chunks:
             for chunk in chunks:
                 if run_manager:
                     run_manager.on_llm_new_token(chunk.text, chunk=chunk)
@@ -126,7 +127,7 @@ def chat_members(base: type[Any], guard: Guard) -> dict[str, Any]:  # noqa: C901
                 yield chunk
             return
         steps = streamed(asked(self, aiterated(base._astream), run_manager, stop, kwargs), messages)
-        async with aclosing(astream(steps)) as chunks:
+        async with aclosing(held(astream(steps), said_with(run_manager))) as chunks:
             async for chunk in chunks:
                 if run_manager:
                     await run_manager.on_llm_new_token(chunk.text, chunk=chunk)
