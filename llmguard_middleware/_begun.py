@@ -13,14 +13,27 @@ from typing import Any, TypeVar, cast
 
 from ._scope import Captured, captured
 
-__all__ = ["held", "said_when_made"]
+__all__ = ["held", "looks_like", "said_when_made"]
 
 M = TypeVar("M", bound=Callable[..., Any])
+
+_LIKE = "__llmguard_like__"
 
 
 def said_when_made(method: M) -> M:
     """The method, for whose calls holds what was said where they were made. It looks as it did, async ones included."""
     return cast("M", method if isinstance(method, _Method) else _Method(method))
+
+
+def looks_like(other: Callable[..., Any]) -> Callable[[M], M]:
+    """Let a function that gives another one's generator or coroutine look like it, once it is `said_when_made`."""
+
+    def decorate(function: M) -> M:
+        functools.update_wrapper(function, other)
+        vars(function)[_LIKE] = other
+        return function
+
+    return decorate
 
 
 def held(made: Any, said: Captured | None) -> Any:
@@ -42,17 +55,19 @@ class _Method:
 
     def __init__(self, method: Callable[..., Any]) -> None:
         functools.update_wrapper(self, method)
+        like = vars(method).get(_LIKE, method)
         for name in ("__code__", "__defaults__", "__kwdefaults__"):
-            setattr(self, name, getattr(method, name, None))
+            setattr(self, name, getattr(like, name, None))
         self._method, self._awaited = method, inspect.iscoroutinefunction(method)
 
     def __get__(self, instance: object, owner: type | None = None) -> Any:
         return self if instance is None else MethodType(self, instance)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        if self._awaited and (said := captured()) is not None:
-            return _later(self._method, args, kwargs, said)
-        return held(self._method(*args, **kwargs), captured())
+        said = captured()
+        if said is None:
+            return self._method(*args, **kwargs)
+        return _later(self._method, args, kwargs, said) if self._awaited else held(self._method(*args, **kwargs), said)
 
 
 async def _later(method: Callable[..., Any], args: Any, kwargs: Any, said: Captured) -> Any:

@@ -80,8 +80,9 @@ def with_attributes(more: Mapping[str, Any]) -> Any:
 
 def captured() -> Captured | None:
     """What is said here about a call that is made now and begins later; None if nothing is."""
-    said = attributes()
-    return None if said is None else Captured(said)
+    if not _attributes.get() or (said := attributes()) is None:
+        return None
+    return Captured(said)
 
 
 class Captured:

@@ -39,14 +39,14 @@ class FakeText(LLM):
         return "fake"
 
     def _call(self, prompt: str, *args: Any, **kwargs: Any) -> str:
-        return "so bad"
+        return "so nasty"
 
 
 class StreamingText(FakeText):
     """One that can."""
 
     def _stream(self, prompt: str, *args: Any, **kwargs: Any) -> Any:
-        for text in ("so ", "bad"):
+        for text in ("so ", "nasty"):
             yield GenerationChunk(text=text)
 
 
@@ -54,13 +54,13 @@ class Finds(BaseRetriever):
     """Finds one document."""
 
     def _get_relevant_documents(self, query: str, *, run_manager: Any) -> list[Document]:
-        return [Document("so bad")]
+        return [Document("so nasty")]
 
 
 @tool
 def looks_up(who: str) -> str:
     """Look somebody up."""
-    return "so bad"
+    return "so nasty"
 
 
 def graph(model: Any) -> Any:
@@ -86,7 +86,7 @@ MAKE: dict[str, Callable[[Any], Any]] = {
     "text": lambda _: StreamingText(),
     "whole text": lambda _: FakeText(),
     "chain": lambda chat: PROMPT | chat | StrOutputParser(),
-    "function": lambda _: RunnableLambda(lambda _: "so bad", name="says"),
+    "function": lambda _: RunnableLambda(lambda _: "so nasty", name="says"),
     "graph": graph,
     "retriever": lambda _: Finds(),
     "tool": lambda _: looks_up,
@@ -96,7 +96,7 @@ MAKE: dict[str, Callable[[Any], Any]] = {
 def guard_of_acme(kind: str = "chat") -> Guard:
     """A guard that has a rule for what this kind of thing says, and for one tenant only."""
     stage: Any = STAGES.get(kind, "output")
-    return Guard(Guardrail(Flags(when="bad", cheap=True), stage=stage, action="redact", where=OF_ACME))
+    return Guard(Guardrail(Flags(when="nasty", cheap=True), stage=stage, action="redact", where=OF_ACME))
 
 
 async def _given(given: Any) -> AsyncIterator[Any]:
@@ -132,14 +132,14 @@ def test_the_tenant_is_that_of_the_place_where_the_call_was_made(kind, mode, fak
     tenant's rules, and one that is made outside is not.
     """
     guard, given = guard_of_acme(kind), GIVEN.get(kind, "Hi")
-    thing = protect(MAKE[kind](fake_chat(answer="so bad")), guard)
+    thing = protect(MAKE[kind](fake_chat(answer="so nasty")), guard)
     with guard.attributes(tenant__id="acme"):
         made = MADE[mode](thing, given)
     other = MADE[mode](thing, given)
     told = read(made)
     assert "<FAKE>" in told
-    assert "bad" not in told
-    assert "bad" in read(other)
+    assert "nasty" not in told
+    assert "nasty" in read(other)
 
 
 WRAPPED: dict[str, Callable[[Any], Any]] = {
@@ -158,12 +158,12 @@ WRAPPED: dict[str, Callable[[Any], Any]] = {
 def test_what_is_made_of_a_copy_begins_as_it_was_made(how, mode, provider):
     """So do bindings of it, its fallbacks and retries, a copy under two guards and a copy of a copy."""
     guard = guard_of_acme()
-    thing = WRAPPED[how](protect(provider(answer="so bad", size=2), guard))
+    thing = WRAPPED[how](protect(provider(answer="so nasty", size=2), guard))
     with guard.attributes(tenant__id="acme"):
         made = MADE[mode](thing, "Hi")
     told = read(made)
     assert "FAKE" in told
-    assert "bad" not in told
+    assert "nasty" not in told
 
 
 @pytest.mark.parametrize("how", ["stream_events", "astream_events"])
@@ -172,9 +172,9 @@ def test_event_streams_of_version_3_begin_as_they_were_made(how, fake_chat, inst
     if not installed.event_streams:
         assert not hasattr(fake_chat(), "stream_events")
         return
-    guard = Guard(Guardrail(Flags(when="bad", cheap=True), stage="input", where=OF_ACME), name="input")
+    guard = Guard(Guardrail(Flags(when="nasty", cheap=True), stage="input", where=OF_ACME), name="input")
     output = guard_of_acme()
-    model = protect(fake_chat(answer="so bad", size=2), output)
+    model = protect(fake_chat(answer="so nasty", size=2), output)
     of_graph = protect(graph(fake_chat()), guard)
 
     def all_of(made: Any) -> str:
@@ -187,37 +187,37 @@ def test_event_streams_of_version_3_begin_as_they_were_made(how, fake_chat, inst
         warnings.simplefilter("ignore", LangChainBetaWarning)
         with guard.attributes(tenant__id="acme"):
             said = getattr(model, how)("Hi", version="v3")
-            state = getattr(of_graph, how)({"messages": [HumanMessage("bad")]}, version="v3")
+            state = getattr(of_graph, how)({"messages": [HumanMessage("nasty")]}, version="v3")
         told = all_of(said)
         with pytest.raises(GuardrailViolation):
             all_of(state)
     assert "<FAKE>" in told
-    assert "bad" not in told
+    assert "nasty" not in told
 
 
 def test_what_a_protected_chain_calls_is_of_its_tenant(fake_chat):
     """A protected model inside a protected chain meets the tenant's rules, though it begins after the block as well."""
     guard, inner = Guard(), guard_of_acme()
-    chain = protect(PROMPT | protect(fake_chat(answer="so bad", size=2), inner) | StrOutputParser(), guard)
+    chain = protect(PROMPT | protect(fake_chat(answer="so nasty", size=2), inner) | StrOutputParser(), guard)
     with guard.attributes(tenant__id="acme"):
         made = chain.stream({"question": "Hi"})
-    assert "bad" not in "".join(made)
+    assert "nasty" not in "".join(made)
 
 
 @pytest.mark.parametrize("mode", MADE)
 def test_a_bypass_is_over_with_its_block(mode, fake_chat):
     """What is made in a bypass and begins after it is judged."""
-    guard = Guard(Guardrail(Flags(when="bad", cheap=True), stage="output", action="redact"))
-    thing = protect(fake_chat(answer="so bad"), guard)
+    guard = Guard(Guardrail(Flags(when="nasty", cheap=True), stage="output", action="redact"))
+    thing = protect(fake_chat(answer="so nasty"), guard)
     with guard.attributes(tenant__id="acme"), guard.bypass(reason="a test"):
         made = MADE[mode](thing, "Hi")
-    assert "bad" not in read(made)
+    assert "nasty" not in read(made)
 
 
 def test_two_streams_read_in_turn_do_not_mix(fake_chat):
     """Streams of two tenants, and one of nobody, each piece of which is read in turn, are each their own."""
     guard = guard_of_acme()
-    thing = protect(fake_chat(answer="so bad and more", size=3), guard)
+    thing = protect(fake_chat(answer="so nasty and more", size=3), guard)
     streams = []
     for tenant in ("acme", "other"):
         with guard.attributes(tenant__id=tenant):
@@ -225,7 +225,7 @@ def test_two_streams_read_in_turn_do_not_mix(fake_chat):
     streams.append(thing.stream("Hi"))
     pieces = list(itertools.zip_longest(*(map(attrgetter("content"), one) for one in streams), fillvalue=""))
     told = ["".join(one) for one in zip(*pieces, strict=True)]
-    assert told == ["so <FAKE> and more", "so bad and more", "so bad and more"]
+    assert told == ["so <FAKE> and more", "so nasty and more", "so nasty and more"]
 
 
 def test_methods_look_as_they_did(fake_chat):
@@ -243,9 +243,9 @@ def test_methods_look_as_they_did(fake_chat):
 @pytest.mark.parametrize("kind", ["binding", "configurable"])
 def test_fallbacks_of_what_was_bound_first_are_passed_by_a_violation(kind, fake_chat):
     """protect(model.bind_tools(...), guard).with_fallbacks(...) raises a violation, as that of a copy that is bound."""
-    guard = Guard(Guardrail(Flags(when="bad", cheap=True), stage="input"))
+    guard = Guard(Guardrail(Flags(when="nasty", cheap=True), stage="input"))
     thing = protect(MAKE[kind](fake_chat()), guard)
     assert isinstance(thing, type(MAKE[kind](fake_chat())))
     assert protect(thing, guard).invoke("Hi").text == "Hello."
     with pytest.raises(GuardrailViolation):
-        thing.with_fallbacks([RunnableLambda(lambda _: "fallback")]).invoke("bad")
+        thing.with_fallbacks([RunnableLambda(lambda _: "fallback")]).invoke("nasty")

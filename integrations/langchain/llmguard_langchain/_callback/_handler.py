@@ -24,8 +24,8 @@ from .. import _convert as convert
 from .._handoff import MARK, Handoff, claimed, marked, report
 from .._middleware._state import answer
 from .._protect import refuse_stages
+from .._session import agent_of, named, shows_agent, with_session
 from ._runs import Run, Runs
-from ._session import agent_of, named, shows_agent, with_session
 
 __all__ = ["GuardCallback"]
 

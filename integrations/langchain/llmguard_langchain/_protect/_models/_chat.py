@@ -27,6 +27,7 @@ from ..._judged import ChunkGate, admitted, released
 from .._sticky import sticky_methods
 from ._calls import Asked, Facts, Gate, aiterated, heard, iterated, passes, streamed, telling, whole
 from ._llm_cache import chat_cache_members
+from ._sessions import session_members, session_of, session_with
 
 __all__ = ["chat_members", "without_native_events"]
 
@@ -63,12 +64,19 @@ CHAT = ChatForm()
 def chat_members(base: type[Any], guard: Guard) -> dict[str, Any]:  # noqa: C901 - LangChain's four methods, side by side
     """The members of the class of a guarded chat model."""
 
-    def asked(self: Any, method: Any, run_manager: Any, stop: list[str] | None, kwargs: dict[str, Any]) -> Asked:
+    def asked(
+        self: Any, method: Any, run_manager: Any, stop: list[str] | None, kwargs: dict[str, Any], *, streams: bool
+    ) -> Asked:
         params = remembered(self)
         if params is None:
             params = base._get_ls_params(self, stop=stop, **kwargs)
         told = handed(self, run_manager)
-        return Asked(CHAT, self, guard, params, told, lambda messages: method(self, messages, stop=stop, **kwargs))
+        said = session_of(self) or (session_with(run_manager) if streams else None)
+
+        def ask(messages: list[BaseMessage]) -> Any:
+            return method(self, messages, stop=stop, **kwargs)
+
+        return Asked(CHAT, self, guard, params, told, ask, said)
 
     def _get_ls_params(self: Any, stop: list[str] | None = None, **kwargs: Any) -> Any:
         params = base._get_ls_params(self, stop=stop, **kwargs)
@@ -84,7 +92,7 @@ def chat_members(base: type[Any], guard: Guard) -> dict[str, Any]:  # noqa: C901
         if passes(self, guard):
             return telling(base._generate, run_manager)(self, messages, stop=stop, **kwargs)  # type: ignore[no-any-return]  # its own
         method = telling(base._generate, heard(guard, run_manager))
-        return run(whole(asked(self, method, run_manager, stop, kwargs), messages))  # type: ignore[no-any-return]  # as above
+        return run(whole(asked(self, method, run_manager, stop, kwargs, streams=False), messages))  # type: ignore[no-any-return]  # as above
 
     async def _agenerate(
         self: Any,
@@ -96,7 +104,7 @@ def chat_members(base: type[Any], guard: Guard) -> dict[str, Any]:  # noqa: C901
         if passes(self, guard):
             return await telling(base._agenerate, run_manager)(self, messages, stop=stop, **kwargs)  # type: ignore[no-any-return]  # its own
         method = telling(base._agenerate, heard(guard, run_manager))
-        return await arun(whole(asked(self, method, run_manager, stop, kwargs), messages))
+        return await arun(whole(asked(self, method, run_manager, stop, kwargs, streams=False), messages))
 
     def _stream(
         self: Any,
@@ -108,7 +116,7 @@ def chat_members(base: type[Any], guard: Guard) -> dict[str, Any]:  # noqa: C901
         if passes(self, guard):
             yield from telling(base._stream, run_manager)(self, messages, stop=stop, **kwargs)
             return
-        steps = streamed(asked(self, iterated(base._stream), run_manager, stop, kwargs), messages)
+        steps = streamed(asked(self, iterated(base._stream), run_manager, stop, kwargs, streams=True), messages)
         with closing(held(stream(steps), said_with(run_manager))) as chunks:
             for chunk in chunks:
                 if run_manager:
@@ -126,7 +134,7 @@ def chat_members(base: type[Any], guard: Guard) -> dict[str, Any]:  # noqa: C901
             async for chunk in telling(base._astream, run_manager)(self, messages, stop=stop, **kwargs):
                 yield chunk
             return
-        steps = streamed(asked(self, aiterated(base._astream), run_manager, stop, kwargs), messages)
+        steps = streamed(asked(self, aiterated(base._astream), run_manager, stop, kwargs, streams=True), messages)
         async with aclosing(held(astream(steps), said_with(run_manager))) as chunks:
             async for chunk in chunks:
                 if run_manager:
@@ -139,6 +147,7 @@ def chat_members(base: type[Any], guard: Guard) -> dict[str, Any]:  # noqa: C901
         "_generate": _generate,
         **{name: method for name, method in ours.items() if getattr(base, name) is not getattr(BaseChatModel, name)},
         **chat_cache_members(base, guard, CHAT),
+        **session_members(base),
         **sticky_methods(base),
     }
 
