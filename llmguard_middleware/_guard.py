@@ -359,7 +359,8 @@ class Guard:
         """Attributes of the calls made inside, for rules and tenants that are chosen by them; dots as `__`.
 
         As all that is said by `with`, they hold in this context: pass it on to threads with `contextvars.copy_context`,
-        and put no `yield` inside, for whoever reads a suspended generator is in the same context.
+        and put no `yield` inside, for whoever reads a suspended generator is in the same context. An op's stream or
+        coroutine that is made inside keeps them, wherever it is read.
         """
         with _scope.with_attributes({name.replace("__", "."): value for name, value in attributes.items()}):
             yield

@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from types import MethodType
 from typing import Any, Generic, ParamSpec, TypeVar
 
+from ._begun import held, said_when_made
 from ._call import Call, Stage
 from ._drive import inside_scorer
 from ._feedback import RecordedCall
@@ -19,6 +20,7 @@ from ._items import judged_items
 from ._judge import Plan
 from ._leaves import leaves, opaque, with_leaves
 from ._parameters import is_async
+from ._scope import captured
 from ._scorer import check_name
 from ._steps import END, Ask, Emit, Judge, Pull, Steps, arun, astream, run, stream
 from .errors import ConfigurationError, GuardrailViolation
@@ -205,11 +207,13 @@ class SyncOp(Op[P, R]):
 class AsyncOp(Op[P, R]):
     """An op of an async function."""
 
+    @said_when_made
     async def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         if inside_scorer.get():
             return await self._function(*args, **kwargs)  # type: ignore[no-any-return]  # as its function
         return (await arun(self._whole(args, kwargs)))[0]  # type: ignore[no-any-return]  # as its function
 
+    @said_when_made
     async def call(self, *args: P.args, **kwargs: P.kwargs) -> tuple[R, RecordedCall]:
         """The result, and the call with its scores."""
         return await arun(self._whole(args, kwargs))
@@ -221,7 +225,7 @@ class StreamOp(Op[P, R]):
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Iterator[R]:
         if inside_scorer.get():
             return self._function(*args, **kwargs)  # type: ignore[no-any-return]  # as its function
-        return stream(self._streamed(args, kwargs, lambda _: None))
+        return held(stream(self._streamed(args, kwargs, lambda _: None)), captured())  # type: ignore[no-any-return]  # as it was
 
     def call(self, *args: P.args, **kwargs: P.kwargs) -> tuple[list[R], RecordedCall]:
         """All items, and the call with its scores."""
@@ -236,8 +240,9 @@ class AsyncStreamOp(Op[P, R]):
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> AsyncIterator[R]:
         if inside_scorer.get():
             return self._function(*args, **kwargs)  # type: ignore[no-any-return]  # as its function
-        return astream(self._streamed(args, kwargs, lambda _: None))
+        return held(astream(self._streamed(args, kwargs, lambda _: None)), captured())  # type: ignore[no-any-return]  # as it was
 
+    @said_when_made
     async def call(self, *args: P.args, **kwargs: P.kwargs) -> tuple[list[R], RecordedCall]:
         """All items, and the call with its scores."""
         calls: list[Any] = []

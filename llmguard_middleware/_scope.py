@@ -2,6 +2,10 @@
 
 What is said is kept in a cell that the end of the block closes, whatever the context in which it ends: a generator that
 is suspended inside a block and closed elsewhere, or a task that was started inside it, cannot keep it in force.
+
+A stream or a coroutine is made in one place and begins in another, when it is read. Its attributes are those of the
+place where it was made (`captured`), or a tenant's rules would not hold for it. A bypass and a deadline end with their
+block: they are about what runs inside.
 """
 
 from __future__ import annotations
@@ -15,7 +19,17 @@ from typing import Any, Generic, TypeVar
 
 from ._checks import expect_seconds
 
-__all__ = ["attributes", "bypassed", "bypassing", "deadline", "deadline_in", "with_attributes"]
+__all__ = [
+    "Captured",
+    "anything",
+    "attributes",
+    "bypassed",
+    "bypassing",
+    "captured",
+    "deadline",
+    "deadline_in",
+    "with_attributes",
+]
 
 T = TypeVar("T")
 
@@ -62,6 +76,36 @@ def attributes() -> Mapping[str, Any] | None:
 def with_attributes(more: Mapping[str, Any]) -> Any:
     """Say this about the calls made inside."""
     return _saying(_attributes, more)
+
+
+def captured() -> Captured | None:
+    """What is said here about a call that is made now and begins later; None if nothing is."""
+    if not _attributes.get() or (said := attributes()) is None:
+        return None
+    return Captured(said)
+
+
+class Captured:
+    """A context manager in which what was said holds again; entered as often as the call goes on, never twice at once.
+
+    What the call itself says inside holds when it goes on, and not for who reads it.
+    """
+
+    __slots__ = ("_cells", "_said", "_token")
+
+    def __init__(self, said: Mapping[str, Any]) -> None:
+        self._said = _Cell(said)
+        self._cells: tuple[_Cell[Mapping[str, Any]], ...] | None = None
+
+    def __enter__(self) -> None:
+        if self._cells is None:  # said where it was made: this wins over what is said where it begins
+            self._cells = (*(one for one in _attributes.get() if one.open), self._said)
+        self._token = _attributes.set(self._cells)
+
+    def __exit__(self, *_: object) -> None:
+        self._cells = _attributes.get()
+        with suppress(ValueError):  # thrown away, a coroutine unwinds in another context
+            _attributes.reset(self._token)
 
 
 def deadline() -> float | None:

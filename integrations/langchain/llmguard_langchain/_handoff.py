@@ -23,6 +23,7 @@ from opentelemetry.context import Context
 from llmguard_middleware import Guard
 from llmguard_middleware._flow import Flow, surrounded
 from llmguard_middleware._root import Root
+from llmguard_middleware._scope import Captured, captured
 from llmguard_middleware.telemetry._emitter import CallSpan
 
 __all__ = [
@@ -39,6 +40,7 @@ __all__ = [
     "marked",
     "remembered",
     "report",
+    "said_with",
 ]
 
 MARK = "llmguard"  # in the metadata of a run: its model is protected, by these guards
@@ -81,7 +83,26 @@ def mark(guard: Guard, ls_params: Mapping[str, Any], owner: object = None) -> di
         ticket, words = _Ticket(ls_params, id(owner)), f"#{next(_numbers)}"
         _tickets[words] = ticket
         _ticket.set(ticket)
-    return {MARK: f"{_key(guard)} {words}"}
+        said = captured()
+    else:
+        said = getattr(words, "said", None)
+    told: Any = f"{_key(guard)} {words}"
+    if said is not None:
+        told = _Mark(told)
+        told.said = said
+    return {MARK: told}
+
+
+class _Mark(str):
+    """With what was said where LangChain asked: event streams of version 3 begin when read, and are no generators."""
+
+    __slots__ = ("said",)
+    said: Captured
+
+
+def said_with(run_manager: Any) -> Captured | None:
+    """What was said where the protected model was called whose run this is; None if nothing was, or nobody knows."""
+    return None if run_manager is None else getattr((run_manager.metadata or {}).get(MARK), "said", None)
 
 
 def remembered(model: object) -> Mapping[str, Any] | None:

@@ -171,7 +171,7 @@ def test_what_is_bound_may_be_protected_later(fake_chat):
     """protect() of a model with options protects the model in it, which stays one span and one stream."""
     bound = calling(fake_chat).bind_tools([look])
     guarded = protect(bound, GUARD)
-    assert type(guarded) is type(bound)
+    assert isinstance(guarded, type(bound))
     assert is_guarded(guarded, BAD)
     assert guarded.invoke("Hi").tool_calls
     bound.invoke(BAD)

@@ -71,7 +71,7 @@ def expected(installed, *, heard):
     if heard and not installed.agent_names:
         named["gen_ai__workflow__name"] = "helper"
     return [
-        chat(run, llmguard__flagged_by=("input",), **REDACTED),
+        chat(run, gen_ai__conversation__id="7", llmguard__flagged_by=("input",), **REDACTED),
         told(
             {"name": "execute_tool lookup", "kind": "INTERNAL", "parent": run},
             gen_ai__operation__name="execute_tool",
@@ -81,7 +81,7 @@ def expected(installed, *, heard):
             llmguard__flagged_by=("tool_result",),
             **REDACTED,
         ),
-        chat(run, llmguard__flagged_by=("input",), **REDACTED),
+        chat(run, gen_ai__conversation__id="7", llmguard__flagged_by=("input",), **REDACTED),
         told(
             {"name": run, "kind": "INTERNAL"},
             gen_ai__operation__name="invoke_agent",

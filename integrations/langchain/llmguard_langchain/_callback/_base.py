@@ -16,9 +16,9 @@ from llmguard_middleware._flow import Flow
 from llmguard_middleware._judge import Plan
 from llmguard_middleware._unjudged import Unjudged, unjudged
 
+from .._session import with_session
 from ._enforced import Enforced
 from ._runs import Run, Runs
-from ._session import with_session
 
 __all__ = ["RunEvents", "Started"]
 

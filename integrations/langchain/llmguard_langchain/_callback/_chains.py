@@ -11,8 +11,8 @@ from llmguard_middleware._unjudged import unheard, unjudged
 from .. import _convert as convert
 from .._handoff import claimed, concealed
 from .._middleware._state import answer
+from .._session import agent_of, named, shows_agent
 from ._base import RunEvents
-from ._session import agent_of, named, shows_agent
 
 __all__ = ["ChainEvents"]
 

@@ -18,9 +18,9 @@ from llmguard_middleware._unjudged import Unjudged, unheard, unjudged
 from .. import _convert as convert
 from .._handoff import MARK, Handoff, marked, report
 from .._judged import admitted, examined
+from .._session import with_session
 from ._base import RunEvents, Started
 from ._runs import Run
-from ._session import with_session
 
 __all__ = ["ModelEvents"]
 

@@ -19,10 +19,10 @@ from llmguard_middleware.telemetry import _names as names
 from .. import _convert as convert
 from .._handoff import claimed
 from .._judged import _parts as parts
+from .._session import named
 from ._base import RunEvents, Started
 from ._enforced import INSTEAD
 from ._runs import Run
-from ._session import named
 
 __all__ = ["PartEvents"]
 

@@ -21,6 +21,7 @@ from llmguard_middleware._policy import Policy
 from ._configurable import alternatives_member, configurable_members, is_configurable_model
 from ._copies import guarded_copy, guards_of
 from ._kinds import is_a
+from ._sticky import sticky
 
 __all__ = ["guarded_model", "is_signal", "protect", "refuse_stages"]
 
@@ -127,13 +128,13 @@ def _kind(thing: Any) -> tuple[Members, str, tuple[Stage, ...]]:
 def _protected_inside(thing: Any, guard: Guard, around: Callable[[Any, Guard], Any]) -> Any:
     """What only adds options to another Runnable, with that one protected; None if it is no such thing."""
     if isinstance(thing, RunnableBinding):
-        return thing.model_copy(update={"bound": around(thing.bound, guard)})
+        return sticky(thing.model_copy(update={"bound": around(thing.bound, guard)}))
     if not is_a(thing, _CONFIGURABLE, "RunnableConfigurableFields", "RunnableConfigurableAlternatives"):
         return None
     changes: dict[str, Any] = {"default": around(thing.default, guard)}
     if is_a(thing, _CONFIGURABLE, "RunnableConfigurableAlternatives"):
         changes["alternatives"] = {name: _later(one, guard, around) for name, one in thing.alternatives.items()}
-    return thing.model_copy(update=changes)
+    return sticky(thing.model_copy(update=changes))
 
 
 def _later(alternative: Any, guard: Guard, around: Callable[[Any, Guard], Any]) -> Any:

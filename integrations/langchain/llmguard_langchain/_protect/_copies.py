@@ -12,6 +12,8 @@ from typing import Any, NoReturn, TypeVar
 
 from llmguard_middleware import ConfigurationError, Guard
 
+from ._late import begin_as_made
+
 __all__ = ["bare", "guarded", "guarded_copy", "guards_of", "inner"]
 
 T = TypeVar("T")
@@ -37,6 +39,7 @@ def guarded_copy(thing: T, guard: Guard, members: Callable[[type[Any], Guard], M
     kind = known.get(base)
     if kind is None or vars(kind)[_GUARD] is not guard:  # a guard without some of its rules is a copy of it
         kind = known[base] = _subclass(base, members(base, guard), guard)
+        begin_as_made(kind)
     made.__class__ = kind
     return made  # type: ignore[no-any-return]  # of the class of `thing`, with more in it
 

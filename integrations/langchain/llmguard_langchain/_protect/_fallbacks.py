@@ -17,10 +17,11 @@ from llmguard_middleware._current import around
 from llmguard_middleware._root import Root
 
 from .._handoff import above
+from ._late import begin_as_made
 from ._sentinel import watched
 from ._sticky import with_fallbacks, with_retry
 
-__all__ = ["Forgiven", "GuardedFallbacks", "GuardedRetry"]
+__all__ = ["Forgiven", "GuardedFallbacks", "GuardedRetry", "MeantFallbacks"]
 
 
 @contextmanager
@@ -63,6 +64,10 @@ class Forgiven(RunnableBinding[Any, Any]):
                 yield chunk
 
     batch, abatch = Runnable.batch, Runnable.abatch
+
+
+class MeantFallbacks(RunnableWithFallbacks[Any, Any]):
+    """`RunnableWithFallbacks` that handles violations, too, since they are listed."""
 
 
 class GuardedFallbacks(RunnableWithFallbacks[Any, Any]):
@@ -109,3 +114,7 @@ class GuardedRetry(RunnableRetry[Any, Any]):
 
     batch, abatch = Runnable.batch, Runnable.abatch
     with_fallbacks, with_retry = with_fallbacks, with_retry
+
+
+for _kind in (Forgiven, MeantFallbacks, GuardedFallbacks, GuardedRetry):
+    begin_as_made(_kind)

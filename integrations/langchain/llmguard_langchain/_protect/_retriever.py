@@ -16,6 +16,7 @@ from llmguard_middleware._flow import Flow
 from llmguard_middleware._steps import Ask, Judge, Steps, arun, run
 
 from .._judged._parts import documents as judged
+from .._session import with_config
 from ._copies import bare, inner
 from ._gates import Gate, gated
 from ._outer import opened
@@ -36,7 +37,7 @@ def retriever_members(base: type[Any], guard: Guard) -> dict[str, Any]:
         config = ensure_config(config)
         thing = bare(self, behind)
         call = Call("retrieval", name=config.get("run_name") or self.get_name(), inputs=_named(query))
-        flow, run_id = opened(guard, call, thing, config.get("callbacks"), None)
+        flow, run_id = opened(guard, with_config(call, config, self), thing, config.get("callbacks"), None)
         config = {**watched(config, flow.root), "run_id": run_id}
         return thing, flow, {**options, "config": config, "run_id": run_id}
 

@@ -10,10 +10,12 @@ from langchain_core.runnables import Runnable, RunnableBinding, RunnableSequence
 
 from llmguard_middleware import GuardrailViolation
 
+from ._late import begin_as_made
+
 if TYPE_CHECKING:
     from langchain_core.runnables import RunnableWithFallbacks
 
-__all__ = ["STICKY", "sticky_methods", "with_fallbacks", "with_retry"]
+__all__ = ["STICKY", "sticky", "sticky_methods", "with_fallbacks", "with_retry"]
 
 
 def with_fallbacks(
@@ -24,18 +26,17 @@ def with_fallbacks(
     exception_key: str | None = None,
 ) -> RunnableWithFallbacks[Any, Any]:
     """As LangChain's, but a violation is raised, unless `exceptions_to_handle` names GuardrailViolation."""
-    from langchain_core.runnables import RunnableWithFallbacks
-
-    from ._fallbacks import Forgiven, GuardedFallbacks
+    from ._fallbacks import Forgiven, GuardedFallbacks, MeantFallbacks
 
     meant = _meant(exceptions_to_handle)
-    kind = RunnableWithFallbacks if meant else GuardedFallbacks
-    return kind(
+    kind = MeantFallbacks if meant else GuardedFallbacks
+    made: RunnableWithFallbacks[Any, Any] = kind(
         runnable=Forgiven(bound=self) if meant else self,
         fallbacks=list(fallbacks),
         exceptions_to_handle=exceptions_to_handle,
         exception_key=exception_key,
     )
+    return made
 
 
 def with_retry(
@@ -79,6 +80,8 @@ def _retried(given: Any) -> Any:
 
 STICKY: Mapping[str, Callable[..., Any]] = {"with_fallbacks": with_fallbacks, "with_retry": with_retry}
 
+_IS = "__llmguard_sticky__"
+
 # What these make of a copy is the copy with options: it fails as the copy does.
 _MAKERS = (
     "bind",
@@ -100,11 +103,17 @@ def _maker(base: type, name: str) -> Callable[..., Any]:
     @wraps(getattr(base, name))  # LangChain reads its signature
     def make(self: Any, *args: Any, **kwargs: Any) -> Any:
         made = getattr(base, name)(self, *args, **kwargs)
-        if isinstance(made, (RunnableBinding, RunnableSequence)) and "__llmguard__" not in vars(type(made)):
-            made.__class__ = _sticky(type(made))
-        return made
+        return sticky(made) if isinstance(made, (RunnableBinding, RunnableSequence)) else made
 
     return make
+
+
+def sticky(around: Any) -> Any:
+    """What is around a guarded copy, of which a violation passes fallbacks and retries as it does of the copy."""
+    kind: Any = type(around)
+    if "__llmguard__" not in vars(kind) and _IS not in vars(kind):
+        around.__class__ = _sticky(kind)
+    return around
 
 
 @lru_cache(maxsize=64)
@@ -113,4 +122,7 @@ def _sticky(kind: type) -> type:
     own = (
         {"with_fallbacks": with_fallbacks} if issubclass(kind, RunnableBinding) else STICKY
     )  # a binding asks what it binds
-    return type(kind.__name__, (kind,), {**body, **own})
+    made = type(kind.__name__, (kind,), {**body, **own})
+    begin_as_made(made)
+    type.__setattr__(made, _IS, True)
+    return made

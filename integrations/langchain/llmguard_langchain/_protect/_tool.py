@@ -21,6 +21,7 @@ from llmguard_middleware.telemetry._emitter import CallSpan
 from .. import _convert as convert
 from .._judged._parts import arguments, at, result
 from .._judged._values import judged, unknown
+from .._session import said, with_session
 from ._copies import bare, inner
 from ._gates import LATER, Gate, gated
 from ._outer import opened
@@ -41,6 +42,8 @@ def tool_members(base: type[Any], guard: Guard) -> dict[str, Any]:
         how = {**dict(zip(_BY_POSITION, args, strict=False)), **options}
         thing = bare(self, behind)
         call = Call("execute_tool", name=self.name)
+        if (told := said(how.get("callbacks"), how.get("metadata"), how.get("tags"), self)) is not None:
+            call = with_session(call, *told)
         known = _known(self.name, how.get("tool_call_id"))
         flow, run_id = opened(guard, call, thing, how.get("callbacks"), how.get("run_id"), known)
         how |= {"run_id": run_id, "callbacks": watching(how.get("callbacks"), flow.root)}

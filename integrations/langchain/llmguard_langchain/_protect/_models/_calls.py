@@ -16,6 +16,7 @@ from llmguard_middleware._steps import END, Ask, Emit, Judge, Pull, Relay, Steps
 
 from ... import _convert as convert
 from ..._handoff import Handoff
+from ..._session import Said, with_session
 
 __all__ = [
     "Asked",
@@ -69,9 +70,12 @@ class Form(Protocol):
 
 
 class Asked:
-    """One call of one model behind one guard; `ask` is what lies behind it, `told` what callbacks said of it."""
+    """One call of one model behind one guard.
 
-    __slots__ = ("ask", "form", "guard", "ls_params", "model", "told")
+    `ask` is what lies behind it, `told` what callbacks said of it, `said` what its config says.
+    """
+
+    __slots__ = ("ask", "form", "guard", "ls_params", "model", "said", "told")
 
     def __init__(
         self,
@@ -81,14 +85,17 @@ class Asked:
         ls_params: Any,
         told: Sequence[Handoff],
         ask: Callable[[Any], Any],
+        said: Said | None,
     ) -> None:
         self.form, self.model, self.guard = form, model, guard
-        self.ls_params, self.told, self.ask = ls_params, told, ask
+        self.ls_params, self.told, self.ask, self.said = ls_params, told, ask, said
 
     def flow(self, *, streamed: bool) -> Flow:
         call = convert.model_call(self.form.operation, self.ls_params, self.model.__dict__)
         if streamed:
             call = call.but(streamed=True)
+        if self.said is not None:
+            call = with_session(call, *self.said)
         told = self.told
         if not told:
             return Flow(self.guard, call, owner=self.model)

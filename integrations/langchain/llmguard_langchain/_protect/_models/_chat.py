@@ -16,16 +16,18 @@ from langchain_core.messages import BaseMessage
 from langchain_core.outputs import ChatGenerationChunk, ChatResult
 
 from llmguard_middleware import Guard
+from llmguard_middleware._begun import held
 from llmguard_middleware._flow import Flow
 from llmguard_middleware._judge import Plan
 from llmguard_middleware._steps import arun, astream, run, stream
 
 from ... import _convert as convert
-from ..._handoff import handed, mark, remembered
+from ..._handoff import handed, mark, remembered, said_with
 from ..._judged import ChunkGate, admitted, released
 from .._sticky import sticky_methods
 from ._calls import Asked, Facts, Gate, aiterated, heard, iterated, passes, streamed, telling, whole
 from ._llm_cache import chat_cache_members
+from ._sessions import session_members, session_of, session_with
 
 __all__ = ["chat_members", "without_native_events"]
 
@@ -62,12 +64,19 @@ CHAT = ChatForm()
 def chat_members(base: type[Any], guard: Guard) -> dict[str, Any]:  # noqa: C901 - LangChain's four methods, side by side
     """The members of the class of a guarded chat model."""
 
-    def asked(self: Any, method: Any, run_manager: Any, stop: list[str] | None, kwargs: dict[str, Any]) -> Asked:
+    def asked(
+        self: Any, method: Any, run_manager: Any, stop: list[str] | None, kwargs: dict[str, Any], *, streams: bool
+    ) -> Asked:
         params = remembered(self)
         if params is None:
             params = base._get_ls_params(self, stop=stop, **kwargs)
         told = handed(self, run_manager)
-        return Asked(CHAT, self, guard, params, told, lambda messages: method(self, messages, stop=stop, **kwargs))
+        said = session_of(self) or (session_with(run_manager) if streams else None)
+
+        def ask(messages: list[BaseMessage]) -> Any:
+            return method(self, messages, stop=stop, **kwargs)
+
+        return Asked(CHAT, self, guard, params, told, ask, said)
 
     def _get_ls_params(self: Any, stop: list[str] | None = None, **kwargs: Any) -> Any:
         params = base._get_ls_params(self, stop=stop, **kwargs)
@@ -83,7 +92,7 @@ def chat_members(base: type[Any], guard: Guard) -> dict[str, Any]:  # noqa: C901
         if passes(self, guard):
             return telling(base._generate, run_manager)(self, messages, stop=stop, **kwargs)  # type: ignore[no-any-return]  # its own
         method = telling(base._generate, heard(guard, run_manager))
-        return run(whole(asked(self, method, run_manager, stop, kwargs), messages))  # type: ignore[no-any-return]  # as above
+        return run(whole(asked(self, method, run_manager, stop, kwargs, streams=False), messages))  # type: ignore[no-any-return]  # as above
 
     async def _agenerate(
         self: Any,
@@ -95,7 +104,7 @@ def chat_members(base: type[Any], guard: Guard) -> dict[str, Any]:  # noqa: C901
         if passes(self, guard):
             return await telling(base._agenerate, run_manager)(self, messages, stop=stop, **kwargs)  # type: ignore[no-any-return]  # its own
         method = telling(base._agenerate, heard(guard, run_manager))
-        return await arun(whole(asked(self, method, run_manager, stop, kwargs), messages))
+        return await arun(whole(asked(self, method, run_manager, stop, kwargs, streams=False), messages))
 
     def _stream(
         self: Any,
@@ -107,8 +116,8 @@ def chat_members(base: type[Any], guard: Guard) -> dict[str, Any]:  # noqa: C901
         if passes(self, guard):
             yield from telling(base._stream, run_manager)(self, messages, stop=stop, **kwargs)
             return
-        steps = streamed(asked(self, iterated(base._stream), run_manager, stop, kwargs), messages)
-        with closing(stream(steps)) as chunks:
+        steps = streamed(asked(self, iterated(base._stream), run_manager, stop, kwargs, streams=True), messages)
+        with closing(held(stream(steps), said_with(run_manager))) as chunks:
             for chunk in chunks:
                 if run_manager:
                     run_manager.on_llm_new_token(chunk.text, chunk=chunk)
@@ -125,8 +134,8 @@ def chat_members(base: type[Any], guard: Guard) -> dict[str, Any]:  # noqa: C901
             async for chunk in telling(base._astream, run_manager)(self, messages, stop=stop, **kwargs):
                 yield chunk
             return
-        steps = streamed(asked(self, aiterated(base._astream), run_manager, stop, kwargs), messages)
-        async with aclosing(astream(steps)) as chunks:
+        steps = streamed(asked(self, aiterated(base._astream), run_manager, stop, kwargs, streams=True), messages)
+        async with aclosing(held(astream(steps), said_with(run_manager))) as chunks:
             async for chunk in chunks:
                 if run_manager:
                     await run_manager.on_llm_new_token(chunk.text, chunk=chunk)
@@ -138,6 +147,7 @@ def chat_members(base: type[Any], guard: Guard) -> dict[str, Any]:  # noqa: C901
         "_generate": _generate,
         **{name: method for name, method in ours.items() if getattr(base, name) is not getattr(BaseChatModel, name)},
         **chat_cache_members(base, guard, CHAT),
+        **session_members(base),
         **sticky_methods(base),
     }
 

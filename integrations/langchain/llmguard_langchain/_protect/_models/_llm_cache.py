@@ -21,6 +21,7 @@ from llmguard_middleware._steps import arun, run
 from ..._handoff import handed
 from .._copies import bare, inner
 from ._calls import Asked, Form, heard, passes, whole
+from ._sessions import session_of
 
 __all__ = ["Remembered", "cache_of", "chat_cache_members", "uncached"]
 
@@ -43,7 +44,7 @@ def chat_cache_members(base: type[Any], guard: Guard, form: Form) -> dict[str, C
         def ask(messages: list[BaseMessage]) -> Any:
             return method(self, messages, stop=stop, run_manager=told, **kwargs)
 
-        return Asked(form, self, guard, params, handed(self, run_manager), ask)
+        return Asked(form, self, guard, params, handed(self, run_manager), ask, session_of(self))
 
     def _generate_with_cache(
         self: Any, messages: list[BaseMessage], stop: Any = None, run_manager: Any = None, **kwargs: Any

@@ -19,6 +19,7 @@ from .._copies import guarded
 from .._sticky import sticky_methods
 from ._calls import Asked, aiterated, heard, iterated, passes, streamed, telling, together
 from ._llm_cache import Remembered, uncached
+from ._sessions import session_members, sessions_of
 from ._text_form import TEXT
 
 __all__ = ["text_members"]
@@ -30,7 +31,8 @@ def text_members(base: type[Any], guard: Guard) -> dict[str, Any]:  # noqa: C901
     def asked(self: Any, prompts: Sequence[str], run_manager: Any, kwargs: dict[str, Any], ask: Any) -> list[Asked]:
         params = base._get_ls_params(self, **kwargs)
         told = handed_each(self, run_manager, len(prompts))
-        return [Asked(TEXT, self, guard, params, each, ask) for each in told]
+        said = sessions_of(self, len(prompts))
+        return [Asked(TEXT, self, guard, params, *each) for each in zip(told, [ask] * len(prompts), said, strict=True)]
 
     def remembered(self: Any, options: dict[str, Any]) -> Remembered | None:
         """The cache, for the innermost of several guards: what all of them have judged is looked up."""
@@ -100,13 +102,16 @@ def text_members(base: type[Any], guard: Guard) -> dict[str, Any]:  # noqa: C901
                     await run_manager.on_llm_new_token(chunk.text, chunk=chunk)
                 yield chunk
 
+    own = session_members(base)
     # Without metadata LangChain would not ask for the parameters, by which callbacks are told of the guard.
 
     def generate(self: Any, prompts: list[str], *args: Any, metadata: Any = None, **kwargs: Any) -> Any:
-        return base.generate(uncached(self), prompts, *args, metadata=_known(metadata), **kwargs)
+        method = own.get("generate", base.generate)
+        return method(uncached(self), prompts, *args, metadata=_known(metadata), **kwargs)
 
     async def agenerate(self: Any, prompts: list[str], *args: Any, metadata: Any = None, **kwargs: Any) -> Any:
-        return await base.agenerate(uncached(self), prompts, *args, metadata=_known(metadata), **kwargs)
+        method = own.get("agenerate", base.agenerate)
+        return await method(uncached(self), prompts, *args, metadata=_known(metadata), **kwargs)
 
     def batch(
         self: Any, inputs: list[Any], config: Any = None, *, return_exceptions: bool = False, **kwargs: Any
@@ -126,6 +131,7 @@ def text_members(base: type[Any], guard: Guard) -> dict[str, Any]:  # noqa: C901
         "_get_ls_params": _get_ls_params,
         "_generate": _generate,
         **{name: method for name, method in ours.items() if getattr(base, name) is not getattr(BaseLLM, name)},
+        **own,
         "generate": generate,
         "agenerate": agenerate,
         "batch": batch,

@@ -19,6 +19,7 @@ from llmguard_middleware._steps import END, Ask, Emit, Judge, Pull, Steps, arun,
 
 from ... import _convert as convert
 from ..._handoff import claim
+from ..._session import with_config
 from .._copies import bare
 from .._outer import admitted, apart, around, opened, originally, released, shows_nothing, unstreamed
 from .._sentinel import watched
@@ -210,5 +211,7 @@ def _asked(
     else:
         name = config.get("run_name") or thing.get_name()
         refusal, about = refusal_of(thing, guard), {"call": Call("invoke_workflow", name, inputs=convert.inputs(given))}
-    about["call"] = about["call"].but(streamed=streamed)
+    call = with_config(about["call"].but(streamed=streamed), config)
+    thread = about["call"].conversation  # of a graph
+    about["call"] = call.but(conversation=thread) if thread else call
     return Asked(thing, guard, config=config, refusal=refusal, **about)

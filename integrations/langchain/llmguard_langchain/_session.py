@@ -3,16 +3,76 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
+
+from langchain_core.callbacks import BaseCallbackManager
+from langchain_core.runnables import RunnableConfig
 
 from llmguard_middleware import Call
 from llmguard_middleware.telemetry import _names as names
 
-__all__ = ["agent_of", "named", "shows_agent", "with_session"]
+__all__ = ["KEYS", "Said", "agent_of", "named", "said", "shows_agent", "with_config", "with_session"]
 
 # LangChain tells by tags where in a chain or graph a run is.
 _THEIRS = ("seq:step:", "map:key:", "graph:step:", "langsmith:")
 _AGENT = "langchain_create_agent"
+KEYS = frozenset(("thread_id", "session_id", "conversation_id", "user_id"))
+
+
+class Said(NamedTuple):
+    """What `with_session` takes."""
+
+    metadata: Mapping[str, Any]
+    tags: Sequence[str]
+    name: str | None = None
+
+
+def said(
+    callbacks: Any,
+    metadata: Mapping[str, Any] | None,
+    tags: Sequence[str] | None,
+    thing: Any = None,
+    name: str | None = None,
+) -> Said | None:
+    """What callbacks would be told of a run; None if it says nothing of interest.
+
+    Args:
+        callbacks: of the call; those that a run above gives say what was said of that one.
+        metadata: of the call.
+        tags: of the call.
+        thing: what is called, which may have metadata and tags of its own.
+        name: of the run.
+    """
+    if isinstance(callbacks, BaseCallbackManager):
+        if callbacks.metadata:
+            metadata = {**callbacks.metadata, **metadata} if metadata else callbacks.metadata
+        if callbacks.tags:
+            tags = _added(callbacks.tags, tags)
+    own = getattr(thing, "metadata", None)
+    if own:
+        metadata = {**metadata, **own} if metadata else own
+    if mine := getattr(thing, "tags", None):
+        tags = _added(tags, mine)
+    if not name and not (tags and _own(tags)) and (not metadata or KEYS.isdisjoint(metadata)):
+        return None
+    return Said(metadata or {}, tags or (), name)
+
+
+def with_config(call: Call, config: RunnableConfig, thing: Any = None) -> Call:
+    """The call with what callbacks would be told by this config."""
+    told = said(config.get("callbacks"), config.get("metadata"), config.get("tags"), thing)
+    return call if told is None else with_session(call, *told)
+
+
+def _added(tags: Sequence[str] | None, more: Sequence[str] | None) -> Sequence[str]:
+    """As LangChain puts tags together: what is said again goes to the end."""
+    if not tags or not more:
+        return tags or more or ()
+    return [*(tag for tag in tags if tag not in more), *more]
+
+
+def _own(tags: Sequence[str]) -> list[str]:
+    return [tag for tag in tags if not tag.startswith(_THEIRS)]
 
 
 def with_session(
@@ -32,7 +92,7 @@ def with_session(
         conversation = metadata.get("thread_id") or metadata.get("session_id") or metadata.get("conversation_id")
         if user := metadata.get("user_id"):
             attributes[names.USER] = str(user)
-    if tags and (own := [tag for tag in tags if not tag.startswith(_THEIRS)]):
+    if tags and (own := _own(tags)):
         attributes[names.TAGS] = own
     if name and name != call.name:
         attributes[names.RUN] = name
