@@ -287,7 +287,7 @@ def test_a_guardrail_may_ask_for_the_question(fake_chat):
     ("given", "said"),
     [
         ("gpt", "str"),
-        (FakeListChatModel, "the class FakeListChatModel"),
+        (FakeListChatModel, r"the class FakeListChatModel: write protect\(FakeListChatModel\(...\), guard\)"),
         (Guard(), r"Guard: write protect\(thing, guard\), in this order"),
         (print, "builtin_function_or_method: wrap it in RunnableLambda"),
     ],
