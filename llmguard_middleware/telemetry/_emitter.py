@@ -38,6 +38,7 @@ P = ParamSpec("P")
 
 _log = logging.getLogger("llmguard.telemetry")
 _SCOPE = "llmguard_middleware"
+_CLIENT = SpanKind.CLIENT  # once: it is looked up in Python
 _KINDS = {"invoke_workflow": SpanKind.INTERNAL, "invoke_agent": SpanKind.INTERNAL, "execute_tool": SpanKind.INTERNAL}
 _SLOW = 0.1  # seconds: a guardrail that takes longer gets a span of its own even if it passes
 
@@ -63,6 +64,7 @@ class Emitter:
     ) -> None:
         self.guard, self.digest = guard, digest
         self._global = tracer_provider is None
+        self._last: tuple[Call | None, str, dict[str, Any]] = (None, "", {})
         self.tracer = trace.get_tracer(_SCOPE, tracer_provider=tracer_provider)
         self.logger = get_logger(_SCOPE, logger_provider=logger_provider)
 
@@ -86,14 +88,22 @@ class Emitter:
             return self.tracer.start_span(
                 _title(call),
                 parent,
-                _KINDS.get(call.operation, SpanKind.CLIENT),
-                request_attributes(call, self.guard, digest or self.digest),
+                _KINDS.get(call.operation, _CLIENT),
+                self._asked(call, digest or self.digest),
                 None,
                 call.started or None,
             )
         except Exception as error:  # noqa: BLE001 - as in _silent: the call goes on, without a span
             _log.warning("telemetry could not be written: %s", type(error).__name__)
             return trace.INVALID_SPAN
+
+    def _asked(self, call: Call, digest: str) -> dict[str, Any]:
+        # An adapter may give the same Call for the same question again.
+        last, its_digest, attributes = self._last
+        if last is not call or its_digest != digest:
+            attributes = request_attributes(call, self.guard, digest)
+            self._last = call, digest, attributes
+        return attributes.copy()
 
     @_silent
     def bypassed(self, reason: str) -> None:

@@ -364,3 +364,16 @@ def test_a_rule_that_cannot_be_enforced_takes_no_other_of_its_name_along(fake_ch
     callbacks = [GuardCallback(guard)]
     with guard.attributes(tenant="a"), pytest.warns(UserWarning, match="personal"), pytest.raises(GuardrailViolation):
         fake_chat().invoke("mail bob@example.org", {"callbacks": callbacks})
+
+
+def test_one_callback_tells_each_call_as_it_was_asked(fake_chat, captured):
+    """Users, tags and run names in turn, and a question asked again: no span tells what another call was."""
+    config = {"callbacks": [GuardCallback(Guard(**captured.providers))], "metadata": {}}
+    asked = [("ann", "a", "one"), ("bob", "a", "one"), ("bob", "a", "one"), ("bob", "b", "one"), ("ann", "b", "two")]
+    model = fake_chat()
+    for user, tag, name in asked:
+        config["metadata"]["thread_id"] = user
+        model.invoke("Hi", {**config, "tags": [tag], "run_name": name})
+    keys = ("gen_ai.conversation.id", "llmguard.tags", "llmguard.run.name")
+    told = [tuple(span.attributes[key] for key in keys) for span in captured.spans]
+    assert told == [(user, (tag,), name) for user, tag, name in asked]

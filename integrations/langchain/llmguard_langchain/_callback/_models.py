@@ -30,16 +30,18 @@ _INSTEAD = "put protect(model, guard) around the model"
 class ModelEvents(RunEvents):
     """Runs of chat models and text models."""
 
+    _last: tuple[Call, Any, str, dict[str, Any], Any, Any] | None = None
+
     def on_chat_model_start(
         self, serialized: dict[str, Any], messages: list[list[BaseMessage]], **started: Any
     ) -> None:
         """Judge what goes to a chat model; raises GuardrailViolation before the model is called."""
-        if started["run_id"] not in self._live:
+        if not (live := self._live) or started["run_id"] not in live:  # the hash of a UUID costs
             self._model_start("chat", serialized, messages[0], started)
 
     def on_llm_start(self, serialized: dict[str, Any], prompts: list[str], **started: Any) -> None:
         """Judge what goes to a text model; raises GuardrailViolation before the model is called."""
-        if started["run_id"] not in self._live:
+        if not (live := self._live) or started["run_id"] not in live:
             self._model_start("text_completion", serialized, prompts[0], started)
 
     def _model_start(
@@ -61,9 +63,7 @@ class ModelEvents(RunEvents):
             return
         if inside_scorer.get():
             return
-        source = serialized.get("kwargs") if serialized else None
-        call = convert.model_call(operation, metadata, source or convert.NOTHING)
-        call = with_session(call, metadata, started.get("tags"), started.get("name"))
+        call = self._asked(operation, serialized, metadata, started)
         if not mark and unjudged(self.guard):
             if above is not None and above.root is not None:
                 above.root.check()  # what another guard stopped
@@ -76,6 +76,23 @@ class ModelEvents(RunEvents):
                 run.handoff = Handoff(self.guard, outermost=outermost, span=run.flow.span, root=run.flow.root)
                 report(metadata, run_id, run.handoff)
         self._runs.start(run)
+
+    def _asked(
+        self, operation: str, serialized: dict[str, Any] | None, metadata: dict[str, Any], started: Started
+    ) -> Call:
+        """The call that LangChain tells of: the very one of last time if it tells the same of it, as it mostly does."""
+        tags, name = started.get("tags"), started.get("name")
+        last = self._last
+        try:
+            if last is not None and last[1] is serialized and last[2:] == (operation, metadata, tags, name):
+                return last[0]
+        except Exception:  # noqa: BLE001, S110 - what an application puts into metadata may refuse to be compared
+            pass
+        source = serialized.get("kwargs") if serialized else None
+        call = convert.model_call(operation, metadata, source or convert.NOTHING)
+        call = with_session(call, metadata, tags, name)
+        self._last = call, serialized, operation, dict(metadata), tags, name
+        return call
 
     def _admitted(self, call: Call, asked: list[BaseMessage] | str, run_id: UUID, above: Run | None) -> Run:
         enforced = self._enforced
