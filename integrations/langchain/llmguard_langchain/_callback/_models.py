@@ -106,6 +106,8 @@ class ModelEvents(RunEvents):
         """Refuse to let a stream begin whose answer a callback could not hold back."""
         run = self._streaming
         if run is None or run.identity is not run_id:  # a stream's pieces mostly come one after the other
+            if not (self._live or self._runs.given_up):
+                return  # nobody hears of it
             run = self._streaming = self._runs.heard_of(run_id)
         if run is not None:
             run.heard = True

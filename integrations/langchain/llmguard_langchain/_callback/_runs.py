@@ -100,18 +100,19 @@ class Runs:
 
     Attributes:
         live: runs by their ids; one that has no span stands for the run that it lies under.
+        given_up: the last of those whose span was ended for them, and whose answer may come all the same.
     """
 
     def __init__(self) -> None:
         self.live: dict[UUID, Run] = {}
         self.idle = _IDLE
-        self._given_up: OrderedDict[UUID, Run | None] = OrderedDict()
+        self.given_up: OrderedDict[UUID, Run | None] = OrderedDict()
         self.begin_anew()
 
     def begin_anew(self) -> None:
         """After a fork: the clock's thread stayed with the parent, and so did the runs."""
         self.live.clear()
-        self._given_up.clear()
+        self.given_up.clear()
         self._clock = Clock("llmguard-langchain-idle")
         self._sweeping = False
 
@@ -127,7 +128,7 @@ class Runs:
     def heard_of(self, run_id: UUID) -> Run | None:
         """The run of this id, also if it was given up: what stopped it, or races with it, counts all the same."""
         run = self.live.get(run_id)
-        return run if run is not None or not self._given_up else self._given_up.get(run_id)
+        return run if run is not None or not self.given_up else self.given_up.get(run_id)
 
     def start(self, run: Run) -> None:
         """A run with a span has started."""
@@ -154,9 +155,9 @@ class Runs:
 
     def take_late(self, run_id: UUID) -> tuple[bool, Run | None]:
         """Whether this run's span was ended before, and now its answer is here; the run, unless its task is gone."""
-        if not self._given_up or run_id not in self._given_up:
+        if not self.given_up or run_id not in self.given_up:
             return False, None
-        return True, self._given_up.pop(run_id)
+        return True, self.given_up.pop(run_id)
 
     def _give_up(self, run_id: UUID, error: BaseException | None = None) -> None:
         run = self.take(run_id)
@@ -170,9 +171,9 @@ class Runs:
         self._remember(run_id, run if error is None else None)
 
     def _remember(self, run_id: UUID, run: Run | None) -> None:
-        self._given_up[run_id] = run
-        if len(self._given_up) > _REMEMBERED:
-            self._given_up.popitem(last=False)
+        self.given_up[run_id] = run
+        if len(self.given_up) > _REMEMBERED:
+            self.given_up.popitem(last=False)
 
     def _task_over(self, run_id: UUID, task: asyncio.Task[Any]) -> None:
         # LangChain starts some runs in tasks of a moment's length: that one is done says nothing.
