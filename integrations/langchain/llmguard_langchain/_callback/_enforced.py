@@ -9,9 +9,7 @@ from llmguard_middleware import Guard
 from llmguard_middleware._call import Stage
 from llmguard_middleware._policy import Policy
 
-__all__ = ["INSTEAD", "STAGES", "Enforced", "refuse_changes"]
-
-INSTEAD: Final = "put protect(..., guard) around it as well"
+__all__ = ["STAGES", "Enforced", "refuse_changes"]
 
 MODEL: Final[tuple[Stage, ...]] = ("input", "output")
 PARTS: Final[Mapping[str, tuple[Stage, ...]]] = {
@@ -35,9 +33,8 @@ class Enforced:
 
     def __init__(self, guard: Guard) -> None:
         self.of = guard.in_force
-        rules = [
-            rule for policy in guard.policies for stage in STAGES for rule in policy.at(stage)
-        ]  # for some calls, too
+        # Those for some calls only, too.
+        rules = [rule for policy in guard.policies for stage in STAGES for rule in policy.at(stage)]
         changing = [rule for rule in rules if rule.edits]
         groups: Mapping[str, tuple[Stage, ...]] = {"model": MODEL, **PARTS}
         self.refused = {name: [rule for rule in changing if rule.stage in stages] for name, stages in groups.items()}

@@ -21,10 +21,11 @@ from .._handoff import claimed
 from .._judged import _parts as parts
 from .._session import named
 from ._base import RunEvents, Started
-from ._enforced import INSTEAD
 from ._runs import Run
 
 __all__ = ["PartEvents"]
+
+_INSTEAD = "put protect(..., guard) around it as well"
 
 
 class PartEvents(RunEvents):
@@ -88,7 +89,7 @@ class PartEvents(RunEvents):
 
     def _refuse(self, call: Call) -> None:
         if (rules := self._enforced.refused[call.operation]) and not inside_scorer.get():
-            self.guard.refuse(rules, f"GuardCallback at {call.name}", INSTEAD)
+            self.guard.refuse(rules, f"GuardCallback at {call.name}", _INSTEAD)
 
     def _ended(self, run_id: UUID, stage: Stage) -> Flow | None:
         """The call of a run that is over, if it is to be told what came out."""

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from functools import partial
 from typing import Any
 
 from llmguard_middleware import ConfigurationError, Guard
 from llmguard_middleware._policy import Policy
 
+from .._kinds import is_a
 from .._outer import pseudonymizing
 
 __all__ = ["check_stored"]
@@ -20,7 +20,7 @@ def check_stored(thing: Any, guard: Guard) -> None:
     Raises:
         ConfigurationError: saying what to do.
     """
-    if _is_history(thing):
+    if is_a(thing, "langchain_core.runnables.history", "RunnableWithMessageHistory"):
         what, instead = "the history of", "write RunnableWithMessageHistory(protect(chain, guard), ...)"
     elif getattr(thing, "checkpointer", None):
         what, instead = "the checkpoints of", "put GuardMiddleware(guard) into the agent, or protect the models inside"
@@ -38,8 +38,3 @@ def _check(where: str, what: str, instead: str, policy: Policy) -> None:
                 f'store them: {instead}, or use action="redact"'
             )
             raise ConfigurationError(msg)
-
-
-def _is_history(thing: object) -> bool:
-    module = sys.modules.get("langchain_core.runnables.history")
-    return module is not None and isinstance(thing, module.RunnableWithMessageHistory)
