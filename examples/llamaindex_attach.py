@@ -3,7 +3,9 @@
 Run: uv run python examples/llamaindex_attach.py
 """
 
-from llama_index.core import Document, MockEmbedding, VectorStoreIndex
+from pathlib import Path
+
+from llama_index.core import MockEmbedding, SimpleDirectoryReader, VectorStoreIndex
 from llama_index.core.llms import MockLLM
 
 from llmguard_llamaindex import attach
@@ -16,10 +18,11 @@ guard = Guard(
     Guardrail(pii(), stage="retrieval", action="redact", name="pii-documents"),
 )
 
-# MockLLM echoes its prompt, so the output shows what the model received. Put OpenAI(...) or another LLM here.
-documents = [Document(text="Contact Bob at bob@example.com."), Document(text="Parcels leave at noon.")]
+# MockLLM echoes its prompt, so the output shows what the model received. Put OpenAI(...) or another LLM here, and an
+# embedding model that knows what words mean.
+documents = SimpleDirectoryReader(Path(__file__).parent / "data").load_data()
 index = VectorStoreIndex.from_documents(documents, embed_model=MockEmbedding(embed_dim=8))
-engine = attach(index.as_query_engine(llm=MockLLM(), streaming=True), guard)
+engine = attach(index.as_query_engine(llm=MockLLM(), similarity_top_k=3, streaming=True), guard)
 
 for piece in engine.query("I am 900101-1234567. Who is Bob?").response_gen:
     print(piece, end="")
