@@ -1,4 +1,4 @@
-"""A whole RAG application of LlamaIndex: files, a vector index, real embeddings, a real model, and a guard around it."""
+"""A whole RAG application of LlamaIndex: files, a vector index, real embeddings and a real model behind a guard."""
 
 from __future__ import annotations
 
