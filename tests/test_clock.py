@@ -25,9 +25,9 @@ def test_it_calls_back_in_the_order_of_time() -> None:
     now = monotonic()
     clock.at("never", math.inf, lambda: called.put("never"))
     assert running("test-clock") == []
-    clock.at("late", now + 0.2, lambda: called.put("late"))
-    clock.at("forgotten", now + 0.1, lambda: called.put("forgotten"))
-    clock.at("early", now + 0.05, lambda: called.put("early"))
+    clock.at("late", now + 1.0, lambda: called.put("late"))
+    clock.at("forgotten", now + 0.7, lambda: called.put("forgotten"))
+    clock.at("early", now + 0.5, lambda: called.put("early"))
     clock.forget("forgotten")
     clock.forget("unknown")
     assert [called.get(timeout=10), called.get(timeout=10)] == ["early", "late"]
