@@ -18,7 +18,6 @@ class Root:
     """One query under one guard.
 
     Attributes:
-        context: the documents retrieved so far.
         documents: texts and metadata that the retrieval guardrails let pass, so that none is judged twice.
         released: answers that the guarded LLM let go, so that the same text is not judged again at the boundary.
     """
@@ -26,10 +25,21 @@ class Root:
     def __init__(self, flow: Flow) -> None:
         self.flow = flow
         self._above = root_of(flow.guard)  # that of an engine which asks this one
-        self.context: tuple[str, ...] = ()
+        self._context: tuple[str, ...] = ()
         self.documents: set[tuple[str, str]] = set()
         self.released: set[str] = set()
         self._pieces: list[str] = []
+
+    @property
+    def context(self) -> tuple[str, ...]:
+        """The documents retrieved last."""
+        return self._context
+
+    @context.setter
+    def context(self, texts: tuple[str, ...]) -> None:
+        self._context = texts
+        if self._above is not None:
+            self._above.context = texts
 
     @contextmanager
     def active(self) -> Iterator[None]:
