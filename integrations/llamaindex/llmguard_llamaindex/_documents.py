@@ -63,12 +63,26 @@ def judged(flow: Flow, nodes: Sequence[NodeWithScore]) -> Steps[list[NodeWithSco
             flow.span.not_scanned(_media(node))
             if not (root and _key(node) in root.documents):
                 node = yield Judge(guard, _node(flow, node))
+        node = _restored(flow, node)
         if root is not None:
             root.documents.add(_key(node))
         passed.append(item if node is item.node else item.model_copy(update={"node": node}))
     if root is not None:
         root.context = texts_of(passed)
     return passed
+
+
+def _restored(flow: Flow, node: Any) -> Any:
+    """The node with the originals of what went in as pseudonyms, if it leaves the outermost call."""
+    if any(rule.action == "pseudonymize" for rule in flow.rules("retrieval")):
+        return node  # the caller is to work with these
+    text = _text(node)
+    told = flow.restored(text)
+    if told == text:
+        return node
+    changed = node.model_copy()
+    changed.set_content(told)
+    return changed
 
 
 def _media(node: BaseNode) -> list[str]:

@@ -100,8 +100,10 @@ def _retrieved(
     flow = Flow(guard, retrieval_call(retriever, query), owner=retriever)
     try:
         with flow:
-            query = requeried(query, (yield Judge(guard, flow.admit(questions(query)))))
-            flow.call = flow.call.but(messages=(), inputs=asked(query_text(query)))
+            root, texts = root_of(guard), questions(query)
+            if root is None or not root.admitted.issuperset(message.text for message in texts):
+                query = requeried(query, (yield Judge(guard, flow.admit(texts))))
+                flow.call = flow.call.but(messages=(), inputs=asked(query_text(query)))
             nodes = yield Ask(flow.active, partial(ask, query))
             yield Judge(guard, flow.settle_races())
             nodes = yield from judged(flow, nodes)

@@ -19,6 +19,7 @@ class Root:
 
     Attributes:
         documents: texts and metadata that the retrieval guardrails let pass, so that none is judged twice.
+        admitted: questions that the input guardrails let pass, so that a retriever below does not judge them again.
         released: answers that the guarded LLM let go, so that the same text is not judged again at the boundary.
     """
 
@@ -26,6 +27,7 @@ class Root:
         self.flow = flow
         self._above = root_of(flow.guard)  # that of an engine which asks this one
         self._context: tuple[str, ...] = ()
+        self.admitted: set[str] = set()
         self.documents: set[tuple[str, str]] = set()
         self.released: set[str] = set()
         self._pieces: list[str] = []

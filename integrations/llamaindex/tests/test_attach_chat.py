@@ -66,9 +66,7 @@ def memory() -> ChatMemoryBuffer:
     return ChatMemoryBuffer.from_defaults(token_limit=3000)
 
 
-async def test_guarded(
-    kind: str, way: str, llm: Any, script: Any, shelf: Any, memory: Any, telemetry: Any
-) -> None:
+async def test_guarded(kind: str, way: str, llm: Any, script: Any, shelf: Any, memory: Any, telemetry: Any) -> None:
     """Retriever and models see redacted texts only, in the second turn too, and so do the caller and the memory."""
     script.answer = f"Key {KEY}."
     engine = attach(chat_engine(kind, llm, shelf, memory), redacting(telemetry, kind=kind))
@@ -84,9 +82,7 @@ async def test_guarded(
     assert engine._memory is memory
 
 
-async def test_raw_memory(
-    kind: str, way: str, llm: Any, script: Any, shelf: Any, memory: Any, telemetry: Any
-) -> None:
+async def test_raw_memory(kind: str, way: str, llm: Any, script: Any, shelf: Any, memory: Any, telemetry: Any) -> None:
     """With state="raw" the memory keeps what the user said; models see it redacted at every turn."""
     script.answer = f"Key {KEY}."
     engine = attach(chat_engine(kind, llm, shelf, memory), redacting(telemetry, kind=kind), state="raw")
@@ -141,9 +137,7 @@ async def test_split_secret(
     assert kept(memory)[-1] == ("assistant", "The key: <OPENAI_API_KEY>. Another: <OPENAI_API_KEY>")
 
 
-async def test_unread(
-    kind: str, streamed: str, llm: Any, script: Any, shelf: Any, memory: Any, telemetry: Any
-) -> None:
+async def test_unread(kind: str, streamed: str, llm: Any, script: Any, shelf: Any, memory: Any, telemetry: Any) -> None:
     """A stream that nobody reads: nothing hangs or is printed, what is blocked is not kept, what is fine is."""
     engine = attach(chat_engine(kind, llm, shelf, memory), telemetry.guard(Guardrail(refuse, stage="output")))
 
@@ -307,7 +301,9 @@ async def test_monitor(kind: str, way: str, llm: Any, script: Any, shelf: Any, t
     assert seen == [("Hello", "fine", context)]
 
 
-async def test_refusal_mode(kind: str, way: str, llm: Any, script: Any, shelf: Any, memory: Any, telemetry: Any) -> None:
+async def test_refusal_mode(
+    kind: str, way: str, llm: Any, script: Any, shelf: Any, memory: Any, telemetry: Any
+) -> None:
     """In refusal mode a blocked message and a blocked answer are answered with the configured text."""
     rules = Guardrail(refuse, stage="input"), Guardrail(refuse, stage="output", name="answers")
     engine = attach(chat_engine(kind, llm, shelf, memory), telemetry.guard(*rules, refusal="No."))
@@ -383,9 +379,7 @@ async def test_waterfall_memory(way: str, llm: Any, script: Any, shelf: Any, tel
 @pytest.mark.parametrize("mode", ["simple", "context", "condense_question", "condense_plus_context", "best"])
 async def test_as_chat_engine(mode: Any, completing: Any, memory: Any, script: Any, telemetry: Any) -> None:
     """What an index makes as a chat engine can be attached to."""
-    index = VectorStoreIndex(
-        [TextNode(text="Write to bob@example.com.")], embed_model=MockEmbedding(embed_dim=4)
-    )
+    index = VectorStoreIndex([TextNode(text="Write to bob@example.com.")], embed_model=MockEmbedding(embed_dim=4))
     engine = attach(index.as_chat_engine(chat_mode=mode, llm=completing, memory=memory), redacting(telemetry))
 
     for way in CHATS:

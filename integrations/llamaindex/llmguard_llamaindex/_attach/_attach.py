@@ -63,6 +63,11 @@ def attach(engine: E, guard: Guard, *, state: Literal["raw", "redacted"] = "reda
         return engine
     refuse_stages(guard, "attach(engine, guard)")
     guard.covers("retrieval")
+    if isinstance(engine, BaseRetriever):
+        beyond = [rule for policy in guard.policies for rule in policy.at("output")]
+        guard.refuse(
+            beyond, "attach(retriever, guard)", 'a retriever has no answer; its documents are stage="retrieval"'
+        )
     chats = isinstance(engine, BaseChatEngine)
     if chats:
         check_memory(engine, guard, state)

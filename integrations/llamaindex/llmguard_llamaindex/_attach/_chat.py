@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import asyncio
+import copy
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import nullcontext
 from functools import partial
 from typing import Any
@@ -53,6 +55,25 @@ class GuardedChatEngine:
             raise AttributeError(msg)
         turn = turn_of(self)
         return vars(self)["_memory"] if turn is None or turn.view is None else turn.view
+
+    @property
+    def _query_engine(self) -> Any:
+        """The query engine inside, if there is one. LlamaIndex switches it to streaming and back: each turn has its own."""
+        if "_query_engine" not in vars(self):
+            msg = f"{type(self).__name__} has no attribute '_query_engine'"
+            raise AttributeError(msg)
+        own, turn = vars(self)["_query_engine"], turn_of(self)
+        if turn is None:
+            return own
+        if turn.query_engine is None:
+            turn.query_engine = copy.copy(own)
+            if (synthesizer := vars(own).get("_response_synthesizer")) is not None:
+                turn.query_engine._response_synthesizer = copy.copy(synthesizer)
+        return turn.query_engine
+
+    @_query_engine.setter
+    def _query_engine(self, engine: Any) -> None:
+        vars(self)["_query_engine"] = engine
 
     @_memory.setter
     def _memory(self, memory: Any) -> None:
@@ -129,6 +150,7 @@ def _asked(
     with flow:
         *before, text = yield Judge(guard, flow.admit([*CHAT.asked(history or []), Message("user", message)]))
         flow.call = flow.call.but(inputs=asked(text))
+        root.admitted.add(text)
         if history is not None and not raw:
             history = list(CHAT.rewritten(history, before))
         memory = getattr(engine, "_memory", None)
@@ -153,8 +175,22 @@ def _context(root: Root, response: Any) -> tuple[str, ...]:
 def _streamed(turn: Turn, response: StreamingAgentChatResponse, *, is_async: bool) -> Steps[Any]:
     # What is said where it is asked for holds for the stream as well, wherever that is read.
     if is_async:
-        pieces = yield Ask(nullcontext, partial(aopened, answered(turn, response.async_response_gen())))
+        pieces = yield Ask(nullcontext, partial(aopened, answered(turn, _read(response))))
         return GuardedChatStream.around(response, turn, apieces=held(pieces, captured()))
     return GuardedChatStream.around(
         response, turn, pieces=held(opened(answered(turn, response.response_gen)), captured())
     )
+
+
+async def _read(response: StreamingAgentChatResponse) -> AsyncGenerator[str, None]:
+    """LlamaIndex's pieces. Its task that writes the history goes on when the reader leaves, not when it is cancelled."""
+    task, response.awrite_response_to_history_task = response.awrite_response_to_history_task, None
+    try:
+        async for piece in response.async_response_gen():
+            yield piece
+    except asyncio.CancelledError:
+        if task is not None:
+            task.cancel()
+        raise
+    if task is not None:
+        await task

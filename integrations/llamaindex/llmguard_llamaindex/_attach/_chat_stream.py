@@ -14,14 +14,7 @@ from ._turn import Relayed, Turn
 
 __all__ = ["GuardedChatStream", "answered"]
 
-_INNER = (
-    "is_done",
-    "exception",
-    "is_function",
-    "is_writing_to_memory",
-    "write_response_to_history_thread",
-    "awrite_response_to_history_task",
-)
+_INNER = ("is_done", "is_function", "is_writing_to_memory", "write_response_to_history_thread")
 
 
 class GuardedChatStream(StreamingAgentChatResponse):
@@ -47,6 +40,7 @@ class GuardedChatStream(StreamingAgentChatResponse):
     ) -> GuardedChatStream:
         """A response whose pieces are these."""
         made = cls(sources=response.sources, source_nodes=response.source_nodes)
+        made.awrite_response_to_history_task = response.awrite_response_to_history_task
         made._inner, made._turn, made._pieces, made._apieces = response, turn, pieces, apieces
         return made
 

@@ -1,6 +1,6 @@
 """Streams below a chat engine, which LlamaIndex reads in a thread or task of its own to write the history.
 
-What is raised there is printed and lost. So a violation ends such a stream and is noted; it is raised to the reader.
+What is raised there is printed, too. So an error ends such a stream and is noted; it is raised to the reader.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from typing import Any, TypeVar
 
 from llama_index.core.base.response.schema import AsyncStreamingResponse, StreamingResponse
 
-from llmguard_middleware import GuardrailViolation
 from llmguard_middleware._begun import held
 from llmguard_middleware._scope import captured
 
@@ -104,8 +103,8 @@ def _pieces(turn: Turn, source: Generator[Any, None, None]) -> Generator[Any, No
             for piece in source:
                 relayed.said += _text(piece)
                 yield piece
-        except GuardrailViolation as violation:
-            turn.stopped(violation)
+        except Exception as error:  # noqa: BLE001 - raised to the reader
+            turn.stopped(error)
 
 
 async def _apieces(turn: Turn, source: AsyncGenerator[Any, None]) -> AsyncGenerator[Any, None]:
@@ -115,8 +114,8 @@ async def _apieces(turn: Turn, source: AsyncGenerator[Any, None]) -> AsyncGenera
             async for piece in source:
                 relayed.said += _text(piece)
                 yield piece
-        except GuardrailViolation as violation:
-            turn.stopped(violation)
+        except Exception as error:  # noqa: BLE001 - raised to the reader
+            turn.stopped(error)
 
 
 def _text(piece: Any) -> str:

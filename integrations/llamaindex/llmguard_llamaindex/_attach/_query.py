@@ -68,7 +68,9 @@ def _asked(guard: Guard, engine: Any, ask: Callable[[QueryType], Any], query: Qu
     flow = Flow(guard, Call("invoke_workflow", type(engine).__name__, inputs=asked(query_text(query))), owner=engine)
     root = Root(flow)
     with flow:
-        query = requeried(query, (yield Judge(guard, flow.admit(questions(query)))))
+        texts = yield Judge(guard, flow.admit(questions(query)))
+        root.admitted.update(texts)
+        query = requeried(query, texts)
         flow.call = flow.call.but(inputs=asked(query_text(query)))
         response = yield Ask(root.active, partial(ask, query))
         root.check()

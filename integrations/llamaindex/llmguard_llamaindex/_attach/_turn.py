@@ -14,7 +14,6 @@ from typing import Any
 
 from llama_index.core.base.llms.types import ChatMessage, MessageRole, TextBlock
 
-from llmguard_middleware import GuardrailViolation
 from llmguard_middleware._steps import Ask, Judge, Steps, arun, run
 
 from .._root import Root
@@ -56,15 +55,17 @@ class Turn:
 
     Attributes:
         streams: what was let go below.
+        query_engine: the engine that this chat engine asks, of which it has a copy of its own for each turn.
         answer: the whole answer, once it may leave.
-        violation: what stopped the turn, if anything did.
+        error: what stopped the turn, if anything did.
     """
 
     def __init__(self, root: Root, engine: Any, memory: Any, given: str, original: str, *, streamed: bool) -> None:
         self.root, self.engine, self.memory = root, engine, memory
         self.streams: list[Relayed] = []
+        self.query_engine: Any = None
         self.answer: str | None = None
-        self.violation: GuardrailViolation | None = None
+        self.error: Exception | None = None
         self.pending: list[ChatMessage] = []
         self.view = None if memory is None else _View(self)
         self._given, self._original = given, original
@@ -81,9 +82,9 @@ class Turn:
             with suppress(ValueError):  # as in Flow.active
                 _turns.reset(token)
 
-    def stopped(self, violation: GuardrailViolation) -> None:
+    def stopped(self, error: Exception) -> None:
         """A stream below was stopped, in a thread or task where nobody would see it raised."""
-        self.violation = self.violation or violation
+        self.error = self.error or error
 
     def check(self) -> None:
         """Raise what stopped this turn, if anything did.
@@ -91,9 +92,9 @@ class Turn:
         Raises:
             GuardrailViolation: likewise.
         """
-        if self.violation is not None:
-            raise self.violation
         self.root.check()
+        if self.error is not None:
+            raise self.error
 
     def told(self, text: str) -> Steps[str]:
         """The whole answer as it may leave."""
@@ -110,8 +111,8 @@ class Turn:
         try:
             self.check()
             answer = yield from self.told(message.content or "")
-        except GuardrailViolation as violation:
-            self.stopped(violation)
+        except Exception as error:  # noqa: BLE001 - raised to the reader
+            self.stopped(error)
             self.pending.clear()
             return
         yield from self.write(answer, write)
