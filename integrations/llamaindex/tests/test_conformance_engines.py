@@ -53,6 +53,7 @@ class Reading(LLM):
         documents = messages[0].content if messages[0].role == "system" else None
         if _SEPARATOR in asked:
             asked, documents = asked.split(_SEPARATOR)
+            documents = documents.removeprefix("['").removesuffix("']")  # `simple_summarize` gives a list of texts
         if documents is not None:
             self.script.arrive("retrieval", documents)
         return asked

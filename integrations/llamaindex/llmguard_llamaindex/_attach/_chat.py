@@ -58,7 +58,7 @@ class GuardedChatEngine:
 
     @property
     def _query_engine(self) -> Any:
-        """The query engine inside, if there is one. LlamaIndex switches it to streaming and back: each turn has its own."""
+        """The query engine inside, if any. LlamaIndex switches it to streaming and back: each turn has its own."""
         if "_query_engine" not in vars(self):
             msg = f"{type(self).__name__} has no attribute '_query_engine'"
             raise AttributeError(msg)
@@ -156,11 +156,11 @@ def _asked(
         memory = getattr(engine, "_memory", None)
         turn = Turn(root, engine, memory, text, message if raw else text, streamed=streamed)
         response = yield Ask(turn.active, partial(ask, text, history))
-        turn.check()
         yield Judge(guard, flow.settle_races())
         flow.call = flow.call.but(context=_context(root, response))
-        if isinstance(response, StreamingAgentChatResponse):
+        if isinstance(response, StreamingAgentChatResponse):  # what stops it by now is raised to its reader, as later
             return (yield from _streamed(turn, response, is_async=is_async))
+        turn.check()
         response, output = yield from released(root, response)
         if memory is not None:
             yield from turn.write(output, memory.aput if is_async else memory.put)
@@ -177,9 +177,8 @@ def _streamed(turn: Turn, response: StreamingAgentChatResponse, *, is_async: boo
     if is_async:
         pieces = yield Ask(nullcontext, partial(aopened, answered(turn, _read(response))))
         return GuardedChatStream.around(response, turn, apieces=held(pieces, captured()))
-    return GuardedChatStream.around(
-        response, turn, pieces=held(opened(answered(turn, response.response_gen)), captured())
-    )
+    gen = opened(answered(turn, response.response_gen))
+    return GuardedChatStream.around(response, turn, pieces=held(gen, captured()))
 
 
 async def _read(response: StreamingAgentChatResponse) -> AsyncGenerator[str, None]:

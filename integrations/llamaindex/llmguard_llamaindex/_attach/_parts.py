@@ -1,4 +1,4 @@
-"""The parts of an engine behind a guard: shallow copies of whatever holds an LLM, retrieves or answers, down to LLMs."""
+"""The parts of an engine behind a guard: shallow copies of whatever holds an LLM or retrieves."""
 
 from __future__ import annotations
 
