@@ -14,10 +14,12 @@ from llama_index.core import MockEmbedding, Settings, VectorStoreIndex
 from llama_index.core.base.llms.types import ChatMessage
 from llama_index.core.base.response.schema import Response, StreamingResponse
 from llama_index.core.chat_engine import CondenseQuestionChatEngine
+from llama_index.core.chat_engine.multi_modal_condense_plus_context import MultiModalCondensePlusContextChatEngine
+from llama_index.core.chat_engine.multi_modal_context import MultiModalContextChatEngine
 from llama_index.core.chat_engine.types import AgentChatResponse, StreamingAgentChatResponse
 from llama_index.core.memory import ChatMemoryBuffer, ChatSummaryMemoryBuffer, Memory
 from llama_index.core.query_engine import CustomQueryEngine
-from llama_index.core.schema import TextNode
+from llama_index.core.schema import ImageNode, TextNode
 
 from llmguard_llamaindex import attach, detach, protect
 from llmguard_middleware import ConfigurationError, Guardrail, GuardrailViolation, Monitor, UnenforceableError
@@ -199,10 +201,14 @@ async def test_violation_read_again(streamed: str, llm: Any, script: Any, shelf:
 
     for _ in range(2):
         with pytest.raises(GuardrailViolation):
-            if streamed == "stream_chat":
-                list(response.response_gen)
-            else:
-                _ = [piece async for piece in response.async_response_gen()]
+            await _printed(response, streamed)
+
+
+async def _printed(response: Any, way: str) -> None:
+    if way == "stream_chat":
+        response.print_response_stream()
+    else:
+        await response.aprint_response_stream()
 
 
 class Own(CustomQueryEngine):
@@ -253,17 +259,14 @@ async def test_history_of_the_caller(
 
 
 async def test_failed_turn(kind: str, way: str, llm: Any, script: Any, shelf: Any, memory: Any, telemetry: Any) -> None:
-    """An error of the model is raised as it is, and its turn is not kept."""
+    """An error of the model is raised as it is to the reader, to nobody else, and its turn is not kept."""
     if "stream" in way:
         script.answer, script.size = "too long", 2
     script.error = RuntimeError("down")
     engine = attach(chat_engine(kind, llm, shelf, memory), redacting(telemetry, kind=kind))
 
-    try:
-        with pytest.raises(RuntimeError, match="down"), no_stray_error():
-            await chat(engine, way, "Hello")
-    except AssertionError:  # LlamaIndex's own thread prints the errors of models
-        assert way == "stream_chat"
+    with no_stray_error(), pytest.raises(RuntimeError, match="down"):
+        await chat(engine, way, "Hello")
 
     assert kept(memory) == []
 
@@ -313,6 +316,8 @@ async def test_refusal_mode(
     script.answer = "a bomb"
     assert await chat(engine, way, "Hello") == "No."
     assert "bomb" not in repr(kept(memory))
+    response = await response_of(engine, way, "a bomb")
+    assert (response.response, str(response)) == ("No.", "No.")
 
 
 async def test_two_guards(kind: str, way: str, llm: Any, script: Any, shelf: Any, memory: Any, telemetry: Any) -> None:
@@ -462,3 +467,25 @@ async def test_whole_answer(way: str, llm: Any, shelf: Any, telemetry: Any) -> N
         response.print_response_stream()
     elif way == "astream_chat":
         await response.aprint_response_stream()
+
+
+@pytest.mark.parametrize("made", [MultiModalContextChatEngine, MultiModalCondensePlusContextChatEngine])
+async def test_multi_modal(
+    made: Any, way: str, chatting: Any, script: Any, shelf: Any, memory: Any, telemetry: Any
+) -> None:
+    """The engines that show images to their model are guarded like the others, and their images pass."""
+    script.answer = f"Key {KEY}."
+    shelf.nodes.append(ImageNode(image="aGVsbG8="))
+    engine = made.from_defaults(shelf, multi_modal_llm=chatting, memory=memory)
+    attach(engine, redacting(telemetry, Guardrail(refuse, stage="output"), kind="context"))
+
+    for _ in range(2):
+        assert await chat(engine, way, "Who is carol@example.com?") == "Key <OPENAI_API_KEY>."
+
+    assert all("@" not in asked and "sk-" not in asked for asked in [*script.asked, *shelf.asked])
+    assert kept(memory)[:2] == [("user", "Who is <EMAIL_ADDRESS>?"), ("assistant", "Key <OPENAI_API_KEY>.")]
+    assert ("image",) in [span.attributes.get("llmguard.not_scanned") for span in telemetry.spans]
+    script.answer = "a bomb"
+    with no_stray_error(), pytest.raises(GuardrailViolation):
+        await chat(engine, way, "Hello")
+    assert len(kept(memory)) == 4

@@ -56,6 +56,10 @@ class GuardedChatEngine:
         turn = turn_of(self)
         return vars(self)["_memory"] if turn is None or turn.view is None else turn.view
 
+    @_memory.setter
+    def _memory(self, memory: Any) -> None:
+        vars(self)["_memory"] = memory
+
     @property
     def _query_engine(self) -> Any:
         """The query engine inside, if any. LlamaIndex switches it to streaming and back: each turn has its own."""
@@ -74,10 +78,6 @@ class GuardedChatEngine:
     @_query_engine.setter
     def _query_engine(self, engine: Any) -> None:
         vars(self)["_query_engine"] = engine
-
-    @_memory.setter
-    def _memory(self, memory: Any) -> None:
-        vars(self)["_memory"] = memory
 
 
 def _guarded(
@@ -137,13 +137,13 @@ def _asked(
     guard: Guard,
     engine: Any,
     ask: Callable[[str, History], Any],
-    message: str,
+    message: Any,
     history: History,
     *,
     is_async: bool,
     streamed: bool,
 ) -> Steps[Any]:
-    message = message if isinstance(message, str) else str(message)
+    message = message if isinstance(message, str) else str(message)  # as LlamaIndex does
     call = Call("invoke_workflow", type(engine).__name__, inputs=asked(message), streamed=streamed)
     flow = Flow(guard, call, owner=engine)
     root, raw = Root(flow), keeps_raw(engine, guard)
@@ -182,7 +182,7 @@ def _streamed(turn: Turn, response: StreamingAgentChatResponse, *, is_async: boo
 
 
 async def _read(response: StreamingAgentChatResponse) -> AsyncGenerator[str, None]:
-    """LlamaIndex's pieces. Its task that writes the history goes on when the reader leaves, not when it is cancelled."""
+    """LlamaIndex's pieces. Its task that writes the history goes on if the reader leaves, not if it is cancelled."""
     task, response.awrite_response_to_history_task = response.awrite_response_to_history_task, None
     try:
         async for piece in response.async_response_gen():

@@ -14,7 +14,7 @@ from ._turn import Relayed, Turn
 
 __all__ = ["GuardedChatStream", "answered"]
 
-_INNER = ("is_done", "is_function", "is_writing_to_memory", "write_response_to_history_thread")
+_INNER = ("is_done", "exception", "is_function", "is_writing_to_memory", "write_response_to_history_thread")
 
 
 class GuardedChatStream(StreamingAgentChatResponse):
@@ -86,7 +86,12 @@ class GuardedChatStream(StreamingAgentChatResponse):
         """
         if self._turn is None:
             return self._told
-        self._turn.check()
+        try:
+            self._turn.check()
+        except GuardrailViolation:
+            if (refusal := self._turn.root.flow.guard.refusal) is None:
+                raise
+            return refusal
         return self._turn.answer or ""
 
     @response.setter

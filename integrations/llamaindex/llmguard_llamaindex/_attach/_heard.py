@@ -63,7 +63,11 @@ def _engine_kind(base: type) -> type:
 
 def _sync(kind: type, name: str) -> Callable[..., Any]:
     def method(self: Any, *args: Any, **kwargs: Any) -> Any:
-        return _heard(getattr(super(kind, self), name)(*args, **kwargs))
+        turn = next(iter(turns()[-1:]), None)
+        if turn is None:
+            return getattr(super(kind, self), name)(*args, **kwargs)
+        with turn.said():
+            return _heard(turn, getattr(super(kind, self), name)(*args, **kwargs))
 
     method.__name__ = name
     return method
@@ -71,22 +75,23 @@ def _sync(kind: type, name: str) -> Callable[..., Any]:
 
 def _async(kind: type, name: str) -> Callable[..., Any]:
     async def method(self: Any, *args: Any, **kwargs: Any) -> Any:
-        return _heard(await getattr(super(kind, self), name)(*args, **kwargs))
+        turn = next(iter(turns()[-1:]), None)
+        if turn is None:
+            return await getattr(super(kind, self), name)(*args, **kwargs)
+        with turn.said():
+            return _heard(turn, await getattr(super(kind, self), name)(*args, **kwargs))
 
     method.__name__ = name
     return method
 
 
-def _heard(made: Any) -> Any:
-    if not (around := turns()):
-        return made
-    turn = around[-1]
+def _heard(turn: Turn, made: Any) -> Any:
     if isinstance(made, Generator):
         return held(_pieces(turn, made), captured())
     if isinstance(made, AsyncGenerator):
         return held(_apieces(turn, made), captured())
     if isinstance(made, (StreamingResponse, AsyncStreamingResponse)) and made.response_gen is not None:
-        made.response_gen = _heard(made.response_gen)
+        made.response_gen = _heard(turn, made.response_gen)
     return made
 
 

@@ -7,13 +7,14 @@ The memory itself is its owner's: its class and its settings stay, and only what
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from contextvars import ContextVar
 from functools import partial
 from typing import Any
 
 from llama_index.core.base.llms.types import ChatMessage, MessageRole, TextBlock
 
+from llmguard_middleware._scope import Captured, attributes
 from llmguard_middleware._steps import Ask, Judge, Steps, arun, run
 
 from .._root import Root
@@ -69,6 +70,7 @@ class Turn:
         self.pending: list[ChatMessage] = []
         self.view = None if memory is None else _View(self)
         self._given, self._original = given, original
+        self._said = attributes()
         self._streamed = streamed
 
     @contextmanager
@@ -81,6 +83,10 @@ class Turn:
         finally:
             with suppress(ValueError):  # as in Flow.active
                 _turns.reset(token)
+
+    def said(self) -> AbstractContextManager[Any]:
+        """In which holds what was said where the turn began: LlamaIndex may ask its LLM later, in a thread."""
+        return nullcontext() if self._said is None else Captured(self._said)
 
     def stopped(self, error: Exception) -> None:
         """A stream below was stopped, in a thread or task where nobody would see it raised."""
@@ -145,7 +151,7 @@ class _View:
         self._turn = turn
 
     @property
-    def __class__(self) -> type:  # it is taken for what it shows
+    def __class__(self) -> type:  # type: ignore[misc]  # it is taken for what it shows
         return type(self._turn.memory)
 
     def __getattr__(self, name: str) -> Any:
