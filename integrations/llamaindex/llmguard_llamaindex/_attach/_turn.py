@@ -150,8 +150,8 @@ class _View:
     def __init__(self, turn: Turn) -> None:
         self._turn = turn
 
-    @property
-    def __class__(self) -> type:  # type: ignore[misc]  # it is taken for what it shows
+    @property  # type: ignore[misc]  # it is taken for what it shows
+    def __class__(self) -> type:
         return type(self._turn.memory)
 
     def __getattr__(self, name: str) -> Any:
