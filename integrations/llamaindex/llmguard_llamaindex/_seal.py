@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 import inspect
+import pickle
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -119,6 +120,10 @@ def put_on(kind: type, name: str, member: Any) -> None:
     setattr(kind, name, said_when_made(member) if late else member)
 
 
+class _NotPickledError(ConfigurationError, pickle.PicklingError):
+    """A mistake that those who pickle what they are given know how to handle."""
+
+
 def _life(original: type) -> dict[str, Callable[..., Any]]:
     """How a guarded object is pickled (not at all), and copied where its class does not say how."""
 
@@ -127,7 +132,7 @@ def _life(original: type) -> dict[str, Callable[..., Any]]:
             f"a guarded {original.__name__} cannot be pickled, since its guard holds threads, locks and telemetry: "
             "pickle the original, and guard it again where it is loaded"
         )
-        raise ConfigurationError(msg)
+        raise _NotPickledError(msg)
 
     def shallow(self: Any) -> Any:
         twin = object.__new__(type(self))
