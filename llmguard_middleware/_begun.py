@@ -73,7 +73,8 @@ class _Method:
 async def _later(method: Callable[..., Any], args: Any, kwargs: Any, said: Captured) -> Any:
     # Made only now, since a coroutine that nobody awaits complains.
     with said:
-        return await method(*args, **kwargs)
+        made = await method(*args, **kwargs)
+    return held(made, said) if isinstance(made, (Generator, AsyncGenerator)) else made
 
 
 async def _awaited(made: Coroutine[Any, Any, Any], said: Captured) -> Any:

@@ -1,21 +1,34 @@
-"""Retrieved documents: the retrieval guardrails over nodes, and the guarded copy of a retriever."""
+"""Retrievers behind a guard: the query at the input stage, what is found at the retrieval stage."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from llama_index.core.schema import MetadataMode, NodeWithScore, QueryBundle, QueryType
+from llama_index.core.schema import NodeWithScore, QueryBundle, QueryType, TextNode
 
-from llmguard_middleware import Call, Guard
+from llmguard_middleware import Call, Guard, GuardrailViolation, Message
+from llmguard_middleware._drive import inside_scorer
 from llmguard_middleware._flow import Flow, reentered
 from llmguard_middleware._steps import Ask, Judge, Steps, arun, run
 
+from ._documents import judged, texts_of, unjudged
 from ._root import root_of
 from ._seal import above, guards_of
 
-__all__ = ["GuardedRetriever", "asked", "judged", "query_text", "retrieval_call", "texts_of", "unjudged"]
+__all__ = [
+    "GuardedRetriever",
+    "asked",
+    "judged",
+    "query_text",
+    "questions",
+    "requeried",
+    "retrieval_call",
+    "texts_of",
+    "unjudged",
+]
 
 _TOP_K = "gen_ai.retrieval.top_k"
 
@@ -25,44 +38,20 @@ def query_text(query: QueryType) -> str:
     return query.query_str if isinstance(query, QueryBundle) else query
 
 
-def texts_of(nodes: Sequence[NodeWithScore]) -> tuple[str, ...]:
-    """The texts of nodes, without metadata."""
-    return tuple(_text(item) for item in nodes)
+def questions(query: QueryType) -> list[Message]:
+    """The texts of a query: what is asked, and what is embedded in its place."""
+    texts = [query] if isinstance(query, str) else [query.query_str, *(query.custom_embedding_strs or ())]
+    return [Message("user", text) for text in texts]
 
 
-def _text(item: NodeWithScore) -> str:
-    return item.node.get_content(metadata_mode=MetadataMode.NONE)
-
-
-def unjudged(guard: Guard, nodes: Sequence[NodeWithScore]) -> bool:
-    """Whether any node's text has not passed the guard's retrieval guardrails under this query yet."""
-    root = root_of(guard)
-    return guard.has_rules("retrieval") and any(
-        text and not (root and text in root.documents) for text in texts_of(nodes)
-    )
-
-
-def judged(flow: Flow, nodes: Sequence[NodeWithScore]) -> Steps[list[NodeWithScore]]:
-    """The nodes as the retrieval guardrails let them pass, in copies where a text is redacted: no store changes."""
-    guard, root = flow.guard, root_of(flow.guard)
-    flow.root.check()
-    passed: list[NodeWithScore] = []
-    for item in nodes:
-        text = told = _text(item)
-        if text and not (root and text in root.documents):
-            told = yield Judge(guard, flow.judge(text, "retrieval"))
-        if root is not None:
-            root.documents.add(told)
-        passed.append(item if told == text else item.model_copy(update={"node": _with_text(item.node, told)}))
-    if root is not None:
-        root.context = texts_of(passed)
-    return passed
-
-
-def _with_text(node: Any, text: str) -> Any:
-    changed = node.model_copy()
-    changed.set_content(text)
-    return changed
+def requeried(query: QueryType, texts: list[str]) -> QueryType:
+    """The query with these texts; the caller's own object if none differs."""
+    if texts == [message.text for message in questions(query)]:
+        return query
+    if isinstance(query, str):
+        return texts[0]
+    # An embedding is of the text before: it is made again.
+    return replace(query, query_str=texts[0], custom_embedding_strs=texts[1:] or None, embedding=None)
 
 
 class GuardedRetriever:
@@ -78,6 +67,8 @@ class GuardedRetriever:
 def _guarded(
     retriever: Any, runner: Callable[[Steps[Any]], Any], ask: Callable[[QueryType], Any]
 ) -> Callable[[QueryType], Any]:
+    if inside_scorer.get():  # a scorer's own call is not judged in turn
+        return ask
     for guard in guards_of(retriever):
         if not reentered(retriever, guard):
             ask = partial(_behind, runner, guard, retriever, ask)
@@ -106,9 +97,19 @@ def asked(text: str) -> dict[str, str]:
 def _retrieved(
     guard: Guard, retriever: Any, ask: Callable[[QueryType], Any], query: QueryType
 ) -> Steps[list[NodeWithScore]]:
-    flow = Flow(guard, retrieval_call(retriever, query), owner=retriever, outermost=False)
-    with flow:
-        nodes = yield Ask(flow.active, partial(ask, query))
-        nodes = yield from judged(flow, nodes)
-        flow.answered(output=texts_of(nodes))
-    return nodes
+    flow = Flow(guard, retrieval_call(retriever, query), owner=retriever)
+    try:
+        with flow:
+            root, texts = root_of(guard), questions(query)
+            if root is None or not root.admitted.issuperset(message.text for message in texts):
+                query = requeried(query, (yield Judge(guard, flow.admit(texts))))
+                flow.call = flow.call.but(messages=(), inputs=asked(query_text(query)))
+            nodes = yield Ask(flow.active, partial(ask, query))
+            yield Judge(guard, flow.settle_races())
+            nodes = yield from judged(flow, nodes)
+            flow.answered(output=texts_of(nodes))
+            return nodes
+    except GuardrailViolation:
+        if guard.refusal is None or root_of(guard) is not None:  # then the query around it has an answer
+            raise
+        return [NodeWithScore(node=TextNode(text=guard.refusal))]

@@ -18,17 +18,30 @@ class Root:
     """One query under one guard.
 
     Attributes:
-        context: the documents retrieved so far.
-        documents: texts that the retrieval guardrails let pass, so that none is judged twice.
+        documents: texts and metadata that the retrieval guardrails let pass, so that none is judged twice.
+        admitted: questions that the input guardrails let pass, so that a retriever below does not judge them again.
         released: answers that the guarded LLM let go, so that the same text is not judged again at the boundary.
     """
 
     def __init__(self, flow: Flow) -> None:
         self.flow = flow
-        self.context: tuple[str, ...] = ()
-        self.documents: set[str] = set()
+        self._above = root_of(flow.guard)  # that of an engine which asks this one
+        self._context: tuple[str, ...] = ()
+        self.admitted: set[str] = set()
+        self.documents: set[tuple[str, str]] = set()
         self.released: set[str] = set()
         self._pieces: list[str] = []
+
+    @property
+    def context(self) -> tuple[str, ...]:
+        """The documents retrieved last."""
+        return self._context
+
+    @context.setter
+    def context(self, texts: tuple[str, ...]) -> None:
+        self._context = texts
+        if self._above is not None:
+            self._above.context = texts
 
     @contextmanager
     def active(self) -> Iterator[None]:
@@ -42,8 +55,18 @@ class Root:
                 _roots.reset(token)
 
     def passed(self, piece: str) -> None:
-        """A guarded LLM below lets this piece of a streamed answer go."""
+        """A guarded LLM or engine below lets this piece of a streamed answer go."""
         self._pieces.append(piece)
+
+    def left(self, piece: str) -> None:
+        """This query lets this piece of its own answer go."""
+        if self._above is not None:
+            self._above.passed(piece)
+
+    def answers(self, text: str) -> None:
+        """This query lets its whole answer go."""
+        if self._above is not None:
+            self._above.released.add(text)
 
     def taken(self) -> str:
         """What guarded LLMs below let go since this was asked last."""

@@ -7,15 +7,18 @@ class of an object for one whose first base has another layout.
 
 from __future__ import annotations
 
+import copy
 import inspect
-from collections.abc import Mapping
+import pickle
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 from llmguard_middleware import ConfigurationError, Guard
+from llmguard_middleware._begun import said_when_made
 
-__all__ = ["Seal", "above", "guards_of", "seal", "seal_of", "unseal"]
+__all__ = ["Seal", "above", "guards_of", "keeps_raw", "put_on", "seal", "seal_of", "subclass", "unseal"]
 
 T = TypeVar("T")
 _SEAL = "_llmguard_seal"
@@ -32,6 +35,7 @@ class Seal:
     original: type
     guarded: type
     replaced: Mapping[str, tuple[Any, Any]] = field(default_factory=dict)  # attribute: (before, after)
+    raw: tuple[Guard, ...] = ()  # of the guards, those under which a chat engine's memory keeps what users said
 
     def __copy__(self) -> Seal:
         return self
@@ -52,6 +56,12 @@ def guards_of(thing: Any) -> tuple[Guard, ...]:
     return found.guards if found else ()
 
 
+def keeps_raw(thing: Any, guard: Guard) -> bool:
+    """Whether the memory of this chat engine keeps what its user said, under this guard."""
+    found = seal_of(thing)
+    return found is not None and guard in found.raw
+
+
 def above(thing: Any) -> Any:
     """What `super()` would be in a method of the class itself: `thing` with its own, unguarded methods."""
     found = seal_of(thing)
@@ -61,8 +71,8 @@ def above(thing: Any) -> Any:
     return super(found.guarded, thing)
 
 
-def seal(thing: T, methods: type, guard: Guard, replaced: Mapping[str, Any] | None = None) -> T:
-    """Make `thing` guarded in place: the functions of the class `methods` win, these attributes are replaced."""
+def seal(thing: T, methods: type, guard: Guard, replaced: Mapping[str, Any] | None = None, *, raw: bool = False) -> T:
+    """Make `thing` guarded in place: the members of the class `methods` win, these attributes are replaced."""
     before = seal_of(thing)
     original = before.original if before else type(thing)
     changes = dict(before.replaced) if before else {}
@@ -71,7 +81,8 @@ def seal(thing: T, methods: type, guard: Guard, replaced: Mapping[str, Any] | No
         changes[name] = (first, value)
         object.__setattr__(thing, name, value)
     guarded = _guarded_class(methods, original)
-    object.__setattr__(thing, _SEAL, Seal((*guards_of(thing), guard), original, guarded, changes))
+    kept = (*(before.raw if before else ()), *((guard,) if raw else ()))
+    object.__setattr__(thing, _SEAL, Seal((*guards_of(thing), guard), original, guarded, changes, kept))
     object.__setattr__(thing, "__class__", guarded)
     return thing
 
@@ -90,9 +101,49 @@ def unseal(thing: Any) -> None:
 
 @lru_cache(maxsize=256)
 def _guarded_class(methods: type, original: type) -> type:
-    names = {"__module__": original.__module__, "__qualname__": original.__qualname__, "__doc__": original.__doc__}
-    guarded = type(original)(original.__name__, (original,), names)
-    for name, method in vars(methods).items():
-        if inspect.isfunction(method):
-            setattr(guarded, name, method)
+    guarded = subclass(original)
+    for name, member in {**_life(original), **vars(methods)}.items():
+        if inspect.isfunction(member) or isinstance(member, property):
+            put_on(guarded, name, member)
     return guarded
+
+
+def subclass(base: type) -> type:
+    """A subclass of the same name, with nothing of its own yet."""
+    names = {"__module__": base.__module__, "__qualname__": base.__qualname__, "__doc__": base.__doc__}
+    return type(base)(base.__name__, (base,), names)
+
+
+def put_on(kind: type, name: str, member: Any) -> None:
+    """Give a class a member: what is said where a coroutine or a stream is made holds for all of it."""
+    late = inspect.isfunction(member) and not name.startswith("__")
+    setattr(kind, name, said_when_made(member) if late else member)
+
+
+class _NotPickledError(ConfigurationError, pickle.PicklingError):
+    """A mistake that those who pickle what they are given know how to handle."""
+
+
+def _life(original: type) -> dict[str, Callable[..., Any]]:
+    """How a guarded object is pickled (not at all), and copied where its class does not say how."""
+
+    def reduce_ex(_: Any, __: Any) -> NoReturn:
+        msg = (
+            f"a guarded {original.__name__} cannot be pickled, since its guard holds threads, locks and telemetry: "
+            "pickle the original, and guard it again where it is loaded"
+        )
+        raise _NotPickledError(msg)
+
+    def shallow(self: Any) -> Any:
+        twin = object.__new__(type(self))
+        twin.__dict__.update(vars(self))
+        return twin
+
+    def deep(self: Any, memo: dict[int, Any]) -> Any:
+        twin = object.__new__(type(self))
+        memo[id(self)] = twin
+        twin.__dict__.update(copy.deepcopy(vars(self), memo))
+        return twin
+
+    itself = hasattr(original, "__copy__")
+    return {"__reduce_ex__": reduce_ex, **({} if itself else {"__copy__": shallow, "__deepcopy__": deep})}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,22 +18,15 @@ from llama_index.core.base.llms.types import (
     LLMMetadata,
 )
 from llama_index.core.llms.llm import LLM
-from llama_index.core.prompts import PromptTemplate
-from llama_index.core.query_engine import RetrieverQueryEngine
-from llama_index.core.retrievers import BaseRetriever
-from llama_index.core.schema import NodeWithScore, QueryBundle, TextNode
 from pydantic import Field
 
-from llmguard_llamaindex import attach, protect
+from llmguard_llamaindex import protect
 from llmguard_middleware import Guard
 from llmguard_middleware.testing.conformance import Adapter, Mode, Scenario, Script, check_matrix, matrix, scenarios
 
 
 def _asked(messages: Sequence[ChatMessage]) -> str:
     return "\n".join(message.content or "" for message in messages)
-
-
-_SEPARATOR = "\n---\n"
 
 
 def _chat(text: str, delta: str | None = None) -> ChatResponse:
@@ -164,105 +157,8 @@ async def test_protected_llms_conform(scenario: Scenario) -> None:
     await scenario.run(PROTECTED)
 
 
-class Reading(Scripted):
-    """The same; in its prompts documents follow the question."""
-
-    def _question(self, prompt: str) -> str:
-        question, documents = prompt.split(_SEPARATOR)
-        self.script.arrive("retrieval", documents)
-        return question
-
-    def complete(self, prompt: str, formatted: bool = False, **kwargs: Any) -> CompletionResponse:
-        """As scripted."""
-        return super().complete(self._question(prompt))
-
-    async def acomplete(self, prompt: str, formatted: bool = False, **kwargs: Any) -> CompletionResponse:
-        """As scripted."""
-        return await super().acomplete(self._question(prompt))
-
-    def stream_complete(self, prompt: str, formatted: bool = False, **kwargs: Any) -> CompletionResponseGen:
-        """As scripted."""
-        return super().stream_complete(self._question(prompt))
-
-    async def astream_complete(self, prompt: str, formatted: bool = False, **kwargs: Any) -> CompletionResponseAsyncGen:
-        """As scripted."""
-        return await super().astream_complete(self._question(prompt))
-
-    @property
-    def metadata(self) -> LLMMetadata:
-        """What LlamaIndex asks about the model."""
-        return LLMMetadata(model_name="scripted")
-
-
-class Shelf(BaseRetriever):
-    """Retrieves the one document of a script."""
-
-    def __init__(self, script: Script) -> None:
-        super().__init__()
-        self.script = script
-
-    def _retrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
-        return [NodeWithScore(node=TextNode(text=self.script.material.get("retrieval", "nothing")), score=1.0)]
-
-
-class Attached(Adapter):
-    """A guarded query engine."""
-
-    name = "LlamaIndex attach(engine)"
-    modes = (
-        Mode("query"),
-        Mode("aquery", is_async=True),
-        Mode("query streamed", streamed=True),
-        Mode("aquery streamed", streamed=True, is_async=True),
-    )
-    stages = ("input", "output", "retrieval")
-    composite = True
-    gaps: Mapping[str, str] = {
-        "output-refusal/*": "the span of the LLM tells that it was blocked, the query's does not",
-        "output-reask/*": "the feedback follows the documents in the prompt, where this test does not look",
-    }
-
-    def build(self, guard: Guard, script: Script) -> Any:
-        """One engine that streams, and one that does not."""
-        template = PromptTemplate("{query_str}" + _SEPARATOR + "{context_str}")
-        return [
-            attach(
-                RetrieverQueryEngine.from_args(
-                    Shelf(script), llm=Reading(script=script), streaming=streaming, text_qa_template=template
-                ),
-                guard,
-            )
-            for streaming in (False, True)
-        ]
-
-    def again(self, subject: Any, guard: Guard) -> Any:
-        """Both once more."""
-        return [attach(engine, guard) for engine in subject]
-
-    def call(self, subject: Any, mode: Mode, text: str) -> Any:
-        """A query, and of a streamed one its pieces."""
-        engine = subject[mode.streamed]
-        if not mode.is_async:
-            response = engine.query(text)
-            return response.response_gen if mode.streamed else response
-        return self._later(engine, mode, text)
-
-    async def _later(self, engine: Any, mode: Mode, text: str) -> Any:
-        response = await engine.aquery(text)
-        return response.response_gen if mode.streamed else response
-
-
-ATTACHED = Attached()
-
-
-@pytest.mark.parametrize("scenario", scenarios(ATTACHED), ids=str)
-async def test_attached_engines_conform(scenario: Scenario) -> None:
-    """A guarded query engine does what the scenario claims."""
-    await scenario.run(ATTACHED)
-
-
 README = Path(__file__).parents[1] / "README.md"
-TABLES = {"protect(llm)": PROTECTED, "attach(engine)": ATTACHED}
+TABLES = {"protect(llm)": PROTECTED}
 
 
 @pytest.mark.parametrize("name", TABLES)

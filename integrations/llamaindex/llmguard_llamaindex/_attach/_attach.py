@@ -1,0 +1,94 @@
+"""attach and detach: which methods and parts of an object are guarded."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, TypeVar
+
+from llama_index.core.base.base_query_engine import BaseQueryEngine
+from llama_index.core.base.base_retriever import BaseRetriever
+from llama_index.core.chat_engine.types import BaseChatEngine
+
+from llmguard_middleware import ConfigurationError, Guard
+from llmguard_middleware._checks import expect_known
+from llmguard_middleware._guard import expect_guard
+
+from .._postprocess import GuardPostprocessor
+from .._protect import refuse_stages
+from .._retrieval import GuardedRetriever
+from .._seal import guards_of, seal, unseal
+from ._chat import GuardedChatEngine
+from ._memory import check_memory
+from ._parts import Parts
+from ._query import GuardedEngine
+
+__all__ = ["attach", "detach"]
+
+E = TypeVar("E")
+_KINDS: tuple[tuple[type, type], ...] = (
+    (BaseQueryEngine, GuardedEngine),
+    (BaseChatEngine, GuardedChatEngine),
+    (BaseRetriever, GuardedRetriever),
+)
+
+
+def attach(engine: E, guard: Guard, *, state: Literal["raw", "redacted"] = "redacted") -> E:
+    """Guard this query engine, chat engine or retriever in place and return it.
+
+    Its question, the documents it retrieves, every call of its LLMs and its answer, streamed or not, pass the guard;
+    each call is one span with the retrieval and the model calls below it, and the monitors score it. Parts that others
+    may share (retriever, synthesizer, LLM, engines inside) are replaced in this engine by guarded copies.
+
+    Args:
+        engine: any LlamaIndex query engine, chat engine or retriever.
+        guard: what to put around it. Attaching it again changes nothing; another guard goes around this one.
+        state: what a chat engine's memory keeps of what its user says: `redacted`, the copies that the guard let pass,
+            or `raw`, the messages as they were sent, which the guard judges again whenever a model gets them. Answers
+            are kept as they were let pass in either case, and a turn that was stopped is not kept.
+
+    Raises:
+        ConfigurationError: if `engine` is something else, for an unknown word, or for pseudonyms that would be stored.
+        UnenforceableError: if the guard has an acting guardrail at a stage that cannot be enforced here.
+    """
+    methods = next((methods for kind, methods in _KINDS if isinstance(engine, kind)), None)
+    if methods is None:
+        given = type(engine).__name__
+        msg = (
+            f"attach() takes a query engine, a chat engine or a retriever, not {given}; "
+            "build other things with llm=protect(llm, guard)"
+        )
+        raise ConfigurationError(msg)
+    expect_guard(guard, "attach(engine, guard)")
+    expect_known(state, ("raw", "redacted"), "state", "attach")
+    if guard in guards_of(engine):
+        return engine
+    refuse_stages(guard, "attach(engine, guard)")
+    guard.covers("retrieval")
+    if isinstance(engine, BaseRetriever):
+        beyond = [rule for policy in guard.policies for rule in policy.at("output")]
+        guard.refuse(
+            beyond, "attach(retriever, guard)", 'a retriever has no answer; its documents are stage="retrieval"'
+        )
+    chats = isinstance(engine, BaseChatEngine)
+    if chats:
+        check_memory(engine, guard, state)
+    parts = Parts(engine, guard, chats=chats)
+    replaced = parts.replacements(engine)
+    if guard.has_rules("retrieval") and not isinstance(engine, BaseRetriever):
+        _judge_last(engine, guard, parts, replaced)
+    return seal(engine, methods, guard, replaced, raw=state == "raw")
+
+
+def _judge_last(engine: Any, guard: Guard, parts: Parts, replaced: dict[str, Any]) -> None:
+    """Have documents judged after all postprocessors, for those that bring in new text."""
+    if (listed := vars(engine).get("_node_postprocessors")) is not None:
+        # What the retriever's guard let pass is not judged again.
+        replaced["_node_postprocessors"] = [*replaced.get("_node_postprocessors", listed), GuardPostprocessor(guard)]
+    elif not parts.retrieves:
+        where = f"attach() to {type(engine).__name__}, which shows no retriever,"
+        guard.refuse(guard.rules("retrieval"), where, "build it with GuardPostprocessor(guard)")
+
+
+def detach(engine: E) -> E:
+    """Undo every `attach`: the engine's own class and parts are back. Returns the engine."""
+    unseal(engine)
+    return engine

@@ -1,0 +1,144 @@
+"""Query engines behind a guard, from the question to the last piece of the answer."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Callable
+from contextlib import nullcontext
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+from llama_index.core.base.response.schema import AsyncStreamingResponse, Response, StreamingResponse
+from llama_index.core.schema import QueryType
+
+from llmguard_middleware import Call, Guard, GuardrailViolation
+from llmguard_middleware._begun import held
+from llmguard_middleware._drive import inside_scorer
+from llmguard_middleware._flow import Flow, reentered
+from llmguard_middleware._scope import captured
+from llmguard_middleware._steps import END, Ask, Emit, Judge, Pull, Steps, aopened, arun, opened, run
+
+from .._retrieval import asked, query_text, questions, requeried, texts_of
+from .._root import Root
+from .._seal import above, guards_of
+from ._answers import released
+
+__all__ = ["GuardedEngine"]
+
+
+class GuardedEngine:
+    """The guard methods, put before the engine's own class."""
+
+    def query(self, str_or_query_bundle: QueryType) -> Any:
+        return _guarded(self, run, above(self).query)(str_or_query_bundle)
+
+    async def aquery(self, str_or_query_bundle: QueryType) -> Any:
+        return await _guarded(self, arun, above(self).aquery)(str_or_query_bundle)
+
+
+def _guarded(
+    engine: Any, runner: Callable[[Steps[Any]], Any], ask: Callable[[QueryType], Any]
+) -> Callable[[QueryType], Any]:
+    if inside_scorer.get():  # a scorer's own query is not judged in turn
+        return ask
+    for guard in guards_of(engine):
+        if not reentered(engine, guard):
+            ask = partial(_behind, runner, guard, engine, ask)
+    return ask
+
+
+def _behind(
+    runner: Callable[[Steps[Any]], Any], guard: Guard, engine: Any, ask: Callable[[QueryType], Any], query: QueryType
+) -> Any:
+    return runner(_queried(guard, engine, ask, query, is_async=runner is arun))
+
+
+def _queried(
+    guard: Guard, engine: Any, ask: Callable[[QueryType], Any], query: QueryType, *, is_async: bool
+) -> Steps[Any]:
+    try:
+        return (yield from _asked(guard, engine, ask, query))
+    except GuardrailViolation:
+        if guard.refusal is None:
+            raise
+        return _refusal(engine, guard.refusal, is_async=is_async)
+
+
+def _asked(guard: Guard, engine: Any, ask: Callable[[QueryType], Any], query: QueryType) -> Steps[Any]:
+    flow = Flow(guard, Call("invoke_workflow", type(engine).__name__, inputs=asked(query_text(query))), owner=engine)
+    root = Root(flow)
+    with flow:
+        texts = yield Judge(guard, flow.admit(questions(query)))
+        root.admitted.update(texts)
+        query = requeried(query, texts)
+        flow.call = flow.call.but(inputs=asked(query_text(query)))
+        response = yield Ask(root.active, partial(ask, query))
+        root.check()
+        streamed = isinstance(response, (StreamingResponse, AsyncStreamingResponse))
+        if not streamed:
+            yield Judge(guard, flow.settle_races())
+        found = texts_of(getattr(response, "source_nodes", None) or ())
+        flow.call = flow.call.but(context=found or root.context)
+        # What is said where the query is made holds for a stream of its answer as well, wherever that is read.
+        if isinstance(response, StreamingResponse):
+            gen = opened(_answered(root, iter(response.response_gen)))
+            return replace(response, response_gen=held(gen, captured()))
+        if isinstance(response, AsyncStreamingResponse):
+            source = aiter(response.response_gen)
+            gen = yield Ask(nullcontext, partial(aopened, _answered(root, source)))
+            return replace(response, response_gen=held(gen, captured()))
+        response, output = yield from released(root, response)
+        if isinstance(output, str):
+            root.answers(output)
+        flow.answered(output=output)
+    return response
+
+
+def _answered(root: Root, source: Any) -> Steps[None]:
+    """The pieces of a streamed answer: those that the guarded LLM let go as they come, others through a stream."""
+    flow = root.flow
+    try:
+        with flow:
+            yield Emit(None)
+            flow.answered(output=(yield from _pieces(root, source)))
+    except GuardrailViolation:
+        if flow.guard.refusal is None:
+            raise
+        yield Emit(flow.guard.refusal)
+
+
+def _pieces(root: Root, source: Any) -> Steps[str]:
+    flow = root.flow
+    stream, judging, settled = flow.stream(), False, False
+    output: list[str] = []
+    root.taken()
+    while (piece := (yield Pull(root.active, source))) is not END:
+        if not settled:  # nothing leaves before the guardrails that race with the engine are done
+            backlog = yield Judge(flow.guard, stream.settle())
+            assert not backlog  # nothing was fed yet
+            settled = True
+        judging = root.taken() != piece or judging
+        free = stream.feed(piece) if judging else stream.past(piece)
+        output.append(free)
+        if free:
+            root.left(free)
+            yield Emit(free)
+    root.check()
+    yield Judge(flow.guard, flow.settle_races())
+    rest = (yield Judge(flow.guard, stream.finish())) if judging else stream.past_rest()
+    if rest:
+        output.append(rest)
+        root.left(rest)
+        yield Emit(rest)
+    return "".join(output)
+
+
+def _refusal(engine: Any, text: str, *, is_async: bool) -> Any:
+    """An answer that says this, of the kind that the engine gives."""
+    if not getattr(vars(engine).get("_response_synthesizer"), "_streaming", False):
+        return Response(text)
+    return AsyncStreamingResponse(_alone(text)) if is_async else StreamingResponse(piece for piece in (text,))
+
+
+async def _alone(text: str) -> AsyncGenerator[str, None]:
+    yield text
