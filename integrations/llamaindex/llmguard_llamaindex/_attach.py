@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from llama_index.core.base.base_query_engine import BaseQueryEngine
 from llama_index.core.base.response.schema import AsyncStreamingResponse, PydanticResponse, Response, StreamingResponse
@@ -19,6 +19,7 @@ from llmguard_middleware._guard import expect_guard
 from llmguard_middleware._leaves import leaves, with_leaves
 from llmguard_middleware._steps import END, Ask, Emit, Judge, Pull, Steps, aopened, arun, opened, run
 
+from ._agents import attach_agent, detach_agent, is_agent
 from ._parts import Parts
 from ._postprocess import GuardPostprocessor
 from ._protect import refuse_stages
@@ -28,10 +29,10 @@ from ._seal import above, guards_of, seal, unseal
 
 __all__ = ["attach", "detach"]
 
-E = TypeVar("E", bound=BaseQueryEngine)
+E = TypeVar("E")
 
 
-def attach(engine: E, guard: Guard) -> E:
+def attach(engine: E, guard: Guard, *, state: Literal["raw", "redacted"] = "redacted") -> E:
     """Guard this query engine in place and return it.
 
     Its question, the documents it retrieves, every call of its LLMs and its answer, streamed or not, pass the guard;
@@ -46,11 +47,13 @@ def attach(engine: E, guard: Guard) -> E:
         ConfigurationError: if `engine` is not a query engine.
         UnenforceableError: if the guard has an acting guardrail at a stage that cannot be enforced here.
     """
+    expect_guard(guard, "attach(engine, guard)")
+    if is_agent(engine):
+        return attach_agent(engine, guard, state)
     if not isinstance(engine, BaseQueryEngine):
         given = type(engine).__name__
         msg = f"attach() takes a query engine, not {given}; build other engines with llm=protect(llm, guard)"
         raise ConfigurationError(msg)
-    expect_guard(guard, "attach(engine, guard)")
     if guard in guards_of(engine):
         return engine
     refuse_stages(guard, "attach(engine, guard)")
@@ -73,6 +76,7 @@ def attach(engine: E, guard: Guard) -> E:
 def detach(engine: E) -> E:
     """Undo every `attach`: the engine's own class and parts are back. Returns the engine."""
     unseal(engine)
+    detach_agent(engine)
     return engine
 
 
