@@ -9,6 +9,7 @@ from typing import Any
 
 from llama_index.core.agent.workflow.workflow_events import (
     AgentInput,
+    AgentOutput,
     AgentStream,
     AgentStreamStructuredOutput,
     ToolCallResult,
@@ -76,6 +77,8 @@ class Events:
             return
         if isinstance(event, ToolCallResult):
             return  # published by the step itself, once it is judged
+        if isinstance(event, AgentOutput):  # LlamaIndex goes on writing into the one that it published
+            event = event.model_copy(update={"tool_calls": list(event.tool_calls)})
         self._enqueue(event)
 
     def _enqueue(self, event: Any) -> None:
