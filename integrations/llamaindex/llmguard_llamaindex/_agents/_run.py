@@ -73,10 +73,7 @@ class Layer:
     def stop(self, error: BaseException) -> None:
         """The run ended otherwise."""
         for flow in (self.agent, self.flow):
-            if isinstance(error, asyncio.CancelledError) or type(error).__name__ == "WorkflowCancelledByUser":
-                flow.abandoned()
-            else:
-                flow.stopped(error)
+            flow.stopped(error)
 
 
 class AgentRun:
@@ -90,6 +87,7 @@ class AgentRun:
     Attributes:
         before: the messages that were in the memory.
         tools: the tool calls that the model asked for and that have not run yet, by id.
+        using: those that run.
         last: what an agent of this run said last.
     """
 
@@ -98,6 +96,7 @@ class AgentRun:
         self.before: list[ChatMessage] | None = None
         self.agent_before = ""
         self.tools: dict[str, ToolUse] = {}
+        self.using: set[ToolUse] = set()
         self.last = ""
 
     @property
@@ -187,7 +186,8 @@ class AgentRun:
         error = asyncio.CancelledError() if task.cancelled() else task.exception()
         for use in self.tools.values():
             use.dropped()
-        self.tools.clear()
+        for use in self.using:
+            use.stopped(error or asyncio.CancelledError())
         if error is not None:
             for layer in reversed(self.layers):
                 layer.stop(error)

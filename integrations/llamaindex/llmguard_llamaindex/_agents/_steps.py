@@ -105,17 +105,18 @@ async def _tool_called(agent: Any, run: AgentRun, ctx: Any, given: dict[str, Any
     if use is None or use.told != call.tool_kwargs:
         use = run.use(call.tool_name, call.tool_kwargs, call.tool_id)
         given[name] = call = call.model_copy(update={"tool_kwargs": await use.arguments(call.tool_kwargs)})
+    run.using.add(use)
+    token = _using.set(use)
     try:
         with use.active():
-            token = _using.set(use)
-            try:
-                result = await above(agent).call_tool(**given)
-            finally:
-                _using.reset(token)
+            result = await above(agent).call_tool(**given)
+        output = await use.result(result.tool_output)
     except BaseException as error:
         use.stopped(error)
         raise
-    output = await use.result(result.tool_output)
+    finally:
+        _using.reset(token)
+        run.using.discard(use)
     result = result.model_copy(update={"tool_output": output, "tool_kwargs": call.tool_kwargs})
     run.check()
     ctx.write_event_to_stream(result)
