@@ -106,6 +106,8 @@ def _said(text: str, delta: str | None = None) -> ChatResponse:
 
 
 _GOES_ON = "a run goes on when nobody reads its events any more: who wants it to end cancels its handler"
+_INSTRUCTIONS = "what the agent itself tells its model is judged, too"
+_PSEUDONYMS = ("input-pseudonymize", "call-many-at-once", "monitor-sees-pseudonyms", "stream-originals-back")
 _ITS_CALLS = "verdicts are on the spans of the model calls, and not on that of the run"
 
 
@@ -121,9 +123,15 @@ class Agents(Adapter):
     stages = ("input", "output", "tool_call", "tool_result")
     composite = True
     state: Any = "redacted"
-    cannot: Mapping[str, str] = {"input-pseudonymize/*": 'the memory would keep the placeholders: state="raw"'}
+    cannot: Mapping[str, str] = dict.fromkeys(
+        (f"{claim}/*" for claim in _PSEUDONYMS), 'the memory would keep the placeholders: state="raw"'
+    )
     gaps: Mapping[str, str] = {
         "caller-leaves-stream*/*": _GOES_ON,
+        "output-refusal/*": _ITS_CALLS,
+        "call-two-guards/ReActAgent*": _INSTRUCTIONS,
+        "call-two-guards/CodeActAgent*": _INSTRUCTIONS,
+        "span-nests/AgentWorkflow*": "between the run and the model call is the span of the agent that acts",
     }
 
     def build(self, guard: Guard, script: Script) -> Any:
@@ -174,6 +182,7 @@ class Agents(Adapter):
             async for event in handler.stream_events():
                 if isinstance(event, AgentStream):
                     yield event
+            await handler
         finally:
             handler._result_task.cancel()  # noqa: SLF001 - handler.cancel() without its warning
 
@@ -203,7 +212,7 @@ async def test_attached_agents_conform(scenario: Scenario) -> None:
     await scenario.run(AGENTS)
 
 
-@pytest.mark.parametrize("scenario", [one for one in scenarios(RAW) if one.id.startswith("input-")], ids=str)
+@pytest.mark.parametrize("scenario", [one for one in scenarios(RAW) if one.id.startswith(("input-", *_PSEUDONYMS))], ids=str)
 async def test_agents_with_raw_memories_conform(scenario: Scenario) -> None:
     """An attached agent does what the scenario claims, and its memory keeps what the user said."""
     await scenario.run(RAW)

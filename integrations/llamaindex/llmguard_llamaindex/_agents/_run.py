@@ -39,6 +39,8 @@ class Layer:
     """
 
     def __init__(self, flow: Flow) -> None:
+        if racing := [rule for policy in flow.guard.policies for rule in policy.at("input") if rule.race]:
+            flow.follow(flow.guard.without(racing))  # these race with the model, whose call judges by all rules
         flow.relays = True
         self.flow = self.agent = flow
         self.guard: Guard = flow.guard
@@ -88,6 +90,7 @@ class AgentRun:
         before: the messages that were in the memory.
         tools: the tool calls that the model asked for and that have not run yet, by id.
         using: those that run.
+        steps: the tasks of the steps that run.
         last: what an agent of this run said last.
     """
 
@@ -97,6 +100,7 @@ class AgentRun:
         self.agent_before = ""
         self.tools: dict[str, ToolUse] = {}
         self.using: set[ToolUse] = set()
+        self.steps: set[asyncio.Task[Any]] = set()
         self.last = ""
 
     @property
@@ -188,6 +192,8 @@ class AgentRun:
             use.dropped()
         for use in self.using:
             use.stopped(error or asyncio.CancelledError())
+        for step in self.steps:
+            step.cancel()  # LlamaIndex may leave one running, and with it a call that nobody waits for
         if error is not None:
             for layer in reversed(self.layers):
                 layer.stop(error)

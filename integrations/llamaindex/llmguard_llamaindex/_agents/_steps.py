@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 from contextvars import ContextVar
 from functools import wraps
 from typing import Any
 
-from llama_index.core.agent.workflow.workflow_events import AgentOutput, ToolCall
+from llama_index.core.agent.workflow.workflow_events import AgentOutput, AgentStream, ToolCall
 from llama_index.core.base.llms.types import ChatMessage
 from llama_index.core.workflow import StopEvent
 
@@ -52,6 +53,9 @@ def guarded_step(name: str, step: Any) -> Any:
         given.pop(next(iter(given)))
         context, event = given[config.context_parameter], config.event_name
         given[config.context_parameter], events = guarded_context(context, run)
+        if (task := asyncio.current_task()) is not None:
+            run.steps.add(task)
+            task.add_done_callback(run.steps.discard)
         try:
             with run.active():
                 if name == "init_run":
@@ -207,6 +211,7 @@ async def _answer(run: AgentRun, output: AgentOutput) -> AgentOutput:
 def _refused(run: AgentRun, ctx: Any, refusal: str) -> StopEvent:
     name = run.layers[0].agent.call.name
     output = AgentOutput(response=ChatMessage(role="assistant", content=refusal), current_agent_name=name)
+    ctx.write_event_to_stream(AgentStream(delta=refusal, response=refusal, current_agent_name=name))
     ctx.write_event_to_stream(output)
     run.said(refusal)
     return StopEvent(result=output)
