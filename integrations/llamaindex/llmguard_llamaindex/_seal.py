@@ -7,7 +7,6 @@ class of an object for one whose first base has another layout.
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -93,6 +92,6 @@ def _guarded_class(methods: type, original: type) -> type:
     names = {"__module__": original.__module__, "__qualname__": original.__qualname__, "__doc__": original.__doc__}
     guarded = type(original)(original.__name__, (original,), names)
     for name, method in vars(methods).items():
-        if inspect.isfunction(method):
+        if callable(method):
             setattr(guarded, name, method)
     return guarded

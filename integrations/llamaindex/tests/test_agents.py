@@ -20,7 +20,15 @@ from llama_index.core.workflow import Context
 from pydantic import BaseModel
 
 from llmguard_llamaindex import attach, detach, protect
-from llmguard_middleware import ConfigurationError, Guard, Guardrail, GuardrailViolation, Replace, UnenforceableError, scorer
+from llmguard_middleware import (
+    ConfigurationError,
+    Guard,
+    Guardrail,
+    GuardrailViolation,
+    Replace,
+    UnenforceableError,
+    scorer,
+)
 from llmguard_middleware.scorers import pii
 
 # LlamaIndex asks every attribute of a workflow whether it is a step.
@@ -32,7 +40,12 @@ pytestmark = [
 
 WAYS = ["awaited", "streamed"]
 TURNS: list[str | dict[str, Any]] = [{"text": "to c@example.com"}, "it is o@example.com"]
-MAILS = {"input": "u@example.com", "output": "o@example.com", "tool_call": "c@example.com", "tool_result": "r@example.com"}
+MAILS = {
+    "input": "u@example.com",
+    "output": "o@example.com",
+    "tool_call": "c@example.com",
+    "tool_result": "r@example.com",
+}
 ASKED = "I am u@example.com"
 
 
@@ -227,7 +240,7 @@ async def test_nothing_is_logged_or_left(caplog: pytest.LogCaptureFixture, kind:
     asyncio.get_running_loop().set_exception_handler(lambda _, context: complaints.append(context))
     agent = attach(made(kind, _play()), Guard(Guardrail(pii(), stage="tool_result")))
     handler = agent.run(ASKED)
-    await asyncio.wait([handler._result_task])  # noqa: SLF001 - without asking for its result
+    await asyncio.wait([handler._result_task])
     del handler
     await asyncio.sleep(0)
     assert not complaints
@@ -404,7 +417,7 @@ async def test_two_agents_on_one_model(way: str) -> None:
         await run(two, way, ASKED)
         assert MAILS["input"] in play.heard
     finally:
-        Settings._llm = None  # noqa: SLF001 - there is no other way back
+        Settings._llm = None
 
 
 def test_twice_is_once(kind: str) -> None:
@@ -440,5 +453,3 @@ async def test_tenants(kind: str, way: str) -> None:
         handler = attach(made(kind, _play()), guard).run("hello")
     with guard.attributes(tenant__id="strict"):
         assert str(await handler).endswith("it is o@example.com")
-
-

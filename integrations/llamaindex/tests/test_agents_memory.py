@@ -34,7 +34,7 @@ async def memory(request: pytest.FixtureRequest) -> AsyncIterator[Any]:
         return
     made = Memory.from_defaults(session_id="s")
     yield made
-    if (engine := made.sql_store._async_engine) is not None:  # noqa: SLF001 - LlamaIndex never closes it
+    if (engine := made.sql_store._async_engine) is not None:
         await engine.dispose()
 
 

@@ -35,7 +35,11 @@ def length(output: str) -> dict[str, Any]:
 def _tree(kind: str, tool: str = "use") -> list[tuple[str, str | None]]:
     tool = "execute" if kind == "codeact" else tool
     agent = "invoke_agent helper"
-    below: list[tuple[str, str | None]] = [("chat playing", agent), (f"execute_tool {tool}", agent), ("chat playing", agent)]
+    below: list[tuple[str, str | None]] = [
+        ("chat playing", agent),
+        (f"execute_tool {tool}", agent),
+        ("chat playing", agent),
+    ]
     if kind == "workflow":
         return [("invoke_workflow AgentWorkflow", None), (agent, "invoke_workflow AgentWorkflow"), *below]
     return [(agent, None), *below]
@@ -126,7 +130,11 @@ async def test_below_the_caller(telemetry: Any) -> None:
         handler = agent.run("hello")
         assert trace.get_current_span() is span
     await handler
-    assert telemetry.tree == [("request", None), ("invoke_agent helper", "request"), ("chat playing", "invoke_agent helper")]
+    assert telemetry.tree == [
+        ("request", None),
+        ("invoke_agent helper", "request"),
+        ("chat playing", "invoke_agent helper"),
+    ]
 
 
 async def test_calls_inside_tools(telemetry: Any) -> None:

@@ -124,5 +124,3 @@ def bare(raw: Any) -> Any:
     if raw is None:
         return None
     return {name: value for name in ("id", "model", "usage") if (value := get(raw, name)) is not None}
-
-

@@ -23,7 +23,7 @@ from llmguard_middleware._rules import Guardrail
 from llmguard_middleware.telemetry._emitter import CallSpan
 
 from .._forms import CHAT
-from ._calls import ToolUse, tool_call
+from .._tool_calls import ToolUse, tool_call
 
 __all__ = ["AgentRun", "Layer", "current"]
 

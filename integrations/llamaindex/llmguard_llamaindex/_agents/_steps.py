@@ -15,7 +15,7 @@ from llama_index.core.workflow import StopEvent
 from llmguard_middleware import ConfigurationError, GuardrailViolation
 
 from .._seal import above
-from ._calls import ToolUse
+from .._tool_calls import ToolUse
 from ._context import Events, bare, guarded_context
 from ._memory import forget, remember
 from ._messages import asks_in_text, in_message, in_text, noted, with_text

@@ -17,7 +17,7 @@ from llmguard_middleware._judge import Plan
 from llmguard_middleware._leaves import leaves, opaque, with_leaves
 from llmguard_middleware.telemetry import _names as names
 
-from .._forms import CHAT
+from ._forms import CHAT
 
 __all__ = ["ToolUse", "arguments_judged", "result_judged", "tool_call"]
 
@@ -45,7 +45,7 @@ def arguments_judged(flow: Flow, kwargs: Mapping[str, Any]) -> Plan[dict[str, An
         known = not isinstance(name, str) or name.isidentifier()
         keys.append(name if known else (yield from flow.judge(name, "tool_call")))
     told = dict(zip(keys, with_leaves(values, texts), strict=True))
-    flow.call = flow.call.but(inputs=told)
+    flow.call = flow.call.but(inputs=dict(told))
     return told
 
 
@@ -149,4 +149,3 @@ class ToolUse:
         """The run ended before the tool was called."""
         for flow in reversed(self.flows):
             flow.interrupted()
-
