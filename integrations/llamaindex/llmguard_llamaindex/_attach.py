@@ -33,15 +33,18 @@ E = TypeVar("E")
 
 
 def attach(engine: E, guard: Guard, *, state: Literal["raw", "redacted"] = "redacted") -> E:
-    """Guard this query engine in place and return it.
+    """Guard this query engine or agent in place and return it.
 
-    Its question, the documents it retrieves, every call of its LLMs and its answer, streamed or not, pass the guard;
-    each query is one span with the retrieval and the model calls below it, and the monitors score the query. Parts
-    that other engines may share (retriever, synthesizer, LLM) are replaced in this engine by guarded copies.
+    Of an engine: its question, the documents it retrieves, every call of its LLMs and its answer, streamed or not, pass
+    the guard; each query is one span with the retrieval and the model calls below it, and the monitors score the query.
+    Of an agent, or a workflow of agents: what goes to its models and tools and what comes back, and every event. Parts
+    that others may share (retriever, synthesizer, LLM) are replaced in this one by guarded copies.
 
     Args:
-        engine: any LlamaIndex query engine.
+        engine: any LlamaIndex query engine, agent, or AgentWorkflow.
         guard: what to put around it. Attaching it again changes nothing; another guard goes around this one.
+        state: what an agent's memory and context keep: `redacted`, the messages as the guard let them pass; or `raw`,
+            as the user sent them. After a block the memory is as before the run.
 
     Raises:
         ConfigurationError: if `engine` is not a query engine.

@@ -30,7 +30,7 @@ def tool_call(name: str, kwargs: Mapping[str, Any], tool_id: str = "") -> Call:
     return Call("execute_tool", name=name, inputs=dict(kwargs), attributes=attributes)
 
 
-def arguments_judged(flow: Flow, kwargs: Mapping[str, Any]) -> Plan[dict[str, Any]]:
+def arguments_judged(flow: Flow, kwargs: Mapping[Any, Any]) -> Plan[dict[Any, Any]]:
     """The arguments as the tool may have them. Names are the program's, unless they could not be.
 
     Raises:
@@ -40,9 +40,9 @@ def arguments_judged(flow: Flow, kwargs: Mapping[str, Any]) -> Plan[dict[str, An
         kwargs = with_leaves(dict(kwargs), [root.pseudonyms.hide(text) for text in leaves(dict(kwargs))])
     values = list(kwargs.values())
     texts = yield from flow.judge_all(leaves(values), "tool_call")
-    keys: list[str] = []
+    keys: list[Any] = []
     for name in kwargs:
-        known = not isinstance(name, str) or name.isidentifier()
+        known = str(name).isidentifier() or not isinstance(name, str)
         keys.append(name if known else (yield from flow.judge(name, "tool_call")))
     told = dict(zip(keys, with_leaves(values, texts), strict=True))
     flow.call = flow.call.but(inputs=dict(told))
@@ -82,6 +82,11 @@ def result_judged(flow: Flow, output: ToolOutput) -> Plan[ToolOutput]:
     changed = output.model_copy(update=update)
     changed._exception = None
     return changed
+
+
+def _expect_no_violation(output: ToolOutput) -> None:
+    if isinstance(error := output.exception, GuardrailViolation):
+        raise error  # LlamaIndex would tell it to the model
 
 
 class ToolUse:
@@ -125,8 +130,7 @@ class ToolUse:
     async def result(self, output: ToolOutput) -> ToolOutput:
         """Judge the result; the span is ended either way."""
         try:
-            if isinstance(error := output.exception, GuardrailViolation):
-                raise error  # LlamaIndex would tell it to the model
+            _expect_no_violation(output)
             for flow in reversed(self.flows):
                 output = await adrive(result_judged(flow, output), flow.guard.workers)
         except BaseException as error:

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from llama_index.core.tools import AsyncBaseTool, BaseTool, FunctionTool, ToolOutput
 
-from llmguard_middleware import Guard, GuardrailViolation
+from llmguard_middleware import Guard, GuardrailViolation, Stage
 from llmguard_middleware._begun import said_when_made
 from llmguard_middleware._drive import inside_scorer
 from llmguard_middleware._edits import swap
@@ -24,7 +24,7 @@ from ._tool_calls import arguments_judged, result_judged, tool_call
 __all__ = ["guarded_tool"]
 
 T = TypeVar("T", bound=BaseTool)
-_STAGES = ("tool_call", "tool_result")
+_STAGES: tuple[Stage, ...] = ("tool_call", "tool_result")
 
 
 def guarded_tool(tool: T, guard: Guard) -> T:
@@ -108,7 +108,7 @@ def _used(guard: Guard, tool: Any, ask: Any, args: Any, kwargs: Mapping[str, Any
 def _injected(tool: Any, kwargs: Mapping[str, Any]) -> dict[str, Any]:
     """The workflow's context, which no model chose."""
     name = tool.ctx_param_name if isinstance(tool, FunctionTool) and tool.requires_context else None
-    return {name: kwargs[name]} if name in kwargs else {}
+    return {name: kwargs[name]} if name is not None and name in kwargs else {}
 
 
 def _known(name: str) -> Any:

@@ -84,7 +84,7 @@ async def test_attributes(telemetry: Any, way: str) -> None:
 
 @pytest.mark.parametrize("way", WAYS)
 async def test_handing_over(telemetry: Any, way: str) -> None:
-    """In a workflow of agents each agent has a span, in which are its calls; the tool that hands over is the first's."""
+    """In a workflow of agents each agent has a span with its calls; the tool that hands over is the first's."""
     play = Play([{"to_agent": "other", "reason": "x"}, "fine"], tool="handoff")
     await run(attach(made("workflow", play), telemetry.guard()), way, "hello")
     flow, one, two = "invoke_workflow AgentWorkflow", "invoke_agent helper", "invoke_agent other"

@@ -128,7 +128,7 @@ class Agents(Adapter):
     )
     gaps: Mapping[str, str] = {
         "caller-leaves-stream*/*": _GOES_ON,
-        "caller-cancels-scorer/*": "LlamaIndex leaves a task of its own that waits for the next event of a cancelled run",
+        "caller-cancels-scorer/*": "LlamaIndex leaves a task that waits for the next event of a cancelled run",
         "output-refusal/*": _ITS_CALLS,
         "input-race-passes/*": _ITS_CALLS,
         "call-two-guards/ReActAgent*": _INSTRUCTIONS,

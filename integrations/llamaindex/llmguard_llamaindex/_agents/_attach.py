@@ -81,9 +81,10 @@ def _is_signal(error: BaseException) -> bool:
     return type(error).__name__ == "WaitingForEvent"
 
 
-def _original(agent: Any) -> type[Any]:
+def _original(agent: Any) -> type:
     found = vars(agent).get("_llmguard_seal")
-    return found.original if found is not None else type(agent)
+    kind: type = found.original if found is not None else type(agent)
+    return kind
 
 
 def _parts(agent: Any, guard: Guard) -> dict[str, Any]:
@@ -102,12 +103,13 @@ def _agents(workflow: AgentWorkflow, guard: Guard) -> dict[str, Any]:
 
 
 @lru_cache(maxsize=64)
-def _methods(original: type[Any]) -> type[Any]:
+def _methods(original: type) -> type:
     """The guard methods for a class of agents or workflows: its steps, and what is run by them."""
+    workflow: Any = original
     base = _Agent if issubclass(original, BaseWorkflowAgent) else _Workflow
     steps = {
         name: guarded_step(name, step)
-        for name, step in original._get_steps_from_class().items()  # type: ignore[attr-defined]  # both are workflows
+        for name, step in workflow._get_steps_from_class().items()
         if getattr(original, name, None) is not None
     }
     return type(base.__name__, (), {**_functions(base), **steps})

@@ -22,7 +22,7 @@ from ._run import AgentRun
 __all__ = ["Events", "GuardedContext", "bare", "guarded_context"]
 
 
-class GuardedContext(Context):  # type: ignore[type-arg]  # generic in the kind of its store, which passes through
+class GuardedContext(Context):
     """A step's own context, except that its events go another way."""
 
     llmguard_events: Events

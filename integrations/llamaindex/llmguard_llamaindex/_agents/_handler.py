@@ -5,14 +5,15 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator
 from functools import lru_cache
-from typing import Any
+from typing import Any, TypeVar
 
 from llama_index.core.workflow import StopEvent
-from llama_index.core.workflow.handler import WorkflowHandler
 
 from llmguard_middleware import GuardrailViolation
 
 __all__ = ["guarded_handler", "task_of"]
+
+H = TypeVar("H")
 
 
 def task_of(handler: Any) -> asyncio.Future[Any]:
@@ -21,16 +22,19 @@ def task_of(handler: Any) -> asyncio.Future[Any]:
     return task
 
 
-def guarded_handler(handler: WorkflowHandler) -> WorkflowHandler:
+def guarded_handler(handler: H) -> H:
     """The handler, whose stream of events ends by the violation, if there was one."""
-    handler.__class__ = _guarded_class(type(handler))
+    kind: type = type(handler)
+    handler.__class__ = _guarded_class(kind)
     return handler
 
 
 @lru_cache(maxsize=16)
-def _guarded_class(base: type[Any]) -> type[Any]:
+def _guarded_class(base: type) -> Any:
+    above: Any = base
+
     async def stream_events(self: Any, *args: Any, **kwargs: Any) -> AsyncGenerator[Any, None]:
-        events = base.stream_events(self, *args, **kwargs)
+        events = above.stream_events(self, *args, **kwargs)
         try:
             async for event in events:
                 if isinstance(event, StopEvent):
@@ -40,7 +44,7 @@ def _guarded_class(base: type[Any]) -> type[Any]:
         finally:
             await events.aclose()
 
-    stream_events.__doc__ = base.stream_events.__doc__
+    stream_events.__doc__ = above.stream_events.__doc__
     names = {"__module__": base.__module__, "__qualname__": base.__qualname__, "__doc__": base.__doc__}
     return type(base.__name__, (base,), {**names, "stream_events": stream_events})
 

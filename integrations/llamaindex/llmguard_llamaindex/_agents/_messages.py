@@ -57,8 +57,10 @@ def in_text(agent: Any, text: str, before: Sequence[ToolSelection], after: Seque
     if isinstance(agent, CodeActAgent):
         for one, other in changed:
             if one.tool_name == "execute":
-                codes = [str(other.tool_kwargs.get("code", ""))]
-                text = _CODE.sub(lambda _, codes=codes: f"<execute>{codes.pop()}</execute>" if codes else "", text)
+                # All pieces of code were run as one.
+                first, *others = _CODE.split(text)[::2]
+                code = other.tool_kwargs.get("code", "")
+                text = f"{first}<execute>{code}</execute>{''.join(others)}"
     elif isinstance(agent, ReActAgent) and changed:
         head, found, _ = text.partition("Action Input:")
         thought = text.partition("Action:")[0]

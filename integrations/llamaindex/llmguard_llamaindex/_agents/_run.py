@@ -207,7 +207,7 @@ class AgentRun:
 def _hidden(message: ChatMessage, hide: Any) -> ChatMessage:
     if message.role.value != "assistant":
         return message
-    (told,) = CHAT.rewritten([message], [hide(one.text) for one in CHAT.asked([message])])
+    told: ChatMessage = CHAT.rewritten([message], [hide(one.text) for one in CHAT.asked([message])])[0]
     return told
 
 

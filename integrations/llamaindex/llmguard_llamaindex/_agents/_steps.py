@@ -59,7 +59,7 @@ def guarded_step(name: str, step: Any) -> Any:
         try:
             with run.active():
                 if name == "init_run":
-                    given[event] = await _begun(self, run, context, given[event])
+                    given[event] = await _begun(run, context, given[event])
                 elif name == "call_tool":
                     return await _tool_called(self, run, context, given, event)
                 result = await getattr(above(self), name)(**given)
@@ -70,21 +70,23 @@ def guarded_step(name: str, step: Any) -> Any:
                 return result
         except Exception as error:
             events.dropped()
-            violation = run.violation or error
-            if not isinstance(violation, GuardrailViolation):
+            if not isinstance(violation := run.violation or error, GuardrailViolation):
                 raise
-            await forget(self, run, context)
-            if run.violation is None and run.refusal is not None:
-                return _refused(run, context, run.refusal)
-            if violation is error:
-                raise
-            raise violation from None
+            return await _stopped(self, run, context, violation)
 
     guarded._step_config = config  # type: ignore[attr-defined]
     return guarded
 
 
-async def _begun(agent: Any, run: AgentRun, ctx: Any, event: Any) -> Any:
+async def _stopped(agent: Any, run: AgentRun, ctx: Any, violation: GuardrailViolation) -> StopEvent:
+    """What ends a run that a guardrail stopped: the violation, or the answer in its place."""
+    await forget(agent, run, ctx)
+    if run.violation is None and run.refusal is not None:
+        return _refused(run, ctx, run.refusal)
+    raise violation from None
+
+
+async def _begun(run: AgentRun, ctx: Any, event: Any) -> Any:
     """The run's first event with its messages as they may go on."""
     await remember(run, ctx, event)
     asked, history = event.get("user_msg", default=None), event.get("chat_history", default=None) or []
