@@ -457,3 +457,41 @@ async def test_tenants(kind: str, way: str) -> None:
         handler = attach(made(kind, _play()), guard).run("hello")
     with guard.attributes(tenant__id="strict"):
         assert str(await handler).endswith("it is o@example.com")
+
+
+async def test_violation_that_a_tool_swallows() -> None:
+    """A tool, on its thread, that answers for a model whose call was stopped does not get away with it."""
+    guard = Guard(Guardrail(pii(), stage="input"))
+    inner = protect(Playing(play=Play(["never"])), guard)
+
+    def use(text: str) -> str:
+        """Use it."""
+        try:
+            return str(inner.chat([ChatMessage(role="user", content="x@example.com")]))
+        except GuardrailViolation:
+            return "all is well"
+
+    play = Play([*TURNS])
+    agent = attach(FunctionAgent(tools=[use], llm=Playing(play=play)), guard)
+    with pytest.raises(GuardrailViolation):
+        await agent.run("hello")
+    assert len(play.asked) == 1
+
+
+async def test_early_stopping(way: str) -> None:
+    """The answer that LlamaIndex asks for when it has had enough turns is an answer as any other."""
+    agent = made("function", _play(), early_stopping_method="generate")
+    attach(agent, Guard(Guardrail(pii(), stage="output", action="redact")))
+    result, events = await run(agent, way, "hello", max_iterations=1)
+    assert str(result) == "it is <EMAIL_ADDRESS>"
+    assert MAILS["output"] not in shown(events) + repr(result)
+
+
+async def test_unknown_tools(way: str) -> None:
+    """A tool that the model made up has its arguments judged, too, and is no reason to fail."""
+    agent = attach(
+        made("function", Play([*TURNS], tool="nosuch")), Guard(Guardrail(pii(), stage="tool_call", action="redact"))
+    )
+    result, events = await run(agent, way, "hello")
+    assert str(result) == "it is o@example.com"
+    assert MAILS["tool_call"] not in shown(events) + repr(result)

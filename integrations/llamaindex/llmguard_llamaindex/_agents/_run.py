@@ -147,9 +147,9 @@ class AgentRun:
         """Messages as they may go to the model."""
         for layer in self.layers:
             flow = layer.agent
-            if not flow.policy.at("input") and flow.call.messages:
-                continue
             root = flow.root
+            if not flow.policy.at("input") and flow.call.messages and not root.hides:
+                continue
             if root.hides:
                 messages = [_hidden(message, root.pseudonyms.hide) for message in messages]
             texts = await layer.plan(flow.admit(CHAT.asked(messages)))
