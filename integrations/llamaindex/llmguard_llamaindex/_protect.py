@@ -28,10 +28,11 @@ from ._tools import guarded_tool
 
 __all__ = ["guarded_llm", "protect", "refuse_stages"]
 
-L = TypeVar("L", BaseLLM, BaseTool)
+L = TypeVar("L", bound=BaseLLM)
+P = TypeVar("P", bound=BaseLLM | BaseTool)
 
 
-def protect(llm: L, guard: Guard) -> L:
+def protect(llm: P, guard: Guard) -> P:
     """A guarded shallow copy of `llm`, of the same type: spans, monitors and guardrails in every call mode.
 
     The original is untouched. Protecting again with the same guard returns the same object; with another guard, both
