@@ -54,7 +54,7 @@ def test_what_is_emitted_has_the_types_of_the_conventions(telemetry: CapturedTel
     call = Call(
         "chat",
         conversation="c",
-        attributes={"user.id": "u", "gen_ai.tool.call.id": "t"},
+        attributes={"user.id": "u", "gen_ai.tool.call.id": "t", "gen_ai.tool.type": "function"},
         provider="openai",
         model="m",
         server_address="h",

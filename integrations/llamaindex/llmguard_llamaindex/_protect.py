@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 from llama_index.core.base.llms.base import BaseLLM
 from llama_index.core.base.llms.types import ChatMessage
 from llama_index.core.llms.structured_llm import StructuredLLM
+from llama_index.core.tools import BaseTool
 
 from llmguard_middleware import ConfigurationError, Guard, GuardrailViolation
 from llmguard_middleware._drive import inside_scorer
@@ -23,32 +24,37 @@ from ._convert import facts, model_call
 from ._forms import CHAT, COMPLETION, Form
 from ._root import root_of
 from ._seal import above, guards_of, seal
+from ._tools import guarded_tool
 
 __all__ = ["guarded_llm", "protect", "refuse_stages"]
 
 L = TypeVar("L", bound=BaseLLM)
+P = TypeVar("P", bound=BaseLLM | BaseTool)
 
 
-def protect(llm: L, guard: Guard) -> L:
+def protect(llm: P, guard: Guard) -> P:
     """A guarded shallow copy of `llm`, of the same type: spans, monitors and guardrails in every call mode.
 
     The original is untouched. Protecting again with the same guard returns the same object; with another guard, both
     apply and the later one is the outer.
 
     Args:
-        llm: any LlamaIndex LLM.
+        llm: any LlamaIndex LLM, or a tool: of that its arguments are judged (`tool_call`) and what it gives
+            (`tool_result`).
         guard: what to put around its calls.
 
     Raises:
         ConfigurationError: if `llm` is not a LlamaIndex LLM.
         UnenforceableError: if the guard has an acting guardrail at a stage that an LLM does not have.
     """
+    expect_guard(guard, "protect(llm, guard)")
+    if isinstance(llm, BaseTool):
+        return guarded_tool(llm, guard)
     if not isinstance(llm, BaseLLM):
         msg = (
             f"protect() takes a LlamaIndex LLM, not {type(llm).__name__}; for a query engine use attach(engine, guard)"
         )
         raise ConfigurationError(msg)
-    expect_guard(guard, "protect(llm, guard)")
     refuse_stages(guard, "protect(llm, guard)")
     guard.refuse(
         guard.rules("retrieval"), "protect(llm, guard)", "use attach(engine, guard) or GuardPostprocessor(guard)"

@@ -115,8 +115,11 @@ def subclass(base: type) -> type:
 
 
 def put_on(kind: type, name: str, member: Any) -> None:
-    """Give a class a member: what is said where a coroutine or a stream is made holds for all of it."""
-    late = inspect.isfunction(member) and not name.startswith("__")
+    """Give a class a member: what is said where a coroutine or a stream is made holds for all of it.
+
+    The steps of workflows must be functions, and are made by tasks that know what was said.
+    """
+    late = inspect.isfunction(member) and not name.startswith("__") and not hasattr(member, "_step_config")
     setattr(kind, name, said_when_made(member) if late else member)
 
 

@@ -12,6 +12,7 @@ from llmguard_middleware import ConfigurationError, Guard
 from llmguard_middleware._checks import expect_known
 from llmguard_middleware._guard import expect_guard
 
+from .._agents import attach_agent, detach_agent, is_agent
 from .._postprocess import GuardPostprocessor
 from .._protect import refuse_stages
 from .._retrieval import GuardedRetriever
@@ -32,32 +33,35 @@ _KINDS: tuple[tuple[type, type], ...] = (
 
 
 def attach(engine: E, guard: Guard, *, state: Literal["raw", "redacted"] = "redacted") -> E:
-    """Guard this query engine, chat engine or retriever in place and return it.
+    """Guard this query engine, chat engine, retriever or agent in place and return it.
 
-    Its question, the documents it retrieves, every call of its LLMs and its answer, streamed or not, pass the guard;
-    each call is one span with the retrieval and the model calls below it, and the monitors score it. Parts that others
-    may share (retriever, synthesizer, LLM, engines inside) are replaced in this engine by guarded copies.
+    Of an engine: its question, the documents it retrieves, every call of its LLMs and its answer, streamed or not, pass
+    the guard; each call is one span with the retrieval and the model calls below it, and the monitors score it. Of an
+    agent, or a workflow of agents: what goes to its models and tools and what comes back, and every event. Parts that
+    others may share (retriever, synthesizer, LLM, engines inside) are replaced in this one by guarded copies.
 
     Args:
-        engine: any LlamaIndex query engine, chat engine or retriever.
+        engine: any LlamaIndex query engine, chat engine, retriever, agent, or AgentWorkflow.
         guard: what to put around it. Attaching it again changes nothing; another guard goes around this one.
-        state: what a chat engine's memory keeps of what its user says: `redacted`, the copies that the guard let pass,
-            or `raw`, the messages as they were sent, which the guard judges again whenever a model gets them. Answers
-            are kept as they were let pass in either case, and a turn that was stopped is not kept.
+        state: what the memory of a chat engine or an agent keeps of what its user says: `redacted`, the copies that the
+            guard let pass, or `raw`, the messages as they were sent, which the guard judges again whenever a model gets
+            them. Answers are kept as they were let pass in either case, and a turn that was stopped is not kept.
 
     Raises:
         ConfigurationError: if `engine` is something else, for an unknown word, or for pseudonyms that would be stored.
         UnenforceableError: if the guard has an acting guardrail at a stage that cannot be enforced here.
     """
+    expect_guard(guard, "attach(engine, guard)")
+    if is_agent(engine):
+        return attach_agent(engine, guard, state)
     methods = next((methods for kind, methods in _KINDS if isinstance(engine, kind)), None)
     if methods is None:
         given = type(engine).__name__
         msg = (
-            f"attach() takes a query engine, a chat engine or a retriever, not {given}; "
+            f"attach() takes a query engine, a chat engine, a retriever or an agent, not {given}; "
             "build other things with llm=protect(llm, guard)"
         )
         raise ConfigurationError(msg)
-    expect_guard(guard, "attach(engine, guard)")
     expect_known(state, ("raw", "redacted"), "state", "attach")
     if guard in guards_of(engine):
         return engine
@@ -91,4 +95,5 @@ def _judge_last(engine: Any, guard: Guard, parts: Parts, replaced: dict[str, Any
 def detach(engine: E) -> E:
     """Undo every `attach`: the engine's own class and parts are back. Returns the engine."""
     unseal(engine)
+    detach_agent(engine)
     return engine
