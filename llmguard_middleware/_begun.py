@@ -73,12 +73,19 @@ class _Method:
 async def _later(method: Callable[..., Any], args: Any, kwargs: Any, said: Captured) -> Any:
     # Made only now, since a coroutine that nobody awaits complains.
     with said:
-        return await method(*args, **kwargs)
+        made = await method(*args, **kwargs)
+    return _stream(made, said)
 
 
 async def _awaited(made: Coroutine[Any, Any, Any], said: Captured) -> Any:
     with said:
-        return await made
+        given = await made
+    return _stream(given, said)
+
+
+def _stream(given: Any, said: Captured) -> Any:
+    """What a coroutine gave, which may be a stream that begins when it is read."""
+    return held(given, said) if isinstance(given, (Generator, AsyncGenerator)) else given
 
 
 class _Held(Generator[Any, Any, Any]):

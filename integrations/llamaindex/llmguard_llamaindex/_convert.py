@@ -10,7 +10,7 @@ from llama_index.core.base.llms.base import BaseLLM
 
 from llmguard_middleware import Call, Usage
 
-__all__ = ["facts", "get", "model_call", "provider"]
+__all__ = ["envelope", "facts", "get", "model_call", "provider"]
 
 # `llama_index.llms.<part>` where that is not the value of `gen_ai.provider.name`.
 _PROVIDERS = {
@@ -106,6 +106,18 @@ def facts(response: Any) -> dict[str, Any]:
         "finish_reasons": tuple(str(reason) for reason in (*reasons, get(raw, "stop_reason")) if reason),
     }
     return {name: value for name, value in found.items() if value}
+
+
+def envelope(response: Any) -> dict[str, Any] | None:
+    """The provider's raw answer without what it says, which was guarded: identity, usage and finish reasons only."""
+    if response.raw is None:
+        return None
+    kept: dict[str, Any] = {
+        name: value for name in ("id", "model", "usage") if (value := get(response.raw, name)) is not None
+    }
+    if reasons := facts(response).get("finish_reasons"):
+        kept["choices"] = [{"finish_reason": reason} for reason in reasons]
+    return kept
 
 
 def get(thing: Any, name: str) -> Any:

@@ -6,21 +6,24 @@ import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 from llama_index.core.base.llms.base import BaseLLM
 from llama_index.core.base.llms.types import ChatMessage
 from llama_index.core.llms.structured_llm import StructuredLLM
 
 from llmguard_middleware import ConfigurationError, Guard, GuardrailViolation
+from llmguard_middleware._call import Stage
 from llmguard_middleware._drive import inside_scorer
 from llmguard_middleware._flow import AskAgain, Flow, reentered
 from llmguard_middleware._guard import expect_guard
 from llmguard_middleware._policy import Policy
-from llmguard_middleware._steps import END, Ask, Emit, Judge, Pull, Steps, aopened, arun, opened, run
+from llmguard_middleware._steps import END, Ask, Emit, Judge, Pull, Relay, Steps, aopened, arun, opened, run
 
 from ._convert import facts, model_call
 from ._forms import CHAT, COMPLETION, Form
+from ._judged import AnswerGate
+from ._late import begin_as_made, shell
 from ._root import root_of
 from ._seal import above, guards_of, seal
 
@@ -49,34 +52,51 @@ def protect(llm: L, guard: Guard) -> L:
         )
         raise ConfigurationError(msg)
     expect_guard(guard, "protect(llm, guard)")
-    refuse_stages(guard, "protect(llm, guard)")
-    guard.refuse(
-        guard.rules("retrieval"), "protect(llm, guard)", "use attach(engine, guard) or GuardPostprocessor(guard)"
-    )
+    refuse_stages(guard, "protect(llm, guard)", ("input", "output", "tool_call"))
     return guarded_llm(llm, guard)
 
 
-def refuse_stages(guard: Guard, where: str) -> None:
-    """Refuse guardrails of the stages that no part of this adapter reaches yet."""
+def refuse_stages(guard: Guard, where: str, reached: tuple[Stage, ...] = ("input", "output", "retrieval")) -> None:
+    """Refuse guardrails of the stages that are not reached there, nor by what was guarded before."""
 
     def check(policy: Policy) -> None:
-        beyond = [rule for rule in policy.guardrails if rule.stage in ("tool_call", "tool_result", "embedding")]
-        guard.refuse(beyond, where, "this version judges the input, output and retrieval stages")
+        beyond = [r for r in policy.guardrails if r.stage not in reached and r.stage not in guard.covered]
+        guard.refuse(beyond, where, _INSTEAD)
 
     guard.require(where, check)
-    guard.covers("input", "output")
+    guard.covers(*(stage for stage in reached if stage != "retrieval"))
+
+
+_INSTEAD = (
+    "an LLM reaches input, output and tool_call, an engine these without tool_call and retrieval: put each rule where "
+    "its stage is, and guard that first"
+)
 
 
 def guarded_llm(llm: L, guard: Guard) -> L:
     """`protect`, where it is known that the guard's other stages are enforced elsewhere."""
     if isinstance(llm, StructuredLLM):  # a shell: the model that it asks is what must be guarded, once
         inner = guarded_llm(llm.llm, guard)
-        return llm if inner is llm.llm else llm.model_copy(update={"llm": inner})
-    return llm if guard in guards_of(llm) else seal(copy.copy(llm), _GuardedLLM, guard)
+        return llm if inner is llm.llm else shell(llm.model_copy(update={"llm": inner}))
+    if guard in guards_of(llm):
+        return llm
+    guarded = seal(copy.copy(llm), _GuardedLLM, guard)
+    begin_as_made(type(guarded))
+    return guarded
 
 
 class _GuardedLLM:
     """The guard methods, put before the LLM's own class."""
+
+    def as_structured_llm(self, *args: Any, **kwargs: Any) -> Any:
+        return shell(above(self).as_structured_llm(*args, **kwargs))
+
+    def __reduce_ex__(self, _: Any) -> NoReturn:
+        msg = (
+            f"a protected {type(self).__name__} cannot be pickled, since its guard holds threads, locks and "
+            "telemetry: pickle the original, and protect() it where it is loaded"
+        )
+        raise ConfigurationError(msg)
 
     def chat(self, messages: Sequence[ChatMessage], *args: Any, **kwargs: Any) -> Any:
         return _guarded(self, _WHOLE, CHAT, above(self).chat, args, kwargs)(messages)
@@ -151,18 +171,17 @@ def _whole(asked: _Asked, request: Any) -> Steps[Any]:
 def _answered(asked: _Asked, request: Any) -> Steps[Any]:
     guard, form, root = asked.guard, asked.form, root_of(asked.guard)
     with asked.flow(streamed=False) as flow:
-        texts = yield Judge(guard, flow.admit(form.asked(request)))
-        request = form.rewritten(request, texts)
+        if not flow.policy.idle or flow.violated:
+            request = yield Judge(guard, form.admitted(flow, request))
         while True:
             response = yield Ask(flow.active, partial(asked.ask, request))
-            said = form.said(response)
+            if flow.transparent:
+                break
             try:
-                told = yield Judge(guard, flow.release(said, reask=True))
+                response = yield Judge(guard, form.released(flow, response))
                 break
             except AskAgain as again:
-                request = form.again(request, form.answer(response), again.feedback)
-        if told != said:
-            response = form.told(response, told)
+                request = form.again(request, again.answer, again.feedback)
         output = form.answer(response)
         if root is not None:
             root.released.add(output)
@@ -171,61 +190,85 @@ def _answered(asked: _Asked, request: Any) -> Steps[Any]:
 
 
 def _streamed(asked: _Asked, request: Any) -> Steps[None]:
-    begun = False
+    guard, form, begun, said = asked.guard, asked.form, False, _Said()
     try:
         with asked.flow(streamed=True) as flow:
-            texts = yield Judge(asked.guard, flow.admit(asked.form.asked(request)))
-            request = asked.form.rewritten(request, texts)
+            if not flow.policy.idle or flow.violated:
+                request = yield Judge(guard, form.admitted(flow, request))
             source = yield Ask(flow.active, partial(asked.ask, request))
             yield Emit(None)
             begun = True
             while True:
                 try:
-                    yield from _pieces(asked, flow, source)
+                    flow.answered(**(yield from _pieces(asked, flow, source, said)))
                     break
                 except AskAgain as again:
-                    request = asked.form.again(request, again.answer, again.feedback)
+                    request = form.again(request, again.answer, again.feedback)
                     source = yield Ask(flow.active, partial(asked.ask, request))
     except GuardrailViolation:
-        if asked.guard.refusal is None:
+        if guard.refusal is None:
             raise
         if not begun:
             yield Emit(None)
-        yield Emit(asked.form.refusal(asked.guard.refusal))
+        yield Emit(form.refusal(guard.refusal, said.text))
 
 
-def _pieces(asked: _Asked, flow: Flow, source: Any) -> Steps[None]:
-    guard, form, root = asked.guard, asked.form, root_of(asked.guard)
+class _Said:
+    """What has left of a streamed answer."""
+
+    text = ""
+
+
+def _pieces(asked: _Asked, flow: Flow, source: Any, said: _Said) -> Steps[dict[str, Any]]:
+    """The chunks as they may leave; returns what `Flow.answered` takes."""
+    guard, root = asked.guard, root_of(asked.guard)
+    pull = Pull(flow.active, source, apart=True)
+    if flow.transparent:
+        note = _Note(asked.form, root)
+        yield Relay(pull, note)
+        return note.answer()
     stream = flow.stream(reask=True)
-    acting = stream.acts
-    chunk: Any = None
-    known: dict[str, Any] = {}
-    held = False
-    seen = sent = ""
-    while (item := (yield Pull(flow.active, source))) is not END:
-        chunk = item
-        known |= facts(chunk)
-        piece = chunk.delta if chunk.delta is not None else form.answer(chunk)[len(seen) :]
-        seen += piece
-        free = stream.feed(piece)
+    gate = AnswerGate(asked.form, stream)
+
+    def left(free: Any) -> Emit:
+        said.text = gate.said
+        if root is not None:
+            root.passed(free.delta or "")
+        return Emit(free)
+
+    while (chunk := (yield pull)) is not END:
+        for free in gate.feed(chunk):
+            yield left(free)
         if stream.racing:
-            free = yield Judge(guard, stream.settle())
-        sent += free
-        held = acting and bool(piece) and not free and not form.acts(chunk)
-        if held:
-            continue
-        if root is not None:
-            root.passed(free)
-        yield Emit(form.chunk(chunk, sent, free) if acting else chunk)
-    rest = yield Judge(guard, stream.finish())
-    thoughts = form.thoughts(chunk) if chunk is not None else []
-    thoughts = yield Judge(guard, flow.release(thoughts))
-    if acting and chunk is not None and (rest or held or thoughts):
-        sent += rest
-        if root is not None:
-            root.passed(rest)
-        yield Emit(form.chunk(chunk, sent, rest, thoughts))
-    flow.answered(output=sent, **known)
+            for free in gate.settled((yield Judge(guard, stream.settle()))):
+                yield left(free)
+    for free in gate.finish((yield Judge(guard, stream.finish()))):
+        yield left(free)
+    return gate.answer()
+
+
+class _Note:
+    """Takes note of the chunks of an answer that nobody has to look at."""
+
+    def __init__(self, form: Form, root: Any) -> None:
+        self._form, self._root = form, root
+        self._pieces: list[str] = []
+        self._facts: dict[str, Any] = {}
+        self._last: Any = None
+
+    def __call__(self, chunk: Any) -> None:
+        self._last = chunk
+        self._facts |= facts(chunk)
+        piece = chunk.delta
+        if piece:
+            self._pieces.append(piece)
+            if self._root is not None:
+                self._root.passed(piece)
+
+    def answer(self) -> dict[str, Any]:
+        """What `Flow.answered` takes."""
+        whole = "" if self._pieces or self._last is None else self._form.answer(self._last)
+        return {"output": "".join(self._pieces) or whole, **self._facts}
 
 
 @dataclass(frozen=True, slots=True)

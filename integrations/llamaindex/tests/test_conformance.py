@@ -24,7 +24,7 @@ from llama_index.core.retrievers import BaseRetriever
 from llama_index.core.schema import NodeWithScore, QueryBundle, TextNode
 from pydantic import Field
 
-from llmguard_llamaindex import attach, protect
+from llmguard_llamaindex import attach
 from llmguard_middleware import Guard
 from llmguard_middleware.testing.conformance import Adapter, Mode, Scenario, Script, check_matrix, matrix, scenarios
 
@@ -113,55 +113,6 @@ class Scripted(LLM):
                 yield _completion(text, piece)
 
         return pieces()
-
-
-class Protected(Adapter):
-    """A protected LLM."""
-
-    name = "LlamaIndex protect(llm)"
-    modes = tuple(
-        Mode(
-            ("a" if is_async else "") + ("stream_" if streamed else "") + kind,
-            streamed=streamed,
-            is_async=is_async,
-        )
-        for kind in ("chat", "complete")
-        for streamed in (False, True)
-        for is_async in (False, True)
-    )
-
-    def build(self, guard: Guard, script: Script) -> Any:
-        """The LLM under its guard."""
-        return protect(Scripted(script=script), guard)
-
-    def again(self, subject: Any, guard: Guard) -> Any:
-        """The same under another."""
-        return protect(subject, guard)
-
-    def call(self, subject: Any, mode: Mode, text: str) -> Any:
-        """By messages or by a prompt."""
-        request: Any = [ChatMessage(role="user", content=text)] if "chat" in mode.name else text
-        return getattr(subject, mode.name)(request)
-
-    def text(self, reply: Any) -> str:
-        """What an answer says, or a chunk adds."""
-        return str(self._whole(reply) if reply.delta is None else reply.delta)
-
-    def so_far(self, chunk: Any) -> str | None:
-        """Chunks say it."""
-        return self._whole(chunk)
-
-    def _whole(self, reply: Any) -> str:
-        return str((reply.message.content or "") if isinstance(reply, ChatResponse) else reply.text)
-
-
-PROTECTED = Protected()
-
-
-@pytest.mark.parametrize("scenario", scenarios(PROTECTED), ids=str)
-async def test_protected_llms_conform(scenario: Scenario) -> None:
-    """A protected LLM does what the scenario claims."""
-    await scenario.run(PROTECTED)
 
 
 class Reading(Scripted):
@@ -262,7 +213,7 @@ async def test_attached_engines_conform(scenario: Scenario) -> None:
 
 
 README = Path(__file__).parents[1] / "README.md"
-TABLES = {"protect(llm)": PROTECTED, "attach(engine)": ATTACHED}
+TABLES = {"attach(engine)": ATTACHED}
 
 
 @pytest.mark.parametrize("name", TABLES)
