@@ -45,7 +45,8 @@ def begin_as_made(kind: type) -> None:
 
 def shell(around: T) -> T:
     """An LLM that only asks another one, which is guarded: its calls begin as they were made, too."""
-    object.__setattr__(around, "__class__", _shell_class(type(around)))
+    kind: type = type(around)
+    object.__setattr__(around, "__class__", _shell_class(kind))
     return around
 
 

@@ -93,11 +93,14 @@ class Walk(TextWalk):
             told = self._text(name, text, {}, kind if own == "text" else own)
             return value if told == text else told
         if name == _NESTED.get(said):
-            each = lambda block: self.block(block, "other")  # noqa: E731 - short
-            return self._list(value, each) if isinstance(value, list) else each(value)
+            return self._list(value, self._inner) if isinstance(value, list) else self._inner(value)
         if said in MEDIA or (said == "tool_call" and name in ("tool_name", "tool_kwargs", "tool_call_id")):
             return value  # what it holds, or where: nobody looks at that
         return self._item(name, value, {}, "reasoning" if said == "thinking" else "other")
+
+    def _inner(self, block: Any) -> Any:
+        """A block inside another one, which the message does not say itself."""
+        return self.block(block, "other")
 
     def _tool_call(self, block: Any) -> dict[str, Any]:
         name, arguments = self._change("call", (block.tool_name, block.tool_kwargs))
