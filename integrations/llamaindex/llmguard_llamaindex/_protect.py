@@ -26,6 +26,7 @@ from ._judged import AnswerGate
 from ._late import begin_as_made, shell
 from ._root import root_of
 from ._seal import above, guards_of, seal
+from ._watched import note, watched
 
 __all__ = ["guarded_llm", "protect", "refuse_stages"]
 
@@ -47,13 +48,22 @@ def protect(llm: L, guard: Guard) -> L:
         UnenforceableError: if the guard has an acting guardrail at a stage that an LLM does not have.
     """
     if not isinstance(llm, BaseLLM):
-        msg = (
-            f"protect() takes a LlamaIndex LLM, not {type(llm).__name__}; for a query engine use attach(engine, guard)"
-        )
-        raise ConfigurationError(msg)
+        raise ConfigurationError(_no_llm(llm))
     expect_guard(guard, "protect(llm, guard)")
     refuse_stages(guard, "protect(llm, guard)", ("input", "output", "tool_call"))
     return guarded_llm(llm, guard)
+
+
+def _no_llm(given: Any) -> str:
+    kind = f"the class {given.__name__}" if isinstance(given, type) else type(given).__name__
+    instead = "; for a query engine use attach(engine, guard)"
+    if isinstance(given, Guard):
+        instead = ": write protect(llm, guard), in this order"
+    elif isinstance(given, type):
+        instead = f": write protect({given.__name__}(...), guard)"
+    elif any(one.__name__ == "MultiModalLLM" for one in type(given).__mro__):
+        instead = ", which is none: images go to LLMs in ImageBlocks of messages"
+    return f"protect() takes a LlamaIndex LLM, not {kind}{instead}"
 
 
 def refuse_stages(guard: Guard, where: str, reached: tuple[Stage, ...] = ("input", "output", "retrieval")) -> None:
@@ -90,6 +100,14 @@ class _GuardedLLM:
 
     def as_structured_llm(self, *args: Any, **kwargs: Any) -> Any:
         return shell(above(self).as_structured_llm(*args, **kwargs))
+
+    def predict_and_call(self, *args: Any, **kwargs: Any) -> Any:
+        with watched():
+            return above(self).predict_and_call(*args, **kwargs)
+
+    async def apredict_and_call(self, *args: Any, **kwargs: Any) -> Any:
+        with watched():
+            return await above(self).apredict_and_call(*args, **kwargs)
 
     def __reduce_ex__(self, _: Any) -> NoReturn:
         msg = (
@@ -162,8 +180,9 @@ class _Asked:
 def _whole(asked: _Asked, request: Any) -> Steps[Any]:
     try:
         return (yield from _answered(asked, request))
-    except GuardrailViolation:
+    except GuardrailViolation as violation:
         if asked.guard.refusal is None:
+            note(violation)
             raise
         return asked.form.refusal(asked.guard.refusal)
 
@@ -205,8 +224,9 @@ def _streamed(asked: _Asked, request: Any) -> Steps[None]:
                 except AskAgain as again:
                     request = form.again(request, again.answer, again.feedback)
                     source = yield Ask(flow.active, partial(asked.ask, request))
-    except GuardrailViolation:
+    except GuardrailViolation as violation:
         if guard.refusal is None:
+            note(violation)
             raise
         if not begun:
             yield Emit(None)

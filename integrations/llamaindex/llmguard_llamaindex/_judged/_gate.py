@@ -25,6 +25,7 @@ from ._so_far import THOUGHT, SoFar, partial, texts, thoughts
 
 __all__ = ["AnswerGate"]
 
+_IDENTITY = frozenset(("id", "model"))  # whose answer it is; what else is known is known at the end
 _UNLIKE = (
     "a scorer judged the same text in two ways, so the rest of a stream cannot be told; make its scores depend on it"
 )
@@ -55,7 +56,7 @@ class AnswerGate:
         self._thoughts: GuardedStream | None = None
         self.said = self._thought = ""
         self._last: Any = None
-        self._waiting: list[tuple[Any, str, str]] = []  # for guardrails that race
+        self._waiting: list[tuple[Any, ChatMessage, Any, str, str]] = []  # for guardrails that race
         self._withheld = False  # something that is no text
         self._owed = False  # facts that belong to the end
         self._told: tuple[ChatMessage, dict[str, Any]] | None = None
@@ -64,22 +65,24 @@ class AnswerGate:
     def feed(self, chunk: Any) -> Sequence[Any]:
         """What may leave once this chunk is here."""
         self._last = chunk
-        self._facts |= facts(chunk)
-        if (raw := envelope(chunk)) is not None:
+        if known := facts(chunk):
+            self._facts |= known
+        raw = envelope(chunk, known) if self._acts else None
+        if raw is not None:
             self._raw = {**(self._raw or {}), **raw}
         message, extra = self._form.message(chunk), chunk.additional_kwargs
         text, thought = self._in.take(message, extra, chunk.delta)
         self._flow.root.check()
         if self._stream.racing:
-            self._waiting.append((chunk, text, thought))
+            self._waiting.append((chunk, message, raw, text, thought))
             return ()
-        return self._sifted(chunk, text, thought)
+        return self._sifted(chunk, message, raw, text, thought)
 
     def settled(self, released: str) -> Iterator[Any]:
         """What was held while guardrails raced with the model."""
         assert not released  # nothing was fed yet
-        for chunk, text, thought in self._waiting:
-            yield from self._sifted(chunk, text, thought)
+        for waiting in self._waiting:
+            yield from self._sifted(*waiting)
         self._waiting.clear()
 
     def finish(self, _: str) -> Iterator[Any]:
@@ -106,27 +109,24 @@ class AnswerGate:
         assert self._told is not None
         return {"output": text_of(self._told[0]), **self._facts}
 
-    def _sifted(self, chunk: Any, text: str, thought: str) -> Sequence[Any]:
+    def _sifted(self, chunk: Any, message: ChatMessage, raw: Any, text: str, thought: str) -> Sequence[Any]:
         if not self._acts:
             return (chunk,)
-        message, extra = self._form.message(chunk), chunk.additional_kwargs
         text = self._text.feed(("text", self._in.parts), text) if text else ""
         thought = self._thinks(thought) if thought else ""
         self.said += text
         self._thought += thought
+        extra, kwargs = chunk.additional_kwargs, message.additional_kwargs
         known = {key: value for key, value in extra.items() if key != THOUGHT and is_fact(key, value)}
-        own = {key: value for key, value in message.additional_kwargs.items() if is_fact(key, value)}
-        if self._in.more or len(own) < len(message.additional_kwargs):
+        own = {key: value for key, value in kwargs.items() if is_fact(key, value)}
+        if self._in.more or len(own) < len(kwargs) or len(known) + (THOUGHT in extra) < len(extra):
             self._withheld = True
-        if any(key not in known and key != THOUGHT for key in extra):
-            self._withheld = True
-        raw = envelope(chunk)
         if self._pending:
-            if known or _ends(raw):
+            if known or (raw and not raw.keys() <= _IDENTITY):
                 self._owed = True
-            known, raw = {}, _bare(raw)
             if not (text or thought):
                 return ()
+            known, raw = {}, raw and {key: value for key, value in raw.items() if key in _IDENTITY}
         if thought:
             known[THOUGHT] = thought
         shown = partial(message, self.said, self._thought, own)
@@ -153,12 +153,3 @@ def _rest(whole: str, sent: str) -> str:
     if not whole.startswith(sent):
         raise LLMGuardError(_UNLIKE)
     return whole[len(sent) :]
-
-
-def _ends(raw: dict[str, Any] | None) -> bool:
-    return bool(raw and ("usage" in raw or "choices" in raw))
-
-
-def _bare(raw: dict[str, Any] | None) -> dict[str, Any] | None:
-    """Whose answer it is, without what is known of it at the end only."""
-    return raw and {key: value for key, value in raw.items() if key in ("id", "model")}

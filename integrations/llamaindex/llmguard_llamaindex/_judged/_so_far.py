@@ -41,12 +41,16 @@ class SoFar:
             known = {_identity(block) for block in more}
             self.more = [*(one for one in self.more if (_identity(one) or None) not in {None, *known}), *more]
         self.parts, self.thinking_parts = max(self.parts, len(said)), max(self.thinking_parts, len(thought))
-        self._kwargs |= message.additional_kwargs
-        self._extra |= extra
+        if message.additional_kwargs:
+            self._kwargs |= message.additional_kwargs
+        if extra:
+            self._extra |= extra
         text = delta or _added("".join(said), self._text)
-        new = str(extra.get(THOUGHT) or "") or (_added("".join(thought), self._thinking) if thought else "")
         self._text += text
-        self._thinking += new
+        new = ""
+        if thought or extra:
+            new = str(extra.get(THOUGHT) or "") or _added("".join(thought), self._thinking)
+            self._thinking += new
         return text, new
 
     def whole(self) -> tuple[ChatMessage, dict[str, Any]]:
@@ -71,7 +75,7 @@ def partial(like: ChatMessage, said: str, thought: str, kwargs: dict[str, Any]) 
     if thought:
         blocks.append(ThinkingBlock(content=thought))
     if said or texts(like):
-        blocks.append(TextBlock(text=said))
+        blocks.append(TextBlock.model_construct(text=said))
     return like.model_copy(update={"blocks": blocks, "additional_kwargs": kwargs})
 
 
