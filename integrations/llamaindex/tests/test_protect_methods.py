@@ -180,6 +180,17 @@ def test_copies_are_guarded_and_the_original_is_not(telemetry: Any) -> None:
     assert type(llm) is Speaking
 
 
+async def test_messages_of_any_iterable(telemetry: Any) -> None:
+    """Messages that can be gone through only once reach the model, judged."""
+    llm = Speaking()
+
+    protect(llm, both_ways(telemetry)).chat(message for message in HELLO)
+    protect(llm, telemetry.guard()).chat(messages=tuple(HELLO))
+
+    assert [one.content for one in llm.asked[0]] == ["I am <EMAIL_ADDRESS>"]
+    assert llm.asked[1] == tuple(HELLO)
+
+
 def test_a_mistake_is_said() -> None:
     """What is no LLM is refused with what to write: a class, the arguments in the wrong order, a MultiModalLLM."""
 

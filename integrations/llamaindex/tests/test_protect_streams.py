@@ -302,6 +302,14 @@ ODD: dict[str, tuple[list[Any], str]] = {
         [chunk("Hi", delta="Hi"), chunk(called(to=MAIL)), chunk(ToolCallBlock(tool_call_id="2", tool_name="b"))],
         "Hi",
     ),
+    "deltas of the thinking": (
+        [
+            chunk(ThinkingBlock(content="It is "), delta="It is ", extra={"thinking_delta": "It is "}),
+            chunk(ThinkingBlock(content=f"It is {MAIL}"), delta=MAIL, extra={"thinking_delta": MAIL}),
+            chunk(ThinkingBlock(content=f"It is {MAIL}"), "Hi", delta="Hi"),
+        ],
+        "Hi",
+    ),
     "an image in the middle": ([chunk(ImageBlock(url="https://x.org/a")), chunk("Hi", delta="Hi")], "Hi"),
     "kwargs in one chunk only": ([chunk("Hi", delta="Hi", note=MAIL), chunk("Hi", delta="")], "Hi"),
     "said beside one chunk": ([chunk("Hi", delta="Hi", extra={"note": MAIL}), chunk("Hi", delta="")], "Hi"),

@@ -25,6 +25,8 @@ def admitted(flow: Flow, messages: Sequence[ChatMessage]) -> Plan[Sequence[ChatM
     Raises:
         GuardrailViolation: if a guardrail stops the call.
     """
+    if not isinstance(messages, (list, tuple)):
+        messages = list(messages)  # it may be an iterator
     if not flow.policy.at("input"):
         flow.root.check()
         flow.call = flow.call.but(messages=tuple(read(messages)))

@@ -45,6 +45,8 @@ class SoFar:
             self._kwargs |= message.additional_kwargs
         if extra:
             self._extra |= extra
+        if extra and delta and delta == extra.get(THOUGHT) and "".join(said) in self._text:
+            delta = None  # some say in it what is new of the thinking
         text = delta or _added("".join(said), self._text)
         self._text += text
         new = ""
