@@ -74,12 +74,18 @@ async def _later(method: Callable[..., Any], args: Any, kwargs: Any, said: Captu
     # Made only now, since a coroutine that nobody awaits complains.
     with said:
         made = await method(*args, **kwargs)
-    return held(made, said) if isinstance(made, (Generator, AsyncGenerator)) else made
+    return _stream(made, said)
 
 
 async def _awaited(made: Coroutine[Any, Any, Any], said: Captured) -> Any:
     with said:
-        return await made
+        given = await made
+    return _stream(given, said)
+
+
+def _stream(given: Any, said: Captured) -> Any:
+    """What a coroutine gave, which may be a stream that begins when it is read."""
+    return held(given, said) if isinstance(given, (Generator, AsyncGenerator)) else given
 
 
 class _Held(Generator[Any, Any, Any]):

@@ -146,6 +146,30 @@ def _same(text: str) -> str:
     return text
 
 
+async def test_a_stream_that_a_coroutine_gives_is_of_its_tenant() -> None:
+    """A method that is awaited for a stream begins as it was made twice: when it is awaited, and when that is read."""
+    guard, seen = guard_of_acme(), []
+
+    async def letters() -> AsyncIterator[str]:
+        seen.append(attributes())
+        yield "a"
+
+    @said_when_made
+    async def asked() -> AsyncIterator[str]:
+        seen.append(attributes())
+        return letters()
+
+    async def bare() -> AsyncIterator[str]:
+        return letters()
+
+    with guard.attributes(tenant__id="acme"):
+        made = asked()
+        other = held(bare(), captured())
+    for one in (made, other):
+        assert [letter async for letter in await one] == ["a"]
+    assert seen == [OF_ACME] * 3
+
+
 def test_a_reader_is_not_told_what_holds_inside() -> None:
     """Between two items, and after the last one, nothing is said where the stream is read."""
     guard, inside = guard_of_acme(), []

@@ -90,6 +90,14 @@ def test_every_block_with_a_text_is_judged(fake_chat, kind):
     assert model.received[0][0].content == [{"type": kind, "text": "I am <KR_RRN>"}]
 
 
+def test_a_text_that_looks_like_a_file_is_judged(fake_chat):
+    """What a text block says is no file, though it begins as the address of one does."""
+    model = fake_chat()
+    said = [{"type": "text", "text": "data:;base64,I am 900101-1234567"}]
+    protect(model, Guard(REDACTS_INPUT)).invoke([HumanMessage(said)])
+    assert model.received[0][0].content == [{"type": "text", "text": "data:;base64,I am <KR_RRN>"}]
+
+
 @pytest.mark.parametrize("streamed", [False, True])
 def test_logprobs_do_not_repeat_what_was_redacted(fake_chat, streamed):
     """The answer's tokens, which providers repeat in logprobs, do not leave where the output is guarded."""

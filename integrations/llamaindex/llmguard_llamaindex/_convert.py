@@ -10,7 +10,7 @@ from llama_index.core.base.llms.base import BaseLLM
 
 from llmguard_middleware import Call, Usage
 
-__all__ = ["facts", "get", "model_call", "provider"]
+__all__ = ["envelope", "facts", "get", "model_call", "provider"]
 
 # `llama_index.llms.<part>` where that is not the value of `gen_ai.provider.name`.
 _PROVIDERS = {
@@ -92,30 +92,47 @@ def _server(llm: BaseLLM) -> tuple[str, int | None]:
 def facts(response: Any) -> dict[str, Any]:
     """What a response, or a chunk of one, tells of itself, as fields of `Call`; what it does not tell is left out."""
     raw = getattr(response, "raw", None)
-    counted = get(raw, "usage") or getattr(response, "additional_kwargs", None)
-    usage = Usage(
-        _count(counted, "prompt_tokens", "input_tokens"),
-        _count(counted, "completion_tokens", "output_tokens"),
-    )
+    found: dict[str, Any] = {}
+    if counted := get(raw, "usage") or getattr(response, "additional_kwargs", None):
+        usage = Usage(
+            _count(counted, "prompt_tokens", "input_tokens"),
+            _count(counted, "completion_tokens", "output_tokens"),
+        )
+        if usage != Usage():
+            found["usage"] = usage
+    if raw is None:
+        return found
+    if (value := get(raw, "id")) and isinstance(value, str):
+        found["response_id"] = value
+    if (value := get(raw, "model")) and isinstance(value, str):
+        found["response_model"] = value
     choices = get(raw, "choices")
     reasons = [get(choice, "finish_reason") for choice in choices] if isinstance(choices, (list, tuple)) else []
-    found = {
-        "usage": usage if usage != Usage() else None,
-        "response_id": _text(get(raw, "id")),
-        "response_model": _text(get(raw, "model")),
-        "finish_reasons": tuple(str(reason) for reason in (*reasons, get(raw, "stop_reason")) if reason),
-    }
-    return {name: value for name, value in found.items() if value}
+    if told := tuple(str(reason) for reason in (*reasons, get(raw, "stop_reason")) if reason):
+        found["finish_reasons"] = told
+    return found
+
+
+def envelope(response: Any, known: Mapping[str, Any] | None = None) -> dict[str, Any] | None:
+    """The provider's raw answer without what it says, which was guarded: identity, usage and finish reasons only.
+
+    `known` is what `facts` tells of it.
+    """
+    raw = response.raw
+    if raw is None:
+        return None
+    kept = {name: value for name in ("id", "model", "usage") if (value := get(raw, name)) is not None}
+    if reasons := (facts(response) if known is None else known).get("finish_reasons"):
+        kept["choices"] = [{"finish_reason": reason} for reason in reasons]
+    return kept
 
 
 def get(thing: Any, name: str) -> Any:
     """What `thing`, a mapping or an object, has under `name`, or None."""
-    return thing.get(name) if isinstance(thing, Mapping) else getattr(thing, name, None)
+    if type(thing) is dict or isinstance(thing, Mapping):
+        return thing.get(name)
+    return getattr(thing, name, None)
 
 
 def _count(counted: Any, *names: str) -> int | None:
     return next((value for name in names if isinstance(value := get(counted, name), int)), None)
-
-
-def _text(value: Any) -> str:
-    return value if isinstance(value, str) else ""

@@ -17,7 +17,7 @@ from llmguard_middleware._judge import Plan
 from llmguard_middleware._leaves import leaves, opaque, with_leaves
 from llmguard_middleware.telemetry import _names as names
 
-from ._forms import CHAT
+from ._judged import judged_message, text_of
 
 __all__ = ["ToolUse", "arguments_judged", "result_judged", "tool_call"]
 
@@ -57,18 +57,12 @@ def result_judged(flow: Flow, output: ToolOutput) -> Plan[ToolOutput]:
     """
     flow.root.check()
     message = ChatMessage(role="tool", blocks=list(output.blocks))
-    before = [one.text for one in CHAT.asked([message])]
-    texts = yield from flow.judge_all(before, "tool_result")
-    if len(texts) > 1:  # a match may lie across two blocks
-        whole = yield from flow.judge("".join(texts), "tool_result")
-        if whole != "".join(texts):
-            texts = [whole, *[""] * (len(texts) - 1)]
-    (told,) = CHAT.rewritten([message], texts)
+    told = yield from judged_message(flow, message, "tool_result")
     update: dict[str, Any] = {} if told is message else {"blocks": list(told.blocks)}
     raw = output.raw_output
     acts = any(rule.acts for rule in flow.rules("tool_result"))
     if acts and opaque(raw):
-        update["raw_output"] = "".join(texts)  # nobody can look into it
+        update["raw_output"] = text_of(told)  # nobody can look into it
     elif raw is not None:
         parts = leaves(raw)
         released = yield from flow.judge_all(parts, "tool_result")

@@ -6,13 +6,12 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from llama_index.core.base.llms.types import ChatMessage, CitableBlock, CompletionResponse, TextBlock
+from llama_index.core.base.llms.types import CompletionResponse
 from llama_index.core.llms.mock import MockLLM
 from llama_index.llms.openai_like import OpenAILike
 
 from llmguard_llamaindex._convert import facts, model_call, provider
-from llmguard_llamaindex._forms import CHAT
-from llmguard_middleware import Message, Usage
+from llmguard_middleware import Usage
 
 
 def like(**options: Any) -> OpenAILike:
@@ -97,19 +96,3 @@ def test_facts() -> None:
     }
     assert facts(CompletionResponse(text="", raw={"usage": None, "choices": [{"finish_reason": None}]})) == {}
     assert facts(None) == {}
-
-
-def test_nested_blocks() -> None:
-    """Texts inside citable blocks are found and replaced, in copies, and unchanged messages are the caller's own."""
-    cited = CitableBlock(title="t", source="s", content=[TextBlock(text="b")])
-    messages = [
-        ChatMessage(role="developer", content="z"),
-        ChatMessage(role="user", blocks=[TextBlock(text="a"), cited]),
-    ]
-
-    assert CHAT.asked(messages) == [Message("system", "z"), Message("user", "a"), Message("user", "b")]
-    changed = CHAT.rewritten(messages, ["z", "a", "c"])
-    assert changed[0] is messages[0]
-    assert CHAT.asked(changed)[2].text == "c"
-    assert cited.content == [TextBlock(text="b")]
-    assert CHAT.rewritten(messages, ["z", "a", "b"]) is messages

@@ -199,11 +199,11 @@ def test_every_message(chatting: Any, script: Any, telemetry: Any) -> None:
 
     assert seen == [
         ("system", "Serve <EMAIL_ADDRESS>."),
-        ("assistant", "ask <EMAIL_ADDRESS>"),
         ("assistant", "Hello <EMAIL_ADDRESS>"),
         ("tool", "<EMAIL_ADDRESS>"),
         ("user", "Go on."),
     ]
+    assert "c@" not in str(seen)
     assert script.asked == ["Serve <EMAIL_ADDRESS>.\nHello <EMAIL_ADDRESS>\n<EMAIL_ADDRESS>\nGo on."]
 
 
@@ -259,7 +259,7 @@ async def test_same_type(llm: Any, telemetry: Any, script: Any, ask: Any) -> Non
     for clone in (copy.copy(guarded), copy.deepcopy(guarded), guarded.model_copy()):
         await ask(clone, "chat", "bob@example.com")
     assert all("bob" not in asked for asked in script.asked)
-    with pytest.raises(pickle.PicklingError):
+    with pytest.raises(ConfigurationError, match="pickle the original, and protect"):
         pickle.dumps(guarded)
 
 
@@ -359,7 +359,7 @@ async def test_judge(llm: Any, script: Any, telemetry: Any, ask: Any) -> None:
     assert len(script.asked) == 2
 
 
-@pytest.mark.parametrize("stage", ["retrieval", "tool_call", "tool_result", "embedding"])
+@pytest.mark.parametrize("stage", ["retrieval", "tool_result", "embedding"])
 def test_unenforceable(completing: Any, telemetry: Any, stage: Any) -> None:
     """A guardrail of a stage that an LLM does not have is refused at once, never skipped."""
     with pytest.raises(UnenforceableError, match=f"refuse.*{stage}"):

@@ -1,28 +1,20 @@
-"""Every text of a message, wherever its provider keeps it, and the message with others in their place.
-
-What is no text of anybody (ids, types, what is encrypted) is known by its name; all that is not known counts as text.
-"""
+"""Every text of a message, wherever its provider keeps it, and the message with others in their place."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Literal, TypeVar
+from collections.abc import Mapping
+from typing import Any, TypeVar
 
 from langchain_core.messages import BaseMessage
 
-from ._facts import ARGUMENTS, MEDIA, REASONING, is_binary, is_fact, media_of
+from llmguard_middleware._known_fields import is_fact
+from llmguard_middleware._text_walk import DROP, Kind, TextWalk
+
 from ._messages import role
 
 __all__ = ["DROP", "Kind", "Walk", "is_plain", "texts_of"]
 
 M = TypeVar("M", bound=BaseMessage)
-
-Kind = Literal["text", "reasoning", "other", "name", "call", "value", "unscanned"]
-"""`text`: a part of what the message says; `reasoning`: of what the model thought; `other`: any other text; `name`: who
-says it; `call`: name and arguments of a tool call, the arguments as JSON or as a value; `value`: a value with texts in
-it; `unscanned`: the name of a kind of content that nobody can look at (image, audio, video, file)."""
-
-DROP: Any = object()  # what a change returns for something that is to be left out
 
 _FIELDS = (
     "content",
@@ -66,17 +58,8 @@ def texts_of(*holders: BaseMessage | Mapping[str, Any] | None) -> list[tuple[Kin
     return found
 
 
-class Walk:
-    """One way through messages, on which each text may be changed; what stays the same is not copied.
-
-    Attributes:
-        path: where it is: field, keys, and the `index` of content blocks.
-    """
-
-    def __init__(self, change: Callable[[Kind, Any], Any]) -> None:
-        self._change = change
-        self._media: list[str] = []
-        self.path: list[Any] = []
+class Walk(TextWalk):
+    """One way through messages, on which each text may be changed; what stays the same is not copied."""
 
     def message(self, message: M) -> M:
         """The message with its texts changed."""
@@ -88,11 +71,6 @@ class Walk:
         changes.update({key: new for key, value in extra.items() if (new := self._at(key, value)) is not value})
         return message.model_copy(update=changes) if changes else message
 
-    def mapping(self, given: Mapping[str, Any]) -> Any:
-        """What a provider says beside a message, with its texts changed."""
-        self.path = ["mapping"]
-        return self._dict(given, "other")
-
     def _at(self, name: str, value: Any) -> Any:
         self.path = [name]
         if not value:
@@ -102,92 +80,3 @@ class Walk:
         if name == "artifact":
             return self._change("value", value)
         return self._item(name, value, {}, "other")
-
-    def content(self, content: Any) -> Any:
-        """The content of a message."""
-        if isinstance(content, str):
-            return self._change("text", content)
-        return self._list(content, self._block)
-
-    def _block(self, block: Any) -> Any:
-        if isinstance(block, str):
-            return self._change("text", block)
-        return self._dict(block, "text")
-
-    def _list(self, items: Any, each: Callable[[Any], Any]) -> Any:
-        after: list[Any] = []
-        for item in items:
-            self.path.append(item.get("index") if isinstance(item, Mapping) else None)
-            after.append(each(item))
-            self.path.pop()
-        if all(one is other for one, other in zip(after, items, strict=True)):
-            return items
-        return [one for one in after if one is not DROP]
-
-    def _dict(self, given: Mapping[str, Any], inside: Kind) -> Any:
-        """`inside` is the kind of a text here; `text` at the top of a content block, where only its `text` is one."""
-        said = str(given.get("type") or "")
-        media = media_of(given, said)
-        if media:
-            self._change("unscanned", media)
-            self._media.append(media)
-        own: Kind = "reasoning" if said in REASONING else inside
-        after = dict(self._call(given)) if isinstance(given.get("name"), str) else {}
-        for key, value in given.items():
-            if key not in after:
-                self.path.append(key)
-                kind: Kind = "other" if own == "text" and key != "text" else own
-                after[key] = self._item(key, value, given, kind)
-                self.path.pop()
-        if media:
-            self._media.pop()
-        if all(after[key] is value for key, value in given.items()):
-            return given
-        return {key: after[key] for key in given if after[key] is not DROP}
-
-    def _call(self, given: Mapping[str, Any]) -> Iterable[tuple[str, Any]]:
-        """Name and arguments of a tool call, which belong together."""
-        arguments = [key for key in ARGUMENTS if key in given and given[key] is not None]
-        if not arguments and "id" not in given:
-            return
-        for key in arguments or [""]:
-            changed = self._change("call", (given["name"], given.get(key, "")))
-            if changed is DROP:
-                changed = DROP, DROP
-            yield "name", changed[0]
-            if key:
-                yield key, changed[1]
-
-    def _item(self, key: str, value: Any, of: Mapping[str, Any], kind: Kind) -> Any:  # noqa: PLR0911 - one question after the other
-        if is_fact(key, value):
-            return value
-        if isinstance(value, bytes):
-            return value if self._media else self._change("value", value)
-        if key in ARGUMENTS and (key != "input" or not isinstance(value, list)):
-            changed = self._change("call", ("", value)) if value else value
-            return changed[1] if isinstance(changed, tuple) else changed
-        if isinstance(value, str):
-            return self._text(key, value, of, kind)
-        if isinstance(value, Mapping):
-            if key == "output" and "type" not in value:
-                return self._change("value", value)
-            if (media := MEDIA.get(key)) and media not in self._media:
-                self._change("unscanned", media)
-            self._media.append(media or "")
-            after = self._dict(value, "reasoning" if key in REASONING else _nested(kind))
-            self._media.pop()
-            return after
-        if isinstance(value, (list, tuple)):
-            inner: Kind = "reasoning" if key in REASONING else _nested(kind)
-            return self._list(value, lambda item: self._item(key, item, {}, inner))
-        return self._change("value", value)
-
-    def _text(self, key: str, value: str, of: Mapping[str, Any], kind: Kind) -> Any:
-        media = next((one for one in reversed(self._media) if one), "")
-        if not value or is_binary(key, value, of, media):
-            return value
-        return self._change("reasoning" if key in REASONING else kind, value)
-
-
-def _nested(kind: Kind) -> Kind:
-    return "reasoning" if kind == "reasoning" else "other"

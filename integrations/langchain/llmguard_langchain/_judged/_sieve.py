@@ -7,14 +7,12 @@ from typing import Any
 
 from langchain_core.messages import BaseMessageChunk
 
-from llmguard_middleware._json_text import may_become_json
+from llmguard_middleware._lane import Feed, Lane
 
 from .. import _convert as convert
 from .._convert import DROP
 
 __all__ = ["HoldError", "Sieve"]
-
-Feed = Callable[[str], str]
 
 _CALLS = frozenset(("name", "args", "arguments", "input", "partial_json"))
 
@@ -32,7 +30,7 @@ class Sieve(convert.Walk):
 
     def __init__(self, text: Feed, reasoning: Feed) -> None:
         super().__init__(self._take)
-        self._lanes = {"text": _Lane(text, whole_json=True), "reasoning": _Lane(reasoning)}
+        self._lanes = {"text": Lane(text, whole_json=True), "reasoning": Lane(reasoning)}
         self._shape = ""
         self._known: set[Any] = set()  # indexes of blocks that begun
         self._calling: set[Any] = set()  # of those that are tool calls: half a call is none, so they leave whole
@@ -121,28 +119,6 @@ class Sieve(convert.Walk):
 
     def _item(self, key: str, value: Any, of: Mapping[str, Any], kind: convert.Kind) -> Any:
         return DROP if key in ("tool_calls", "function_call") else super()._item(key, value, of, kind)
-
-
-class _Lane:
-    """The way of one text through its window."""
-
-    def __init__(self, feed: Feed, *, whole_json: bool = False) -> None:
-        self._feed = feed
-        self._start: str | None = "" if whole_json else None  # of what may be JSON
-        self._path: tuple[Any, ...] = ()
-        self.closed = False
-
-    def feed(self, path: tuple[Any, ...], text: str) -> str:
-        self._path = self._path or path
-        self.closed = self.closed or path != self._path
-        if self.closed:
-            return ""
-        if self._start is not None:
-            self._start += text
-            if may_become_json(self._start):
-                return ""
-            text, self._start = self._start, None
-        return self._feed(text)
 
 
 def _indexed(item: Any) -> bool:

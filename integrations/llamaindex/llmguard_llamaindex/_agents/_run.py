@@ -22,7 +22,7 @@ from llmguard_middleware._leaves import leaves, with_leaves
 from llmguard_middleware._rules import Guardrail
 from llmguard_middleware.telemetry._emitter import CallSpan
 
-from .._forms import CHAT
+from .._judged import admitted, edited
 from .._tool_calls import ToolUse, tool_call
 
 __all__ = ["AgentRun", "Layer", "current"]
@@ -151,12 +151,12 @@ class AgentRun:
             if not flow.policy.at("input") and flow.call.messages and not root.hides:
                 continue
             if root.hides:
-                messages = [_hidden(message, root.pseudonyms.hide) for message in messages]
-            texts = await layer.plan(flow.admit(CHAT.asked(messages)))
+                hide = root.pseudonyms.hide
+                messages = [edited(one, hide) if one.role.value == "assistant" else one for one in messages]
+            messages = await layer.plan(admitted(flow, messages))
             await layer.plan(flow.settle_races())
             if flow is not layer.flow and not layer.flow.call.messages:
                 layer.flow.call = layer.flow.call.but(messages=flow.call.messages)
-            messages = CHAT.rewritten(messages, texts)
         return messages
 
     async def released(self, value: Any) -> Any:
@@ -202,13 +202,6 @@ class AgentRun:
         output = _output(getattr(stop, "result", stop))
         for layer in reversed(self.layers):
             layer.end(output)
-
-
-def _hidden(message: ChatMessage, hide: Any) -> ChatMessage:
-    if message.role.value != "assistant":
-        return message
-    told: ChatMessage = CHAT.rewritten([message], [hide(one.text) for one in CHAT.asked([message])])[0]
-    return told
 
 
 def _output(result: Any) -> Any:

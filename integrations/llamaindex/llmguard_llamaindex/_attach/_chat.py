@@ -9,10 +9,10 @@ from contextlib import nullcontext
 from functools import partial
 from typing import Any
 
-from llama_index.core.base.llms.types import ChatMessage
+from llama_index.core.base.llms.types import ChatMessage, MessageRole
 from llama_index.core.chat_engine.types import AgentChatResponse, StreamingAgentChatResponse
 
-from llmguard_middleware import Call, Guard, GuardrailViolation, Message
+from llmguard_middleware import Call, Guard, GuardrailViolation
 from llmguard_middleware._begun import held
 from llmguard_middleware._drive import inside_scorer
 from llmguard_middleware._flow import Flow, reentered
@@ -20,6 +20,7 @@ from llmguard_middleware._scope import captured
 from llmguard_middleware._steps import Ask, Judge, Steps, aopened, arun, opened, run
 
 from .._forms import CHAT
+from .._judged import text_of
 from .._retrieval import asked, texts_of
 from .._root import Root
 from .._seal import above, guards_of, keeps_raw
@@ -148,11 +149,13 @@ def _asked(
     flow = Flow(guard, call, owner=engine)
     root, raw = Root(flow), keeps_raw(engine, guard)
     with flow:
-        *before, text = yield Judge(guard, flow.admit([*CHAT.asked(history or []), Message("user", message)]))
+        sent = [*(history or ()), ChatMessage(role=MessageRole.USER, content=message)]
+        *before, told = yield Judge(guard, CHAT.admitted(flow, sent))
+        text = text_of(told)
         flow.call = flow.call.but(inputs=asked(text))
         root.admitted.add(text)
         if history is not None and not raw:
-            history = list(CHAT.rewritten(history, before))
+            history = before
         memory = getattr(engine, "_memory", None)
         turn = Turn(root, engine, memory, text, message if raw else text, streamed=streamed)
         response = yield Ask(turn.active, partial(ask, text, history))
