@@ -39,7 +39,8 @@ P = ParamSpec("P")
 _log = logging.getLogger("llmguard.telemetry")
 _SCOPE = "llmguard_middleware"
 _CLIENT = SpanKind.CLIENT  # once: it is looked up in Python
-_KINDS = {"invoke_workflow": SpanKind.INTERNAL, "invoke_agent": SpanKind.INTERNAL, "execute_tool": SpanKind.INTERNAL}
+_INTERNAL = ("invoke_workflow", "invoke_agent", "execute_tool", "rerank", "synthesize")
+_KINDS = dict.fromkeys(_INTERNAL, SpanKind.INTERNAL)
 _SLOW = 0.1  # seconds: a guardrail that takes longer gets a span of its own even if it passes
 
 

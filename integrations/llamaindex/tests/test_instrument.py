@@ -196,8 +196,8 @@ async def test_forgets(llm: Any, mode: str, telemetry: Any, ask: Any) -> None:
 
     await ask(llm, mode, "Hello")
 
-    assert handler.open_spans == {}
-    assert handler._nested == {}
+    assert handler.calls.live == {}
+    assert handler.calls.live == {}
 
 
 async def test_same_prompt_at_once(llm: Any, telemetry: Any) -> None:

@@ -1,0 +1,121 @@
+"""The handlers that LlamaIndex knows of. It swallows what they raise, so what fails here is said here."""
+
+from __future__ import annotations
+
+import inspect
+import logging
+from typing import Any
+
+from llama_index.core.instrumentation.event_handlers import BaseEventHandler
+from llama_index.core.instrumentation.events import BaseEvent
+from llama_index.core.instrumentation.span_handlers import BaseSpanHandler
+
+from ._calls import Calls
+
+__all__ = ["Events", "Spans"]
+
+_log = logging.getLogger("llmguard.telemetry")
+
+
+def _failed(calls: Calls, error: Exception) -> None:
+    calls.faults += 1
+    kind = type(error).__name__
+    if kind not in calls.told:  # once: whatever it is, it comes again with every call
+        calls.told.add(kind)
+        _log.warning("a call of LlamaIndex could not be traced: %s", kind)
+
+
+class Spans(BaseSpanHandler[Any]):
+    """Told of every method of LlamaIndex's that is decorated; most are none of our calls."""
+
+    calls: Any = None  # a field, since pydantic's private attributes are found slowly
+
+    def __init__(self, calls: Calls) -> None:
+        super().__init__()
+        self.__dict__["calls"] = calls
+
+    @classmethod
+    def class_name(cls) -> str:
+        """How LlamaIndex calls it."""
+        return "llmguard"
+
+    def span_enter(
+        self,
+        id_: str,
+        bound_args: inspect.BoundArguments,
+        instance: Any | None = None,
+        parent_id: str | None = None,
+        tags: dict[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """A method is called. Its tags may hold what a user said: they are not looked at."""
+        try:
+            self.calls.enter(id_, bound_args, instance)
+        except Exception as error:  # noqa: BLE001 - the call goes on, untraced
+            _failed(self.calls, error)
+
+    def span_exit(
+        self,
+        id_: str,
+        bound_args: inspect.BoundArguments,
+        instance: Any | None = None,
+        result: Any | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """A method returned."""
+        calls = self.calls
+        if id_ in calls.live:
+            try:
+                calls.leave(id_, result)
+            except Exception as error:  # noqa: BLE001 - as above
+                _failed(calls, error)
+
+    def span_drop(
+        self,
+        id_: str,
+        bound_args: inspect.BoundArguments,
+        instance: Any | None = None,
+        err: BaseException | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """A method raised."""
+        calls = self.calls
+        if id_ in calls.live:
+            try:
+                calls.fail(id_, err)
+            except Exception as error:  # noqa: BLE001 - as above
+                _failed(calls, error)
+
+    def close(self) -> None:
+        """LlamaIndex shuts its dispatchers down."""
+        self.calls.close()
+
+    def new_span(self, *args: Any, **kwargs: Any) -> None:
+        """Not asked: `span_enter` does it all."""
+
+    prepare_to_exit_span = prepare_to_drop_span = new_span
+
+
+class Events(BaseEventHandler):
+    """Told how streams go on: a span of LlamaIndex's ends when a stream begins."""
+
+    calls: Any
+
+    def __init__(self, calls: Calls) -> None:
+        super().__init__()
+        self.__dict__["calls"] = calls
+
+    @classmethod
+    def class_name(cls) -> str:
+        """How LlamaIndex calls it."""
+        return "llmguard"
+
+    def handle(self, event: BaseEvent, **kwargs: Any) -> None:
+        """Anything happened."""
+        calls = self.calls
+        run = calls.live.get(event.span_id)
+        if run is not None and run.streams:
+            try:
+                calls.told_of(run, event)
+            except Exception as error:  # noqa: BLE001 - as above
+                _failed(calls, error)
