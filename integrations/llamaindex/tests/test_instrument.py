@@ -196,8 +196,8 @@ async def test_forgets(llm: Any, mode: str, telemetry: Any, ask: Any) -> None:
 
     await ask(llm, mode, "Hello")
 
-    assert handler.calls.live == {}
-    assert handler.calls.live == {}
+    assert handler.guards[0].live == {}
+    assert handler.guards[0].live == {}
 
 
 async def test_same_prompt_at_once(llm: Any, telemetry: Any) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import logging
 import os
 import weakref
 from collections.abc import Mapping
@@ -17,12 +18,13 @@ from llmguard_middleware._unjudged import Unjudged, unheard, unjudged
 from .._seal import seal_of
 from ._engines import Writer
 from ._kinds import first
-from ._models import Model, told_of
+from ._models import Model
 from ._run import Run, current
 from ._table import Table
 
 __all__ = ["Calls"]
 
+_log = logging.getLogger("llmguard.telemetry")
 _ID = -37  # LlamaIndex's span ids end with "-" and a UUID
 
 
@@ -38,14 +40,21 @@ class Calls:
         self.guard = guard
         self.live: dict[str | None, Run] = {}
         self.faults = 0
-        self.told: set[str] = set()
+        self._logged: set[str] = set()
         self._table = Table(synthesis=synthesis)
         self._known = self._table.known
         self._idle = Idle(self.live, idle, self._give_up)
         # Async streams of a LlamaIndex class that ask its sync one when they are first read.
         self._waiting: dict[tuple[int, int, str], list[Run]] = {}
-        self.told_of = told_of
         _ALL.add(self)
+
+    def fault(self, error: Exception) -> None:
+        """A call could not be traced; it goes on all the same."""
+        self.faults += 1
+        kind = type(error).__name__
+        if kind not in self._logged:  # once: whatever it is, it comes again with every call
+            self._logged.add(kind)
+            _log.warning("a call of LlamaIndex could not be traced: %s", kind)
 
     def enter(self, id_: str, bound: inspect.BoundArguments, instance: Any) -> None:
         """A decorated method is called."""
@@ -59,10 +68,11 @@ class Calls:
             return
         if not self.live and unheard(self.guard):
             return
-        outer = current.get()
+        around = outer = current.get()
         while outer is not None and outer.calls is not self:
-            outer = outer.outer
+            outer = outer.around
         run = Run(self, id_, kind, instance, outer)
+        run.around = around
         if (whole := self._part_of(run, bound, name)) is not None:
             self.live[id_] = whole
             whole.aliases = (*whole.aliases, id_)
@@ -93,7 +103,10 @@ class Calls:
             if reentered(run.owner, guard):
                 return
             run.flow = run.ended = flow = Flow(guard, call, owner=run.owner)
-            kind.opened(run, flow)
+            try:
+                kind.opened(run, flow)
+            except Exception as error:  # noqa: BLE001 - the span has begun and must end
+                self.fault(error)
         elif kind.has_span:
             run.ended = Unjudged(guard, call, None)
         self.live[run.id] = run
@@ -113,7 +126,11 @@ class Calls:
         if run.ended is None:
             self._passed(run, None)
             return
-        later = kind.later(run, result)  # in its context still
+        try:
+            later = kind.later(run, result)  # in its context still
+        except Exception as error:  # noqa: BLE001 - its span must end
+            later = False
+            self.fault(error)
         run.leave()
         if not later:
             self.end(run, result)
@@ -150,14 +167,20 @@ class Calls:
         self._forget(run)
         ended = run.ended
         assert ended is not None
-        if error is None and not abandoned:
-            error = run.kind.error(result)
         if abandoned:
             ended.abandoned()
-        elif error is not None:
+            return
+        answer: dict[str, Any] = {}
+        if error is None:
+            try:
+                error = run.kind.error(result)
+                answer = run.kind.answer(run, result)
+            except Exception as fault:  # noqa: BLE001 - its span must end
+                self.fault(fault)
+        if error is not None:
             ended.stopped(error)
         else:
-            ended.answered(**run.kind.answer(run, result))
+            ended.answered(**answer)
 
     def _forget(self, run: Run) -> None:
         live = self.live
@@ -184,7 +207,7 @@ class Calls:
         while run is not None:  # those around this code, of which we could leave no other
             if run.calls is self:
                 run.leave()
-            run = run.outer
+            run = run.around
         for run in list(self.live.values()):
             self._give_up(run)
         self.live.clear()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import logging
 from typing import Any
 
 from llama_index.core.instrumentation.event_handlers import BaseEventHandler
@@ -11,28 +10,21 @@ from llama_index.core.instrumentation.events import BaseEvent
 from llama_index.core.instrumentation.span_handlers import BaseSpanHandler
 
 from ._calls import Calls
+from ._models import told_of
 
 __all__ = ["Events", "Spans"]
-
-_log = logging.getLogger("llmguard.telemetry")
-
-
-def _failed(calls: Calls, error: Exception) -> None:
-    calls.faults += 1
-    kind = type(error).__name__
-    if kind not in calls.told:  # once: whatever it is, it comes again with every call
-        calls.told.add(kind)
-        _log.warning("a call of LlamaIndex could not be traced: %s", kind)
 
 
 class Spans(BaseSpanHandler[Any]):
     """Told of every method of LlamaIndex's that is decorated; most are none of our calls."""
 
-    calls: Any = None  # a field, since pydantic's private attributes are found slowly
+    # Of all guards: what they enter is left in the opposite order. A field, since pydantic's private attributes are
+    # found slowly.
+    guards: Any = ()
 
-    def __init__(self, calls: Calls) -> None:
+    def __init__(self, guards: tuple[Calls, ...]) -> None:
         super().__init__()
-        self.__dict__["calls"] = calls
+        self.__dict__["guards"] = guards
 
     @classmethod
     def class_name(cls) -> str:
@@ -49,10 +41,11 @@ class Spans(BaseSpanHandler[Any]):
         **kwargs: Any,
     ) -> None:
         """A method is called. Its tags may hold what a user said: they are not looked at."""
-        try:
-            self.calls.enter(id_, bound_args, instance)
-        except Exception as error:  # noqa: BLE001 - the call goes on, untraced
-            _failed(self.calls, error)
+        for calls in self.guards:
+            try:
+                calls.enter(id_, bound_args, instance)
+            except Exception as error:  # noqa: BLE001, PERF203 - the call goes on, untraced
+                calls.fault(error)
 
     def span_exit(
         self,
@@ -63,12 +56,12 @@ class Spans(BaseSpanHandler[Any]):
         **kwargs: Any,
     ) -> None:
         """A method returned."""
-        calls = self.calls
-        if id_ in calls.live:
-            try:
-                calls.leave(id_, result)
-            except Exception as error:  # noqa: BLE001 - as above
-                _failed(calls, error)
+        for calls in reversed(self.guards):
+            if id_ in calls.live:
+                try:
+                    calls.leave(id_, result)
+                except Exception as error:  # noqa: BLE001 - as above
+                    calls.fault(error)
 
     def span_drop(
         self,
@@ -79,16 +72,17 @@ class Spans(BaseSpanHandler[Any]):
         **kwargs: Any,
     ) -> None:
         """A method raised."""
-        calls = self.calls
-        if id_ in calls.live:
-            try:
-                calls.fail(id_, err)
-            except Exception as error:  # noqa: BLE001 - as above
-                _failed(calls, error)
+        for calls in reversed(self.guards):
+            if id_ in calls.live:
+                try:
+                    calls.fail(id_, err)
+                except Exception as error:  # noqa: BLE001 - as above
+                    calls.fault(error)
 
     def close(self) -> None:
         """LlamaIndex shuts its dispatchers down."""
-        self.calls.close()
+        for calls in self.guards:
+            calls.close()
 
     def new_span(self, *args: Any, **kwargs: Any) -> None:
         """Not asked: `span_enter` does it all."""
@@ -99,11 +93,11 @@ class Spans(BaseSpanHandler[Any]):
 class Events(BaseEventHandler):
     """Told how streams go on: a span of LlamaIndex's ends when a stream begins."""
 
-    calls: Any
+    guards: Any = ()
 
-    def __init__(self, calls: Calls) -> None:
+    def __init__(self, guards: tuple[Calls, ...]) -> None:
         super().__init__()
-        self.__dict__["calls"] = calls
+        self.__dict__["guards"] = guards
 
     @classmethod
     def class_name(cls) -> str:
@@ -112,10 +106,10 @@ class Events(BaseEventHandler):
 
     def handle(self, event: BaseEvent, **kwargs: Any) -> None:
         """Anything happened."""
-        calls = self.calls
-        run = calls.live.get(event.span_id)
-        if run is not None and run.streams:
-            try:
-                calls.told_of(run, event)
-            except Exception as error:  # noqa: BLE001 - as above
-                _failed(calls, error)
+        for calls in self.guards:
+            run = calls.live.get(event.span_id)
+            if run is not None and run.streams:
+                try:
+                    told_of(run, event)
+                except Exception as error:  # noqa: BLE001 - as above
+                    calls.fault(error)

@@ -26,7 +26,9 @@ _MOST = 20  # documents that a span names: some backends cut an attribute at 2 K
 def documents(nodes: Sequence[Any] | None) -> dict[str, Any]:
     """How many documents there are, and the ids and scores of the first: no content."""
     nodes = nodes or ()
-    named = [{"id": item.node.node_id, "score": item.score} for item in nodes[:_MOST]]
+    named = [
+        {"id": item.node.node_id, "score": None if item.score is None else float(item.score)} for item in nodes[:_MOST]
+    ]
     return {names.RETRIEVED: len(nodes), names.RETRIEVAL_DOCUMENTS: json.dumps(named)}
 
 

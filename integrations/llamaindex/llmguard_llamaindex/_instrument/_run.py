@@ -28,7 +28,8 @@ class Run:
     Attributes:
         id: of LlamaIndex's span; other ids that lead here are those of nested duplicates.
         owner: the object whose method was called.
-        outer: the call around it, of any guard.
+        outer: the call around it, of the same guard.
+        around: the call around it, of any guard.
         ended: what its end is told to; None for what has no span and only stands between two calls.
         flow: the same, if anything is to be judged.
         streams: whether the answer comes in pieces.
@@ -37,6 +38,7 @@ class Run:
     # What few runs have stays with the class.
     streams = False
     over = False
+    around: Run | None = None
     heard = True  # since the last sweep
     quiet = 0  # sweeps since it was heard of
     begun = False  # its first piece is out
@@ -52,6 +54,7 @@ class Run:
     _halves = 0
     _active: Any = None
     _attached: Any = None
+    _below: otel.Context | None = None
     _token: Token[Run | None] | None = None
 
     def __init__(self, calls: Any, id_: str, kind: Kind, owner: Any, outer: Run | None) -> None:
@@ -67,7 +70,8 @@ class Run:
             self._active = self.flow.active()
             self._active.__enter__()
         elif self.ended is not None:
-            self._attached = otel.attach(self.ended.context)  # type: ignore[union-attr]  # no flow: an Unjudged
+            self._below = self.ended.context  # type: ignore[union-attr]  # no flow: an Unjudged
+            self._attached = otel.attach(self._below)
 
     def leave(self) -> None:
         """Make the call around it the current one again."""
@@ -79,7 +83,7 @@ class Run:
             current.reset(token)
             if self._active is not None:
                 self._active.__exit__(None, None, None)
-            elif self._attached is not None:
+            elif self._attached is not None and otel.get_current() is self._below:  # or others have left theirs
                 otel.detach(self._attached)
 
     def half(self) -> bool:

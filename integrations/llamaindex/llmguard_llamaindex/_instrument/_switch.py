@@ -53,29 +53,36 @@ def instrument(guard: Guard | None = None, *, synthesis: bool = False, idle: flo
     expect_seconds(idle, "idle of instrument")
     refused = guard
     guard.require("instrument(guard)", lambda policy: refused.refuse(policy.guardrails, "instrument(guard)", _INSTEAD))
-    root = get_dispatcher()
     with _lock:
-        if not any(handler.calls.guard is guard for handler in root.span_handlers if isinstance(handler, Spans)):
-            calls = Calls(guard, synthesis=synthesis, idle=idle)
-            root.add_event_handler(Events(calls))
-            root.add_span_handler(Spans(calls))
+        now = _calls()
+        if not any(calls.guard is guard for calls in now):
+            _set((*now, Calls(guard, synthesis=synthesis, idle=idle)))
     return guard
 
 
 def uninstrument(guard: Guard | None = None) -> None:
     """Undo `instrument` for this guard, or for all; spans of calls still under way end as abandoned."""
-    root = get_dispatcher()
     with _lock:
-        ours = [
-            handler
-            for handler in (*root.span_handlers, *root.event_handlers)
-            if isinstance(handler, (Spans, Events)) and guard in (None, handler.calls.guard)
-        ]
-        # New lists: a call that goes through the old ones meanwhile must not miss its neighbour.
-        root.span_handlers = [one for one in root.span_handlers if not any(one is own for own in ours)]
-        root.event_handlers = [one for one in root.event_handlers if not any(one is own for own in ours)]
-    for handler in ours:
-        handler.calls.close()
+        now = _calls()
+        left = tuple(calls for calls in now if guard not in (None, calls.guard))
+        _set(left)
+    for calls in now:
+        if calls not in left:
+            calls.close()
+
+
+def _calls() -> tuple[Calls, ...]:
+    return next((handler.guards for handler in get_dispatcher().span_handlers if isinstance(handler, Spans)), ())
+
+
+def _set(guards: tuple[Calls, ...]) -> None:
+    """Put handlers for these on the root dispatcher, if there are any, in place of those for others."""
+    root = get_dispatcher()
+    # New lists: a call that goes through the old ones meanwhile must not miss our neighbours.
+    others = [handler for handler in root.event_handlers if not isinstance(handler, Events)]
+    root.event_handlers = [*others, Events(guards=guards)] if guards else others
+    neighbours = [handler for handler in root.span_handlers if not isinstance(handler, Spans)]
+    root.span_handlers = [*neighbours, Spans(guards=guards)] if guards else neighbours
 
 
 class Instrumentor:
