@@ -22,9 +22,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from kit.export import Drop
 from langchain_core.messages import BaseMessage
 from langchain_core.outputs import ChatResult
-from langchain_kit.export import Drop
 from langchain_kit.fakes import Fake, Streaming, chain
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
