@@ -1,4 +1,4 @@
-"""A model, an embedding model and a retriever that take no time of their own, and the calls that the rows are made of."""
+"""A model and a retriever that take no time of their own, and the calls that the rows are made of."""
 
 from __future__ import annotations
 

@@ -110,6 +110,8 @@ def facts(response: Any) -> dict[str, Any]:
 
 def get(thing: Any, name: str) -> Any:
     """What `thing`, a mapping or an object, has under `name`, or None."""
+    if type(thing) is dict:  # mostly; asking whether it is a Mapping costs
+        return thing.get(name)
     return thing.get(name) if isinstance(thing, Mapping) else getattr(thing, name, None)
 
 

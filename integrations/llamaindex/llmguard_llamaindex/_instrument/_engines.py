@@ -22,13 +22,22 @@ __all__ = ["Chat", "Query", "Synthesis", "Writer"]
 class Query(Kind):
     """A query engine: a query stays open until its streamed answer ends, for only then is the LLM asked."""
 
+    operation = "invoke_workflow"
+
+    def __init__(self) -> None:
+        self._known: dict[str, Call] = {}
+
+    def called(self, name: str) -> Call:
+        """The call of an engine of this class: the same object each time, whose attributes are known."""
+        return self._known.get(name) or self._known.setdefault(name, Call.made(self.operation, name=name))
+
     def asked(self, run: Run, arguments: Mapping[str, Any], method: str, *, judged: bool) -> Call:
         """The call, under the name of the engine's class."""
-        name = type(run.owner).__name__
+        call = self.called(type(run.owner).__name__)
         if not judged:
-            return Call.made("invoke_workflow", name=name)
+            return call
         run.request = query_text(first(arguments))
-        return Call.made("invoke_workflow", name=name, inputs=asked(run.request))
+        return call.but(inputs=asked(run.request))
 
     def messages(self, run: Run) -> Sequence[Message]:
         """The question."""
@@ -57,10 +66,7 @@ class Query(Kind):
 class Synthesis(Query):
     """A response synthesizer, an operation of its own: OpenTelemetry has no name for it."""
 
-    def asked(self, run: Run, arguments: Mapping[str, Any], method: str, *, judged: bool) -> Call:
-        """The call, under the name of the synthesizer's class."""
-        call = super().asked(run, arguments, method, judged=judged)
-        return call.but(operation="synthesize")
+    operation = "synthesize"
 
 
 class Chat(Query):
@@ -68,12 +74,12 @@ class Chat(Query):
 
     def asked(self, run: Run, arguments: Mapping[str, Any], method: str, *, judged: bool) -> Call:
         """The call, under the name of the engine's class."""
-        name = type(run.owner).__name__
+        call = self.called(type(run.owner).__name__)
         if not judged:
-            return Call.made("invoke_workflow", name=name)
+            return call
         asking = first(arguments)
         run.request = asking if isinstance(asking, str) else str(getattr(asking, "content", asking) or "")
-        return Call.made("invoke_workflow", name=name, inputs=asked(run.request))
+        return call.but(inputs=asked(run.request))
 
     def later(self, run: Run, result: Any) -> bool:
         """A thread or a task writes the answer down, unless whoever reads it does."""

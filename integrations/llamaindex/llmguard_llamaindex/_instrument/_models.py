@@ -148,20 +148,20 @@ _ENDS = frozenset((LLMChatEndEvent, LLMCompletionEndEvent))
 class Embedding(Kind):
     """The embeddings of a query, of a text or of many."""
 
+    def __init__(self) -> None:
+        self._known: dict[tuple[type, Any, int], Call] = {}  # by class, model and number of texts
+
     def asked(self, run: Run, arguments: Mapping[str, Any], method: str, *, judged: bool) -> Call:
         """The call: its model and how many texts there are."""
         run.request = first(arguments)
         texts = run.request if isinstance(run.request, (list, tuple)) else [run.request]
         run.many = method.endswith("batch")
-        name = getattr(run.owner, "model_name", None)
-        model = "" if not isinstance(name, str) or name == "unknown" else name
-        call = Call.made(
-            "embeddings",
-            provider=_provider(type(run.owner)),
-            model=model,
-            name="" if model else type(run.owner).__name__,
-            attributes={names.EMBEDDING_INPUTS: len(texts)},
-        )
+        key = type(run.owner), getattr(run.owner, "model_name", None), len(texts)
+        call = self._known.get(key)
+        if call is None:
+            if len(self._known) >= _MOST:
+                self._known.clear()
+            call = self._known[key] = _embeddings(*key)
         return call.but(inputs={"input": run.request}) if judged else call
 
     def opened(self, run: Run, flow: Flow) -> None:
@@ -178,16 +178,16 @@ class Embedding(Kind):
 
 
 _PACKAGE = "llama_index.embeddings."
-_providers: dict[str, str] = {}
 
 
-def _provider(cls: type) -> str:
-    found = _providers.get(cls.__qualname__)
-    if found is None:
-        found = cls.__name__.lower()
-        for base in cls.__mro__:
-            if base.__module__.startswith(_PACKAGE):
-                found = base.__module__.removeprefix(_PACKAGE).partition(".")[0]
-                break
-        _providers[cls.__qualname__] = found
-    return found
+def _embeddings(cls: type, model: Any, count: int) -> Call:
+    theirs = (base.__module__ for base in cls.__mro__ if base.__module__.startswith(_PACKAGE))
+    provider = next((module.removeprefix(_PACKAGE).partition(".")[0] for module in theirs), cls.__name__.lower())
+    named = isinstance(model, str) and model != "unknown"
+    return Call.made(
+        "embeddings",
+        provider=provider,
+        model=model if named else "",
+        name=cls.__name__,
+        attributes={names.EMBEDDING_INPUTS: count},
+    )

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import json
+import math
 from collections.abc import Mapping, Sequence
+from json.encoder import encode_basestring_ascii as _quoted
 from typing import TYPE_CHECKING, Any
 
 from llmguard_middleware import Call
@@ -26,19 +27,29 @@ _MOST = 20  # documents that a span names: some backends cut an attribute at 2 K
 def documents(nodes: Sequence[Any] | None) -> dict[str, Any]:
     """How many documents there are, and the ids and scores of the first: no content."""
     nodes = nodes or ()
-    named = [
-        {"id": item.node.node_id, "score": None if item.score is None else float(item.score)} for item in nodes[:_MOST]
-    ]
-    return {names.RETRIEVED: len(nodes), names.RETRIEVAL_DOCUMENTS: json.dumps(named)}
+    named = ", ".join(f'{{"id": {_quoted(item.node.node_id)}, "score": {_score(item)}}}' for item in nodes[:_MOST])
+    return {names.RETRIEVED: len(nodes), names.RETRIEVAL_DOCUMENTS: f"[{named}]"}
+
+
+def _score(item: Any) -> str:
+    score = item.score
+    if type(score) is not float:  # another kind of number, or none
+        score = math.nan if score is None else float(score)
+    return repr(score) if math.isfinite(score) else "null"
 
 
 class Retrieval(Kind):
     """A retriever; one inside another is a retrieval of its own."""
 
+    def __init__(self) -> None:
+        self._known: dict[int | None, Call] = {}  # by how many documents they ask for
+
     def asked(self, run: Run, arguments: Mapping[str, Any], method: str, *, judged: bool) -> Call:
         """The call, and how many documents it asks for."""
         top_k = getattr(run.owner, "similarity_top_k", None)
-        call = Call.made("retrieval", attributes={names.RETRIEVAL_TOP_K: top_k} if isinstance(top_k, int) else {})
+        if (call := self._known.get(top_k if isinstance(top_k, int) else None)) is None:
+            told = {names.RETRIEVAL_TOP_K: top_k} if isinstance(top_k, int) else {}
+            call = self._known[top_k] = Call.made("retrieval", attributes=told)
         return call.but(inputs=asked(query_text(first(arguments)))) if judged else call
 
     def answer(self, run: Run, result: Any) -> dict[str, Any]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from contextlib import suppress
 from contextvars import ContextVar, Token
 from typing import TYPE_CHECKING, Any
 
@@ -78,13 +77,14 @@ class Run:
         token, self._token = self._token, None
         if token is None:
             return
-        # A coroutine that is thrown away unwinds in another context, where there is nothing to put back.
-        with suppress(ValueError):
+        try:
             current.reset(token)
             if self._active is not None:
                 self._active.__exit__(None, None, None)
             elif self._attached is not None and otel.get_current() is self._below:  # or others have left theirs
                 otel.detach(self._attached)
+        except ValueError:  # a coroutine that is thrown away unwinds in another context, with nothing to put back
+            pass
 
     def half(self) -> bool:
         """Whether both the method that began a stream and the thread that writes it down are done."""
