@@ -57,7 +57,8 @@ class _Shelf(BaseRetriever):
 
     def __init__(self) -> None:
         super().__init__()
-        self._embeddings = MockEmbedding(embed_dim=8)
+        # A callback manager of its own, which begins no trace, would keep each event for ever.
+        self._embeddings = MockEmbedding(embed_dim=8, callback_manager=self.callback_manager)
         nodes = [TextNode(text=f"document {number} about the matter at hand") for number in range(5)]
         self._found = [NodeWithScore(node=node, score=0.5) for node in nodes]
 
@@ -66,9 +67,9 @@ class _Shelf(BaseRetriever):
         return self._found
 
 
-def engine(llm: Any) -> RetrieverQueryEngine:
+def engine(llm: Any, **options: Any) -> RetrieverQueryEngine:
     """A query engine: the embedding of the question, five documents, one call of the model."""
-    return RetrieverQueryEngine.from_args(_Shelf(), llm=llm)
+    return RetrieverQueryEngine.from_args(_Shelf(), llm=llm, **options)
 
 
 class Row(NamedTuple):

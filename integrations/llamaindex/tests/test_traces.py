@@ -126,7 +126,6 @@ def retrieval(*below: Any) -> Any:
     told = {
         "gen_ai.retrieval.top_k": 2,
         "gen_ai.retrieval.documents": IDS,
-        "llmguard.retrieval.document.count": 2,
     }
     return ("retrieval", "CLIENT", "UNSET", told, list(below))
 
@@ -255,7 +254,7 @@ def test_rerank(llm: Any, guard: Any, script: Any, telemetry: Any, index: Vector
 
     index.as_query_engine(llm=llm, node_postprocessors=parts).query("Hello")
 
-    told = {"gen_ai.retrieval.documents": IDS[::-1], "llmguard.retrieval.document.count": 2}
+    told = {"gen_ai.retrieval.documents": IDS[::-1]}
     rerank = ("rerank LLMRerank", "INTERNAL", "UNSET", told, [chat(llm)])
     assert forest(telemetry) == [workflow("RetrieverQueryEngine", retrieval(embeddings()), rerank, chat(llm))]
 
@@ -281,7 +280,6 @@ async def test_rerank_model(
     told = {
         "gen_ai.request.model": "cross-1",
         "gen_ai.retrieval.documents": IDS[::-1],
-        "llmguard.retrieval.document.count": 2,
     }
     rerank = ("rerank cross-1", "INTERNAL", "UNSET", told, [])
     assert forest(telemetry) == [workflow("RetrieverQueryEngine", retrieval(embeddings()), rerank, chat(completing))]
@@ -319,7 +317,7 @@ def test_retriever_inside(guard: Any, telemetry: Any, index: VectorStoreIndex) -
 
     _Both(index.as_retriever()).retrieve("Hello")
 
-    told = {"gen_ai.retrieval.documents": IDS, "llmguard.retrieval.document.count": 2}
+    told = {"gen_ai.retrieval.documents": IDS}
     assert forest(telemetry) == [("retrieval", "CLIENT", "UNSET", told, [retrieval(embeddings())])]
 
 

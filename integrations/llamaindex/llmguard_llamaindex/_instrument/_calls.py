@@ -25,7 +25,6 @@ from ._table import Table
 __all__ = ["Calls"]
 
 _log = logging.getLogger("llmguard.telemetry")
-_ID = -37  # LlamaIndex's span ids end with "-" and a UUID
 
 
 class Calls:
@@ -56,14 +55,12 @@ class Calls:
             self._logged.add(kind)
             _log.warning("a call of LlamaIndex could not be traced: %s", kind)
 
-    def enter(self, id_: str, bound: inspect.BoundArguments, instance: Any) -> None:
-        """A decorated method is called."""
-        name = id_[:_ID]
-        cls = type(instance)
+    def enter(self, id_: str, key: tuple[type, str], bound: inspect.BoundArguments, instance: Any) -> None:
+        """A decorated method is called; `key` is its object's class and the name of its span."""
         try:
-            kind = self._known[cls, name]
+            kind = self._known[key]
         except KeyError:
-            kind = self._table.find(cls, name, instance)
+            kind = self._table.find(key, instance)
         if kind is None or (instance is not None and seal_of(instance) is not None) or inside_scorer.get():
             return
         if not self.live and unheard(self.guard):
@@ -73,11 +70,11 @@ class Calls:
             outer = outer.around
         run = Run(self, id_, kind, instance, outer)
         run.around = around
-        if (whole := self._part_of(run, bound, name)) is not None:
+        if (whole := self._part_of(run, bound, key[1])) is not None:
             self.live[id_] = whole
             whole.aliases = (*whole.aliases, id_)
         elif kind.begins(run, bound.arguments):
-            self._begin(run, bound.arguments, name.rpartition(".")[2])
+            self._begin(run, bound.arguments, key[1].rpartition(".")[2])
 
     def _part_of(self, run: Run, bound: inspect.BoundArguments, name: str) -> Run | None:
         """The call that this one of the same object is part of."""

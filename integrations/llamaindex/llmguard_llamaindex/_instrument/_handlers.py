@@ -11,20 +11,24 @@ from llama_index.core.instrumentation.span_handlers import BaseSpanHandler
 
 from ._calls import Calls
 from ._models import told_of
+from ._table import NO_CALLS
 
 __all__ = ["Events", "Spans"]
+
+_ID = -37  # LlamaIndex's span ids end with "-" and a UUID
 
 
 class Spans(BaseSpanHandler[Any]):
     """Told of every method of LlamaIndex's that is decorated; most are none of our calls."""
 
-    # Of all guards: what they enter is left in the opposite order. A field, since pydantic's private attributes are
+    # Of all guards: what they enter is left in the opposite order. Fields, since pydantic's private attributes are
     # found slowly.
     guards: Any = ()
+    backwards: Any = ()
 
     def __init__(self, guards: tuple[Calls, ...]) -> None:
         super().__init__()
-        self.__dict__["guards"] = guards
+        self.__dict__.update(guards=guards, backwards=guards[::-1])
 
     @classmethod
     def class_name(cls) -> str:
@@ -41,9 +45,12 @@ class Spans(BaseSpanHandler[Any]):
         **kwargs: Any,
     ) -> None:
         """A method is called. Its tags may hold what a user said: they are not looked at."""
+        key = type(instance), id_[:_ID]
+        if key in NO_CALLS:
+            return
         for calls in self.guards:
             try:
-                calls.enter(id_, bound_args, instance)
+                calls.enter(id_, key, bound_args, instance)
             except Exception as error:  # noqa: BLE001, PERF203 - the call goes on, untraced
                 calls.fault(error)
 
@@ -56,7 +63,7 @@ class Spans(BaseSpanHandler[Any]):
         **kwargs: Any,
     ) -> None:
         """A method returned."""
-        for calls in reversed(self.guards):
+        for calls in self.backwards:
             if id_ in calls.live:
                 try:
                     calls.leave(id_, result)
@@ -72,7 +79,7 @@ class Spans(BaseSpanHandler[Any]):
         **kwargs: Any,
     ) -> None:
         """A method raised."""
-        for calls in reversed(self.guards):
+        for calls in self.backwards:
             if id_ in calls.live:
                 try:
                     calls.fail(id_, err)
@@ -97,7 +104,7 @@ class Events(BaseEventHandler):
 
     def __init__(self, guards: tuple[Calls, ...]) -> None:
         super().__init__()
-        self.__dict__["guards"] = guards
+        self.__dict__.update(guards=guards)
 
     @classmethod
     def class_name(cls) -> str:

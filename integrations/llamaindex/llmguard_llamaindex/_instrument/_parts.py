@@ -25,10 +25,11 @@ _MOST = 20  # documents that a span names: some backends cut an attribute at 2 K
 
 
 def documents(nodes: Sequence[Any] | None) -> dict[str, Any]:
-    """How many documents there are, and the ids and scores of the first: no content."""
+    """The documents' ids and scores, and how many they are if not all are named: no content."""
     nodes = nodes or ()
     named = ", ".join(f'{{"id": {_quoted(item.node.node_id)}, "score": {_score(item)}}}' for item in nodes[:_MOST])
-    return {names.RETRIEVED: len(nodes), names.RETRIEVAL_DOCUMENTS: f"[{named}]"}
+    told: dict[str, Any] = {names.RETRIEVAL_DOCUMENTS: f"[{named}]"}
+    return told if len(nodes) <= _MOST else {**told, names.RETRIEVED: len(nodes)}
 
 
 def _score(item: Any) -> str:

@@ -10,7 +10,7 @@ from ._kinds import Kind
 from ._models import Embedding, Model
 from ._parts import Rerank, Retrieval, Tool
 
-__all__ = ["Table"]
+__all__ = ["NO_CALLS", "Table"]
 
 _BOTH = ("", "a")
 _METHODS: dict[type[Kind], frozenset[str]] = {
@@ -46,6 +46,8 @@ _CLASSES: dict[tuple[str, str], type[Kind] | None] = {
 }
 _STEPS: dict[str, type[Kind]] = {"run_agent_step": Turn, "call_tool": ToolStep}
 _MOST = 4096  # classes may be made at run time
+NO_CALLS: set[tuple[type, str]] = set()
+"""Classes and names of spans that are no calls, whatever was asked for."""
 
 
 class Table:
@@ -56,25 +58,31 @@ class Table:
         self._kinds: dict[type[Kind], Kind] = {}
         self.known: dict[tuple[type, str], Kind | None] = {}
 
-    def find(self, cls: type, name: str, instance: Any) -> Kind | None:
+    def find(self, key: tuple[type, str], instance: Any) -> Kind | None:
         """The kind, None for what is no call: most of what LlamaIndex tells of."""
+        cls, name = key
         if len(self.known) >= _MOST:
             self.known.clear()
         kind = self._sort(cls, name.rpartition(".")[2], instance)
+        if kind is None:
+            if len(NO_CALLS) >= _MOST:
+                NO_CALLS.clear()
+            NO_CALLS.add(key)
+        if kind is Synthesis and not self._synthesis:
+            kind = None
         found = None if kind is None else self._kinds.get(kind) or self._kinds.setdefault(kind, kind())
-        self.known[cls, name] = found
+        self.known[key] = found
         return found
 
-    def _sort(self, cls: type, method: str, instance: Any) -> type[Kind] | None:
+    @staticmethod
+    def _sort(of: type, method: str, instance: Any) -> type[Kind] | None:
         if instance is None:
             return _STEPS.get(method)
-        bases = ((base.__module__, base.__qualname__) for base in cls.__mro__)
+        bases = ((base.__module__, base.__qualname__) for base in of.__mro__)
         kind = next((_CLASSES[base] for base in bases if base in _CLASSES), None)
         if kind is None or method not in _METHODS[kind]:
             return None
-        if (kind is Rerank and not _has_model(cls, instance)) or (kind is Synthesis and not self._synthesis):
-            return None
-        return kind
+        return None if kind is Rerank and not _has_model(of, instance) else kind
 
 
 def _has_model(cls: type, instance: Any) -> bool:
