@@ -57,13 +57,14 @@ class _Shelf(BaseRetriever):
 
     def __init__(self) -> None:
         super().__init__()
-        # A callback manager of its own, which begins no trace, would keep each event for ever.
-        self._embeddings = MockEmbedding(embed_dim=8, callback_manager=self.callback_manager)
+        self._embeddings = MockEmbedding(embed_dim=8)
         nodes = [TextNode(text=f"document {number} about the matter at hand") for number in range(5)]
         self._found = [NodeWithScore(node=node, score=0.5) for node in nodes]
 
     def _retrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
-        self._embeddings.get_query_embedding(query_bundle.query_str)
+        # Outside of a trace of its own, LlamaIndex's callback manager keeps each event for ever.
+        with self._embeddings.callback_manager.as_trace("embedding"):
+            self._embeddings.get_query_embedding(query_bundle.query_str)
         return self._found
 
 
