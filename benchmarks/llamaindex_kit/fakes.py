@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from llama_index.core import MockEmbedding
 from llama_index.core.base.llms.types import ChatMessage, CompletionResponse, CompletionResponseGen, LLMMetadata
+from llama_index.core.callbacks import CallbackManager
 from llama_index.core.llms import CustomLLM
 from llama_index.core.llms.callbacks import llm_completion_callback
 from llama_index.core.query_engine import RetrieverQueryEngine
@@ -55,22 +56,22 @@ class Fake(CustomLLM):
 class _Shelf(BaseRetriever):
     """Five documents, after the question was embedded."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        self._embeddings = MockEmbedding(embed_dim=8)
+    def __init__(self, manager: CallbackManager) -> None:
+        super().__init__(callback_manager=manager)
+        self._embeddings = MockEmbedding(embed_dim=8, callback_manager=manager)
         nodes = [TextNode(text=f"document {number} about the matter at hand") for number in range(5)]
         self._found = [NodeWithScore(node=node, score=0.5) for node in nodes]
 
     def _retrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
-        # Outside of a trace of its own, LlamaIndex's callback manager keeps each event for ever.
-        with self._embeddings.callback_manager.as_trace("embedding"):
-            self._embeddings.get_query_embedding(query_bundle.query_str)
+        self._embeddings.get_query_embedding(query_bundle.query_str)
         return self._found
 
 
 def engine(llm: Any, **options: Any) -> RetrieverQueryEngine:
     """A query engine: the embedding of the question, five documents, one call of the model."""
-    return RetrieverQueryEngine.from_args(_Shelf(), llm=llm, **options)
+    # One for all parts: only the outermost manager of a trace forgets its events, others keep each of them for ever.
+    manager = llm.callback_manager = CallbackManager()
+    return RetrieverQueryEngine.from_args(_Shelf(manager), llm=llm, callback_manager=manager, **options)
 
 
 class Row(NamedTuple):
