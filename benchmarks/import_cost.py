@@ -24,7 +24,7 @@ import sys
 import tempfile
 from typing import Any, NamedTuple
 
-from langchain_kit.pairing import load
+from kit.pairing import load
 
 _MODEL = """
 from langchain_core.language_models import BaseChatModel

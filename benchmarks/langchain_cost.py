@@ -17,10 +17,10 @@ import argparse
 from collections.abc import Callable
 from time import process_time
 
-from langchain_kit.export import exporting
+from kit.export import exporting
+from kit.pairing import added, load, take_turns
 from langchain_kit.fakes import ROWS, Row
 from langchain_kit.handlers import Variant, variants
-from langchain_kit.pairing import added, load, take_turns
 from langchain_kit.peers import peers
 from opentelemetry.sdk.trace import TracerProvider
 

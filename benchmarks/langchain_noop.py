@@ -12,9 +12,9 @@ import argparse
 from collections.abc import Callable
 from time import process_time
 
+from kit.pairing import added, load, take_turns
 from langchain_kit.fakes import ROWS, Row
 from langchain_kit.handlers import Variant, variants
-from langchain_kit.pairing import added, load, take_turns
 from opentelemetry import trace
 
 

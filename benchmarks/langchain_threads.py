@@ -22,12 +22,12 @@ from threading import Barrier, local
 from time import perf_counter
 from typing import Any
 
+from kit.export import Drop
+from kit.pairing import added, load, take_turns
 from langchain_core.messages import BaseMessage
 from langchain_core.outputs import ChatResult
-from langchain_kit.export import Drop
 from langchain_kit.fakes import Fake
 from langchain_kit.handlers import Variant, variants
-from langchain_kit.pairing import added, load, take_turns
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 

@@ -57,7 +57,8 @@ class Call:
     `operation` is a value of `gen_ai.operation.name` (chat, invoke_workflow, retrieval, ...). `inputs` are the
     caller's values by name. `conversation` tells which calls belong together (a thread or session id).
     `started` and `ended` are nanoseconds since the epoch; `trace_id` and `span_id` are
-    the OpenTelemetry integers, 0 where nothing is traced.
+    the OpenTelemetry integers, 0 where nothing is traced. `attributes` are on its span from the start, and rules may
+    be chosen by them; `answer_attributes` are what else its answer tells (the ids of documents, say).
     """
 
     operation: str
@@ -83,6 +84,7 @@ class Call:
     trace_id: int = 0
     span_id: int = 0
     attributes: Mapping[str, Any] = field(default_factory=dict)
+    answer_attributes: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
     def made(cls, operation: str, **given: Any) -> Call:
@@ -119,7 +121,7 @@ class Call:
 
 
 # A dataclass keeps on the class the defaults that it does not make anew for each object. `Call.made` relies on it.
-for _field in ("inputs", "settings", "attributes"):
+for _field in ("inputs", "settings", "attributes", "answer_attributes"):
     setattr(Call, _field, MappingProxyType({}))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from opentelemetry import context as otel
+from opentelemetry import trace
 from opentelemetry.context import Context
 
 from ._call import Call
@@ -38,7 +39,7 @@ class Unjudged:
     @property
     def context(self) -> Context:
         """The OpenTelemetry context below it."""
-        return self._ends().context
+        return trace.set_span_in_context(self._span, self._parent)
 
     def _ends(self) -> CallSpan:
         return CallSpan(self.guard.emitter, self._span, self._parent)

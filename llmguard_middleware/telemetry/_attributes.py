@@ -86,6 +86,8 @@ def response_attributes(answer: Mapping[str, Any]) -> dict[str, Any]:
         for counted, name in _USAGE:
             if (tokens := getattr(usage, counted)) is not None:
                 attributes[name] = tokens
+    if more := answer.get("answer_attributes"):
+        attributes.update(more)
     return attributes
 
 

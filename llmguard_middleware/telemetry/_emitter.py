@@ -39,7 +39,8 @@ P = ParamSpec("P")
 _log = logging.getLogger("llmguard.telemetry")
 _SCOPE = "llmguard_middleware"
 _CLIENT = SpanKind.CLIENT  # once: it is looked up in Python
-_KINDS = {"invoke_workflow": SpanKind.INTERNAL, "invoke_agent": SpanKind.INTERNAL, "execute_tool": SpanKind.INTERNAL}
+_INTERNAL = ("invoke_workflow", "invoke_agent", "execute_tool", "rerank", "synthesize")
+_KINDS = dict.fromkeys(_INTERNAL, SpanKind.INTERNAL)
 _SLOW = 0.1  # seconds: a guardrail that takes longer gets a span of its own even if it passes
 
 
@@ -64,7 +65,8 @@ class Emitter:
     ) -> None:
         self.guard, self.digest = guard, digest
         self._global = tracer_provider is None
-        self._last: tuple[Call | None, str, dict[str, Any]] = (None, "", {})
+        # By operation: calls of several kinds take turns.
+        self._last: dict[str, tuple[Call, str, dict[str, Any]]] = {}
         self.tracer = trace.get_tracer(_SCOPE, tracer_provider=tracer_provider)
         self.logger = get_logger(_SCOPE, logger_provider=logger_provider)
 
@@ -99,11 +101,10 @@ class Emitter:
 
     def _asked(self, call: Call, digest: str) -> dict[str, Any]:
         # An adapter may give the same Call for the same question again.
-        last, its_digest, attributes = self._last
-        if last is not call or its_digest != digest:
-            attributes = request_attributes(call, self.guard, digest)
-            self._last = call, digest, attributes
-        return attributes.copy()
+        last = self._last.get(call.operation)
+        if last is None or last[0] is not call or last[1] != digest:
+            self._last[call.operation] = last = call, digest, request_attributes(call, self.guard, digest)
+        return last[2].copy()
 
     @_silent
     def bypassed(self, reason: str) -> None:

@@ -129,9 +129,9 @@ def envelope(response: Any, known: Mapping[str, Any] | None = None) -> dict[str,
 
 def get(thing: Any, name: str) -> Any:
     """What `thing`, a mapping or an object, has under `name`, or None."""
-    if type(thing) is dict or isinstance(thing, Mapping):
+    if type(thing) is dict:  # mostly; asking whether it is a Mapping costs
         return thing.get(name)
-    return getattr(thing, name, None)
+    return thing.get(name) if isinstance(thing, Mapping) else getattr(thing, name, None)
 
 
 def _count(counted: Any, *names: str) -> int | None:

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import gc
+import json
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from llama_index.core import MockEmbedding
 from llama_index.core.instrumentation import get_dispatcher
+from llama_index.core.schema import NodeWithScore
+from llama_index.core.tools import FunctionTool
 from opentelemetry.trace import StatusCode
 
 from llmguard_llamaindex import attach, instrument, protect, uninstrument
 from llmguard_middleware import Guardrail, Monitor, UnenforceableError
 from llmguard_middleware.scorers import pii
+
+from .conftest import Shelf
 
 TREE = [("invoke_workflow RetrieverQueryEngine", None)] + [
     (name, "invoke_workflow RetrieverQueryEngine") for name in ("retrieval", "chat scripted")
@@ -196,8 +202,8 @@ async def test_forgets(llm: Any, mode: str, telemetry: Any, ask: Any) -> None:
 
     await ask(llm, mode, "Hello")
 
-    assert handler.open_spans == {}
-    assert handler._nested == {}
+    assert handler.guards[0].live == {}
+    assert handler.guards[0].live == {}
 
 
 async def test_same_prompt_at_once(llm: Any, telemetry: Any) -> None:
@@ -245,3 +251,48 @@ def test_warned(completing: Any, script: Any, telemetry: Any) -> None:
     completing.complete("bomb")
 
     assert "llmguard.verdict" not in telemetry.spans[0].attributes
+
+
+def test_shadow_parts(telemetry: Any) -> None:
+    """Guardrails that only record see what embedding models and tools are given, and what tools give."""
+    seen: list[tuple[str, str]] = []
+
+    def noting(stage: str) -> Any:
+        def note(text: str) -> bool:
+            seen.append((stage, text))
+            return False
+
+        return note
+
+    stages = ("embedding", "tool_call", "tool_result")
+    rules = [Guardrail(noting(stage), stage=stage, action="log", name=stage) for stage in stages]
+    instrument(telemetry.guard(*rules))
+
+    MockEmbedding(embed_dim=8).get_text_embedding_batch(["one", "two"])
+    FunctionTool.from_defaults(str.upper, name="upper").call("three")
+    FunctionTool.from_defaults(lambda word: word * 2, name="double").call(word="four")
+
+    assert seen == [
+        ("embedding", "one"),
+        ("embedding", "two"),
+        ("tool_call", "three"),
+        ("tool_result", "THREE"),
+        ("tool_call", "four"),
+        ("tool_result", "fourfour"),
+    ]
+
+
+def test_many_documents(telemetry: Any) -> None:
+    """A retrieval names its first twenty documents, with the scores they have, and tells how many there are."""
+    shelf = Shelf(*(f"document {number}" for number in range(25)))
+    found = [NodeWithScore(node=node, score=None if number else 0.5) for number, node in enumerate(shelf.nodes)]
+    shelf._retrieve = lambda query_bundle: found  # type: ignore[method-assign]  # scores that the fake cannot give
+    instrument(telemetry.guard())
+
+    shelf.retrieve("Hello")
+
+    told = telemetry.spans[0].attributes
+    named = json.loads(told["gen_ai.retrieval.documents"])
+    assert [one["id"] for one in named] == [node.node_id for node in shelf.nodes[:20]]
+    assert [one["score"] for one in named] == [0.5] + [None] * 19
+    assert told["llmguard.retrieval.document.count"] == 25

@@ -1,0 +1,78 @@
+"""What tracing costs a LlamaIndex application: ours against the floor, hand-written spans of the model's events.
+
+Added process CPU per call over the bare framework in us, `until the call returns / with all export work`: spans go
+through a BatchSpanProcessor and OTLP/HTTP to a sink in another process. Rounds of all variants take turns in one
+process, and the medians of their paired differences are compared: only the ratios carry over to another machine. +- is
+the standard error of the median. The guard has no rules.
+
+Run: uv run python benchmarks/llamaindex_cost.py [--rounds 25] [--only chat query] [--variants floor instrument]
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from time import process_time
+
+from kit.export import exporting
+from kit.pairing import added, load, take_turns
+from llamaindex_kit.fakes import ROWS, Fake, Row
+from llamaindex_kit.handlers import Variant, variants
+from opentelemetry.sdk.trace import TracerProvider
+
+_ENGINES = ("query",)
+
+
+def timed(row: Row, variant: Variant, provider: TracerProvider, *, engine: bool) -> Callable[[], tuple[float, float]]:
+    """A round of this variant: us per call until the calls return, and with all export work."""
+    made = row.made(variant.around_model(Fake()))
+    if engine:
+        made = variant.around_engine(made)
+
+    def one_round() -> tuple[float, float]:
+        with variant.around_round():
+            before = process_time()
+            row.round(made)
+            until = process_time()
+            provider.force_flush()
+            after = process_time()
+        return (until - before) / row.calls * 1e6, (after - before) / row.calls * 1e6
+
+    return one_round
+
+
+def main() -> None:
+    """Print a table for each row."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--rounds", type=int, default=25)
+    parser.add_argument("--only", nargs="+", choices=list(ROWS), default=list(ROWS))
+    parser.add_argument("--variants", nargs="+", help="those to run besides bare and floor")
+    options = parser.parse_args()
+    with exporting() as (provider, _):
+        compared = variants(provider)
+        if options.variants:
+            compared = {name: compared[name] for name in ("bare", "floor", *options.variants)}
+        for name in options.only:
+            row, engine = ROWS[name], name in _ENGINES
+            those = {key: one for key, one in compared.items() if engine or key != "attach"}
+            timers = {key: timed(row, one, provider, engine=engine) for key, one in those.items()}
+            found = take_turns(options.rounds, timers)
+            cells = {
+                key: [added([pair[i] for pair in pairs], [pair[i] for pair in found["bare"]]) for i in (0, 1)]
+                for key, pairs in found.items()
+                if key != "bare"
+            }
+            floor = cells["floor"]
+            bare = sorted(pair[0] for pair in found["bare"])[options.rounds // 2]
+            print(f"\n{name} ({options.rounds} rounds of {row.calls}; bare {bare:.0f} us; {load()})")
+            for key, (until, total) in cells.items():
+                print(
+                    f"  {key:18} {until.median:7.0f} / {total.median:7.0f}",
+                    f"  {until.median / floor[0].median:6.2f}x / {total.median / floor[1].median:5.2f}x",
+                    f"  +- {until.error / floor[0].median:.2f} / {total.error / floor[1].median:.2f}",
+                    flush=True,
+                )
+
+
+if __name__ == "__main__":
+    main()
