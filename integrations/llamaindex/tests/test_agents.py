@@ -121,9 +121,9 @@ async def test_blocked_everywhere(kind: str, way: str, stage: Any, find: Any) ->
         await handler
     assert caught.value.verdict.stage == stage
     assert MAILS[stage] not in shown(events)
-    in_text = kind in ("react", "codeact")  # so that the arguments are output, too
-    assert len(play.asked) == {"input": 0, "tool_call": 1, "tool_result": 1, "output": 1 if in_text else 2}[stage]
-    assert len(play.used) == (0 if stage in ("input", "tool_call") or (stage == "output" and in_text) else 1)
+    # The arguments of a tool call are a part of what the model answers.
+    assert len(play.asked) == (0 if stage == "input" else 1)
+    assert len(play.used) == (1 if stage == "tool_result" else 0)
     memory = await handler.ctx.store.get("memory", default=None)
     assert memory is None or await memory.aget_all() == []
 

@@ -259,7 +259,7 @@ async def test_same_type(llm: Any, telemetry: Any, script: Any, ask: Any) -> Non
     for clone in (copy.copy(guarded), copy.deepcopy(guarded), guarded.model_copy()):
         await ask(clone, "chat", "bob@example.com")
     assert all("bob" not in asked for asked in script.asked)
-    with pytest.raises(ConfigurationError, match="pickle the original, and protect"):
+    with pytest.raises(ConfigurationError, match="pickle the original, and guard"):
         pickle.dumps(guarded)
 
 
