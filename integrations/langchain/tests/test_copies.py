@@ -95,13 +95,13 @@ def test_copies_are_guarded_by_the_same_guard(protected, way):
 def test_what_is_protected_cannot_be_pickled_and_says_so(protected):
     """A guard holds threads, so pickling is an error with the way out; the original is as picklable as it was."""
     thing, _ = protected
-    with pytest.raises(ConfigurationError, match=r"a protected \w+ cannot be pickled, since .*: pickle the original"):
+    with pytest.raises(ConfigurationError, match=r"a guarded \w+ cannot be pickled, since .*: pickle the original"):
         pickle.dumps(thing)
 
 
 def test_a_chain_with_something_protected_cannot_be_pickled_and_says_so(fake_chat):
     """The sentence is the same where the protected thing is a part."""
-    with pytest.raises(ConfigurationError, match="a protected StreamingChat cannot be pickled"):
+    with pytest.raises(ConfigurationError, match="a guarded StreamingChat cannot be pickled"):
         pickle.dumps(RunnableLambda(len) | protect(fake_chat(), GUARD))
 
 

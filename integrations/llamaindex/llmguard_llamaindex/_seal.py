@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import copy
 import inspect
-import pickle
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any, NoReturn, TypeVar
+from typing import Any, TypeVar
 
 from llmguard_middleware import ConfigurationError, Guard
 from llmguard_middleware._begun import said_when_made
+from llmguard_middleware._unpickled import unpickled
 
 __all__ = ["Seal", "above", "guards_of", "keeps_raw", "put_on", "seal", "seal_of", "subclass", "unseal"]
 
@@ -123,19 +123,8 @@ def put_on(kind: type, name: str, member: Any) -> None:
     setattr(kind, name, said_when_made(member) if late else member)
 
 
-class _NotPickledError(ConfigurationError, pickle.PicklingError):
-    """A mistake that those who pickle what they are given know how to handle."""
-
-
 def _life(original: type) -> dict[str, Callable[..., Any]]:
     """How a guarded object is pickled (not at all), and copied where its class does not say how."""
-
-    def reduce_ex(_: Any, __: Any) -> NoReturn:
-        msg = (
-            f"a guarded {original.__name__} cannot be pickled, since its guard holds threads, locks and telemetry: "
-            "pickle the original, and guard it again where it is loaded"
-        )
-        raise _NotPickledError(msg)
 
     def shallow(self: Any) -> Any:
         twin = object.__new__(type(self))
@@ -149,4 +138,4 @@ def _life(original: type) -> dict[str, Callable[..., Any]]:
         return twin
 
     itself = hasattr(original, "__copy__")
-    return {"__reduce_ex__": reduce_ex, **({} if itself else {"__copy__": shallow, "__deepcopy__": deep})}
+    return {"__reduce_ex__": unpickled(original), **({} if itself else {"__copy__": shallow, "__deepcopy__": deep})}

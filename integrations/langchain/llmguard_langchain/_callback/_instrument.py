@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from typing import Any
 
-from llmguard_middleware import ConfigurationError, Guard
-from llmguard_middleware._guard import expect_guard
+from llmguard_middleware import Guard
+from llmguard_middleware._environment import ByEnvironment, guard_or_environments
 
 from ._handler import GuardCallback
 
 __all__ = ["Instrumentor", "instrument", "uninstrument"]
-
-CONFIG = "LLMGUARD_CONFIG"
 
 
 class _Hook:
@@ -53,13 +50,7 @@ def instrument(guard: Guard | None = None) -> Guard:
         ConfigurationError: if no guard is given and `LLMGUARD_CONFIG` is not set, or its file has mistakes.
         UnenforceableError: for rules of stages that a callback does not reach.
     """
-    if guard is None:
-        file = os.environ.get(CONFIG)
-        if not file:
-            msg = f"instrument() was given no guard: write instrument(guard), or set {CONFIG}=guard.yaml"
-            raise ConfigurationError(msg)
-        guard = Guard.from_config(file)
-    expect_guard(guard, "instrument(guard)")
+    guard = guard_or_environments(guard)
     callback = GuardCallback(guard)
     with _lock:
         if not any(hook.callback is not None and hook.callback.guard is guard for hook in _hooks):
@@ -78,17 +69,7 @@ def uninstrument(guard: Guard | None = None) -> None:
                 hook.callback = None
 
 
-class Instrumentor:
-    """The entry point of `opentelemetry-instrument`; does nothing if `LLMGUARD_CONFIG` is not set.
+class Instrumentor(ByEnvironment):
+    """The entry point of `opentelemetry-instrument`."""
 
-    On the command line: `LLMGUARD_CONFIG=guard.yaml opentelemetry-instrument python app.py`.
-    """
-
-    def instrument(self, **_: Any) -> None:
-        """Called once, before the application starts."""
-        if os.environ.get(CONFIG):
-            instrument()
-
-    def uninstrument(self, **_: Any) -> None:
-        """Undo it."""
-        uninstrument()
+    on, off = staticmethod(instrument), staticmethod(uninstrument)

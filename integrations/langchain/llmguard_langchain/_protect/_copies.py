@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, NoReturn, TypeVar
+from typing import Any, TypeVar
 
-from llmguard_middleware import ConfigurationError, Guard
+from llmguard_middleware import Guard
+from llmguard_middleware._unpickled import unpickled
 
 from ._late import begin_as_made
 
@@ -94,13 +95,6 @@ def _subclass(base: type, members: Mapping[str, Any], guard: Guard | None) -> ty
 def _life(base: type) -> dict[str, Callable[..., Any]]:
     """How a guarded copy is pickled (not at all), and copied where it is no pydantic model, which copies itself."""
 
-    def reduce_ex(_: Any, __: Any) -> NoReturn:
-        msg = (
-            f"a protected {base.__name__} cannot be pickled, since its guard holds threads, locks and telemetry: "
-            "pickle the original, and protect() it where it is loaded"
-        )
-        raise ConfigurationError(msg)
-
     def shallow(self: Any) -> Any:
         return _as(type(self), _copied(bare(self, base)))
 
@@ -108,7 +102,7 @@ def _life(base: type) -> dict[str, Callable[..., Any]]:
         return _as(type(self), copy.deepcopy(bare(self, base), memo))
 
     itself = hasattr(base, "__pydantic_fields__")
-    return {"__reduce_ex__": reduce_ex, **({} if itself else {"__copy__": shallow, "__deepcopy__": deep})}
+    return {"__reduce_ex__": unpickled(base), **({} if itself else {"__copy__": shallow, "__deepcopy__": deep})}
 
 
 def _as(kind: type, made: Any) -> Any:

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import os
 import threading
-from typing import Any
 
 from llama_index_instrumentation import get_dispatcher
 
-from llmguard_middleware import ConfigurationError, Guard
+from llmguard_middleware import Guard
 from llmguard_middleware._checks import expect_bool, expect_seconds
-from llmguard_middleware._guard import expect_guard
+from llmguard_middleware._environment import ByEnvironment, guard_or_environments
 
 from ._calls import Calls
 from ._handlers import Events, Spans
 
 __all__ = ["Instrumentor", "instrument", "uninstrument"]
 
-CONFIG = "LLMGUARD_CONFIG"
 _INSTEAD = "use protect(llm, guard) or attach(engine, guard)"
 _lock = threading.Lock()
 
@@ -42,16 +39,9 @@ def instrument(guard: Guard | None = None, *, synthesis: bool = False, idle: flo
         ConfigurationError: if no guard is given and `LLMGUARD_CONFIG` is not set, or its file has mistakes.
         UnenforceableError: if the guard has an acting guardrail: LlamaIndex's handlers cannot stop or change a call.
     """
-    if guard is None:
-        file = os.environ.get(CONFIG)
-        if not file:
-            msg = f"instrument() was given no guard: write instrument(guard), or set {CONFIG}=guard.yaml"
-            raise ConfigurationError(msg)
-        guard = Guard.from_config(file)
-    expect_guard(guard, "instrument(guard)")
+    guard = refused = guard_or_environments(guard)
     expect_bool(synthesis, "synthesis of instrument")
     expect_seconds(idle, "idle of instrument")
-    refused = guard
     guard.require("instrument(guard)", lambda policy: refused.refuse(policy.guardrails, "instrument(guard)", _INSTEAD))
     with _lock:
         now = _calls()
@@ -85,17 +75,7 @@ def _set(guards: tuple[Calls, ...]) -> None:
     root.span_handlers = [*neighbours, Spans(guards=guards)] if guards else neighbours
 
 
-class Instrumentor:
-    """The entry point of `opentelemetry-instrument`; does nothing if `LLMGUARD_CONFIG` is not set.
+class Instrumentor(ByEnvironment):
+    """The entry point of `opentelemetry-instrument`."""
 
-    On the command line: `LLMGUARD_CONFIG=guard.yaml opentelemetry-instrument python app.py`.
-    """
-
-    def instrument(self, **_: Any) -> None:
-        """Called once, before the application starts."""
-        if os.environ.get(CONFIG):
-            instrument()
-
-    def uninstrument(self, **_: Any) -> None:
-        """Undo it."""
-        uninstrument()
+    on, off = staticmethod(instrument), staticmethod(uninstrument)
