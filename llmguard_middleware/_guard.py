@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import logging
 import warnings
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
@@ -25,6 +24,7 @@ from ._drive import adrive, drive, inside_scorer
 from ._judge import Case, Plan, judge
 from ._monitoring import MonitorQueue, Monitors, MonitorStats, without_personal_data
 from ._nesting import nested
+from ._pickled import Reference, guard_like, known
 from ._policies import InForce, Policies
 from ._policy import Policy
 from ._root import Conversations, Root
@@ -101,6 +101,7 @@ class Guard:
         self._policies = Policies(Policy(rules))
         self.emitter = Emitter(self.name, self.digest, tracer_provider, logger_provider)
         self._monitoring = Monitors(self.monitors, self.emitter, self._for_monitors, queue, executor)
+        self._mark = known(self)
 
     @classmethod
     def from_config(
@@ -130,6 +131,15 @@ class Guard:
     def __repr__(self) -> str:
         rules = ", ".join([*(rule.name for rule in self.guardrails), *(monitor.name for monitor in self.monitors)])
         return f"Guard({rules}, name={self.name!r})"
+
+    def __reduce__(self) -> tuple[Callable[..., Guard], Reference]:
+        return guard_like, (self._mark, self.name, tuple(policy.digest for policy in self.policies))
+
+    def __copy__(self) -> Guard:
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Guard:
+        return self
 
     @property
     def policy(self) -> Policy:
@@ -236,8 +246,9 @@ class Guard:
 
     def without(self, rules: Sequence[Guardrail]) -> Guard:
         """This guard without some of its guardrails: same name, digest, telemetry and monitors."""
-        rest = copy.copy(self)
-        rest._policies = self._policies.without(rules)  # noqa: SLF001 - a copy of this one
+        rest = object.__new__(type(self))
+        rest.__dict__.update(vars(self))
+        rest._policies = self._policies.without(rules)
         return rest
 
     def refuse(self, rules: Iterable[Guardrail], where: str, instead: str) -> None:

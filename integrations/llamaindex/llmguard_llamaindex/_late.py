@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 from functools import lru_cache
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from llmguard_middleware._begun import said_when_made
 
@@ -57,4 +58,11 @@ def _shell_class(original: type) -> type:
     names = {"__module__": original.__module__, "__qualname__": original.__qualname__, "__doc__": original.__doc__}
     kind: type = type(original)(original.__name__, (original,), names)
     begin_as_made(kind)
+    type.__setattr__(kind, "__reduce_ex__", _reduced)
     return kind
+
+
+def _reduced(self: Any, _: Any) -> tuple[Any, tuple[Any, ...]]:
+    twin = copy.copy(self)
+    object.__setattr__(twin, "__class__", type(self).__base__)
+    return shell, (twin,)

@@ -9,14 +9,16 @@ from __future__ import annotations
 
 import copy
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, TypeVar
 
+from llama_index.core.base.llms.base import BaseLLM
+from llama_index.core.tools import BaseTool
+
 from llmguard_middleware import ConfigurationError, Guard
 from llmguard_middleware._begun import said_when_made
-from llmguard_middleware._unpickled import unpickled
 
 __all__ = ["Seal", "above", "guards_of", "keeps_raw", "put_on", "seal", "seal_of", "subclass", "unseal"]
 
@@ -124,7 +126,12 @@ def put_on(kind: type, name: str, member: Any) -> None:
 
 
 def _life(original: type) -> dict[str, Callable[..., Any]]:
-    """How a guarded object is pickled (not at all), and copied where its class does not say how."""
+    """How a guarded object is pickled, and copied where its class does not say how."""
+
+    def reduce_ex(self: Any, _: Any) -> tuple[Callable[..., Any], tuple[Any, ...]]:
+        twin, found = copy.copy(self), seal_of(self)
+        unseal(twin)
+        return guarded_again, (twin, [(guard, guard in found.raw) for guard in found.guards] if found else [])
 
     def shallow(self: Any) -> Any:
         twin = object.__new__(type(self))
@@ -138,4 +145,20 @@ def _life(original: type) -> dict[str, Callable[..., Any]]:
         return twin
 
     itself = hasattr(original, "__copy__")
-    return {"__reduce_ex__": unpickled(original), **({} if itself else {"__copy__": shallow, "__deepcopy__": deep})}
+    return {"__reduce_ex__": reduce_ex, **({} if itself else {"__copy__": shallow, "__deepcopy__": deep})}
+
+
+def guarded_again(thing: Any, guards: Sequence[tuple[Guard, bool]]) -> Any:
+    """What was pickled, behind its guards again: each with whether a memory keeps what users said."""
+    from ._attach import attach  # noqa: PLC0415 - all of these need this module
+    from ._protect import guarded_llm  # noqa: PLC0415
+    from ._tools import guarded_tool  # noqa: PLC0415
+
+    for guard, raw in guards:
+        if isinstance(thing, BaseLLM):
+            thing = guarded_llm(thing, guard)
+        elif isinstance(thing, BaseTool):
+            thing = guarded_tool(thing, guard)
+        else:
+            thing = attach(thing, guard, state="raw" if raw else "redacted")
+    return thing

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import gc
-import pickle
 from typing import Any
 
 import pytest
@@ -259,8 +258,6 @@ async def test_same_type(llm: Any, telemetry: Any, script: Any, ask: Any) -> Non
     for clone in (copy.copy(guarded), copy.deepcopy(guarded), guarded.model_copy()):
         await ask(clone, "chat", "bob@example.com")
     assert all("bob" not in asked for asked in script.asked)
-    with pytest.raises(ConfigurationError, match="pickle the original, and guard"):
-        pickle.dumps(guarded)
 
 
 async def test_abandoned(llm: Any, script: Any, telemetry: Any) -> None:

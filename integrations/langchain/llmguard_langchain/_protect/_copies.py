@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeVar
 
 from llmguard_middleware import Guard
-from llmguard_middleware._unpickled import unpickled
+from llmguard_middleware._pickled import not_pickled
 
 from ._late import begin_as_made
 
@@ -102,7 +102,7 @@ def _life(base: type) -> dict[str, Callable[..., Any]]:
         return _as(type(self), copy.deepcopy(bare(self, base), memo))
 
     itself = hasattr(base, "__pydantic_fields__")
-    return {"__reduce_ex__": unpickled(base), **({} if itself else {"__copy__": shallow, "__deepcopy__": deep})}
+    return {"__reduce_ex__": not_pickled(base), **({} if itself else {"__copy__": shallow, "__deepcopy__": deep})}
 
 
 def _as(kind: type, made: Any) -> Any:
