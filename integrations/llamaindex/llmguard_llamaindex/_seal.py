@@ -18,7 +18,18 @@ from typing import Any, NoReturn, TypeVar
 from llmguard_middleware import ConfigurationError, Guard
 from llmguard_middleware._begun import said_when_made
 
-__all__ = ["Seal", "above", "guards_of", "keeps_raw", "put_on", "seal", "seal_of", "subclass", "unseal"]
+__all__ = [
+    "Seal",
+    "above",
+    "guards_of",
+    "keeps_raw",
+    "put_on",
+    "refuse_pickling",
+    "seal",
+    "seal_of",
+    "subclass",
+    "unseal",
+]
 
 T = TypeVar("T")
 _SEAL = "_llmguard_seal"
@@ -127,15 +138,21 @@ class _NotPickledError(ConfigurationError, pickle.PicklingError):
     """A mistake that those who pickle what they are given know how to handle."""
 
 
+def refuse_pickling(what: str, instead: str) -> NoReturn:
+    """Refuse to pickle something that holds a guard.
+
+    Raises:
+        ConfigurationError: which is a PicklingError, too.
+    """
+    msg = f"{what} cannot be pickled, since its guard holds threads, locks and telemetry: {instead}"
+    raise _NotPickledError(msg)
+
+
 def _life(original: type) -> dict[str, Callable[..., Any]]:
     """How a guarded object is pickled (not at all), and copied where its class does not say how."""
 
     def reduce_ex(_: Any, __: Any) -> NoReturn:
-        msg = (
-            f"a guarded {original.__name__} cannot be pickled, since its guard holds threads, locks and telemetry: "
-            "pickle the original, and guard it again where it is loaded"
-        )
-        raise _NotPickledError(msg)
+        refuse_pickling(f"a guarded {original.__name__}", "pickle the original, and guard it again where it is loaded")
 
     def shallow(self: Any) -> Any:
         twin = object.__new__(type(self))
