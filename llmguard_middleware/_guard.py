@@ -512,6 +512,8 @@ def expect_guard(value: Any, where: str) -> None:
         given = f"the class {value.__name__}"
     elif isinstance(value, (list, tuple)):
         instead = "one guard holds all rules, Guard(*rules), and of several guards each is put around the one before"
+    elif isinstance(value, (str, PathLike)):
+        instead = "read a file of rules with Guard.from_config(...)"
     elif isinstance(getattr(value, "guard", None), Guard):
         instead = "pass the guard that it was made of"
     msg = f"{where} takes a Guard and was given {given}; {instead}"

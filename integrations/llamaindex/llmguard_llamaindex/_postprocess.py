@@ -29,6 +29,7 @@ class GuardPostprocessor(BaseNodePostprocessor):
         guard: its guardrails of the stage "retrieval" apply here; its other rules do not.
 
     Raises:
+        UnenforceableError: if the guard has rules, and none of that stage.
         GuardrailViolation: from the query, if a guardrail blocks a document.
     """
 
@@ -36,9 +37,16 @@ class GuardPostprocessor(BaseNodePostprocessor):
 
     def __init__(self, guard: Guard, **kwargs: Any) -> None:
         expect_guard(guard, "GuardPostprocessor(guard)")
+        if not guard.has_rules("retrieval"):  # a guard of other rules that nothing enforces yet: put here by mistake
+            rest = [rule for policy in guard.policies for rule in policy.guardrails if rule.stage not in guard.covered]
+            where, instead = "GuardPostprocessor(guard)", 'it judges documents only, by rules with stage="retrieval"'
+            guard.refuse(rest, where, instead)
         guard.covers("retrieval")
         super().__init__(**kwargs)
         self._held = Seal((guard,), type(self), type(self))
+
+    def __reduce_ex__(self, _: Any) -> tuple[type[GuardPostprocessor], tuple[Guard, ...]]:
+        return GuardPostprocessor, self._held.guards
 
     @classmethod
     def class_name(cls) -> str:

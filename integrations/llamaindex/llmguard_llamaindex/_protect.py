@@ -11,7 +11,7 @@ from llama_index.core.base.llms.types import ChatMessage
 from llama_index.core.llms.structured_llm import StructuredLLM
 from llama_index.core.tools import BaseTool
 
-from llmguard_middleware import ConfigurationError, Guard
+from llmguard_middleware import Guard
 from llmguard_middleware._call import Stage
 from llmguard_middleware._guard import expect_guard
 from llmguard_middleware._policy import Policy
@@ -19,6 +19,7 @@ from llmguard_middleware._policy import Policy
 from ._calls import ASTREAMED, AWHOLE, STREAMED, WHOLE, guarded
 from ._forms import CHAT, COMPLETION
 from ._late import begin_as_made, shell
+from ._mistakes import refuse_beyond, refuse_kind
 from ._seal import above, guards_of, seal
 from ._tools import guarded_tool
 from ._watched import watched
@@ -48,22 +49,10 @@ def protect(llm: P, guard: Guard) -> P:
         expect_guard(guard, "protect(tool, guard)")
         return guarded_tool(llm, guard)
     if not isinstance(llm, BaseLLM):
-        raise ConfigurationError(_no_llm(llm))
+        refuse_kind("protect", llm)
     expect_guard(guard, "protect(llm, guard)")
     refuse_stages(guard, "protect(llm, guard)", ("input", "output", "tool_call"))
     return guarded_llm(llm, guard)
-
-
-def _no_llm(given: Any) -> str:
-    kind = f"the class {given.__name__}" if isinstance(given, type) else type(given).__name__
-    instead = "; for an engine or an agent use attach(engine, guard)"
-    if isinstance(given, Guard):
-        instead = ": write protect(llm, guard), in this order"
-    elif isinstance(given, type):
-        instead = f": write protect({given.__name__}(...), guard)"
-    elif any(one.__name__ == "MultiModalLLM" for one in type(given).__mro__):
-        instead = ", which is none: images go to LLMs in ImageBlocks of messages"
-    return f"protect() takes a LlamaIndex LLM or tool, not {kind}{instead}"
 
 
 def refuse_stages(guard: Guard, where: str, reached: tuple[Stage, ...] = ("input", "output", "retrieval")) -> None:
@@ -71,16 +60,10 @@ def refuse_stages(guard: Guard, where: str, reached: tuple[Stage, ...] = ("input
 
     def check(policy: Policy) -> None:
         beyond = [r for r in policy.guardrails if r.stage not in reached and r.stage not in guard.covered]
-        guard.refuse(beyond, where, _INSTEAD)
+        refuse_beyond(guard, beyond, where)
 
     guard.require(where, check)
     guard.covers(*(stage for stage in reached if stage != "retrieval"))
-
-
-_INSTEAD = (
-    "an LLM reaches input, output and tool_call, an engine these without tool_call and retrieval: put each rule where "
-    "its stage is, and guard that first"
-)
 
 
 def guarded_llm(llm: L, guard: Guard) -> L:

@@ -20,7 +20,17 @@ from llama_index.core.tools import BaseTool
 from llmguard_middleware import ConfigurationError, Guard
 from llmguard_middleware._begun import said_when_made
 
-__all__ = ["Seal", "above", "guards_of", "keeps_raw", "put_on", "seal", "seal_of", "subclass", "unseal"]
+__all__ = [
+    "Seal",
+    "above",
+    "guards_of",
+    "keeps_raw",
+    "put_on",
+    "seal",
+    "seal_of",
+    "subclass",
+    "unseal",
+]
 
 T = TypeVar("T")
 _SEAL = "_llmguard_seal"

@@ -17,6 +17,7 @@ from llmguard_middleware._leaves import leaves, with_leaves
 from llmguard_middleware._policy import Policy
 from llmguard_middleware._steps import Ask, Judge, Steps, arun, run
 
+from ._mistakes import refuse_beyond
 from ._seal import above, guards_of, seal
 from ._tool_calls import arguments_judged, result_judged, tool_call
 
@@ -34,8 +35,8 @@ def guarded_tool(tool: T, guard: Guard) -> T:
     """
 
     def check(policy: Policy) -> None:
-        beyond = [rule for rule in policy.guardrails if rule.stage not in _STAGES]
-        guard.refuse(beyond, "protect(tool, guard)", "a tool has the stages tool_call and tool_result")
+        beyond = [r for r in policy.guardrails if r.stage not in _STAGES and r.stage not in guard.covered]
+        refuse_beyond(guard, beyond, "protect(tool, guard)")
 
     guard.require("protect(tool, guard)", check)
     guard.covers(*_STAGES)

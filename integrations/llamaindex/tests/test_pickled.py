@@ -14,7 +14,7 @@ from llama_index.core.llms import MockLLM
 from llama_index.core.memory import ChatMemoryBuffer
 from pydantic import BaseModel
 
-from llmguard_llamaindex import attach, protect
+from llmguard_llamaindex import GuardPostprocessor, attach, protect
 from llmguard_middleware import Guard, Guardrail, GuardrailViolation
 from llmguard_middleware.scorers import pii
 
@@ -99,6 +99,15 @@ def test_what_is_attached_is_behind_its_guard_again(make: Any, index: VectorStor
         call = next(getattr(one, name) for name in ("query", "chat", "retrieve") if hasattr(one, name))
         with pytest.raises(GuardrailViolation):
             call(MAIL)
+
+
+def test_a_postprocessor_judges_again(index: VectorStoreIndex) -> None:
+    """An engine with a GuardPostprocessor is loaded with it."""
+    guard = Guard(Guardrail(pii(), stage="retrieval"))
+    index.insert(Document(text=MAIL))
+    engine = index.as_query_engine(llm=MockLLM(), node_postprocessors=[GuardPostprocessor(guard)])
+    with pytest.raises(GuardrailViolation):
+        _again(engine).query("Hi")
 
 
 def test_an_engine_around_a_protected_llm_keeps_it(index: VectorStoreIndex, guard: Guard) -> None:

@@ -174,7 +174,7 @@ async def test_the_stage_of_tool_calls(action: Any, as_json: bool, mode: str, te
 @pytest.mark.parametrize("stage", ["retrieval", "tool_result", "embedding"])
 def test_stages_that_a_model_does_not_have(stage: Any, telemetry: Any) -> None:
     """Rules of other stages are refused at once, with where they belong."""
-    with pytest.raises(UnenforceableError, match="put each rule where its stage is"):
+    with pytest.raises(UnenforceableError, match="reaches it"):
         protect(Speaking(), telemetry.guard(Guardrail(Flags(cheap=True), stage=stage)))
 
 

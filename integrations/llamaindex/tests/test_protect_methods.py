@@ -201,7 +201,7 @@ def test_a_mistake_is_said() -> None:
     mistakes: list[tuple[Any, str]] = [
         (MockLLM, r"not the class MockLLM: write protect\(MockLLM\(\.\.\.\), guard\)"),
         (Guard(), r"write protect\(llm, guard\), in this order"),
-        ("gpt", "not str; for an engine or an agent use attach"),
+        ("gpt", "not str: give the object itself"),
         (Pictures.model_construct(), "images go to LLMs in ImageBlocks"),
     ]
     for given, said in mistakes:

@@ -177,7 +177,7 @@ def test_copies() -> None:
 def test_refused() -> None:
     """Rules that a tool cannot enforce are refused, and so is what is neither a model nor a tool."""
     for stage in ("input", "output", "retrieval", "embedding"):
-        with pytest.raises(UnenforceableError, match="tool_call and tool_result"):
+        with pytest.raises(UnenforceableError, match=f"{stage} stage"):
             protect(FunctionTool.from_defaults(echo), _guard(stage))
     with pytest.raises(ConfigurationError):
         protect(echo, _guard("tool_call"))  # type: ignore[type-var]  # a mistake

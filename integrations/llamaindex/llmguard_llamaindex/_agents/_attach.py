@@ -19,6 +19,7 @@ from llmguard_middleware._flow import Flow
 from llmguard_middleware._policy import Policy
 from llmguard_middleware._scope import captured
 
+from .._mistakes import refuse_beyond
 from .._protect import guarded_llm
 from .._seal import above, guards_of, seal
 from ._handler import guarded_handler, task_of
@@ -43,11 +44,15 @@ def attach_agent(agent: A, guard: Guard, state: State = "redacted") -> A:
     """`attach`, for an agent or a workflow of agents.
 
     Raises:
-        ConfigurationError: for an unknown `state`, pseudonyms that would be stored, an agent of a workflow that has a
-            guard of its own.
+        ConfigurationError: for an unknown `state` or another than before, pseudonyms that would be stored, an agent of
+            a workflow that has a guard of its own.
         UnenforceableError: for rules of stages that no agent has.
     """
     expect_known(state, ("raw", "redacted"), "state", "attach(agent, guard)")
+    kept: State = vars(agent).get(_STATE, state)
+    if kept != state:
+        msg = f'this {type(agent).__name__} was attached with state="{kept}", and has one memory: say the same here'
+        raise ConfigurationError(msg)
     if guard in guards_of(agent):
         return agent
     guard.covers("input", "output", "tool_call", "tool_result")
@@ -65,8 +70,8 @@ def detach_agent(agent: Any) -> None:
 
 
 def _check(guard: Guard, policy: Policy, state: State) -> None:
-    beyond = [rule for rule in policy.guardrails if rule.stage not in _STAGES]
-    guard.refuse(beyond, "attach(agent, guard)", "guard the retriever or the embeddings, which this is for, themselves")
+    beyond = [rule for rule in policy.guardrails if rule.stage not in _STAGES and rule.stage not in guard.covered]
+    refuse_beyond(guard, beyond, "attach(agent, guard)")
     stored = [rule.name for rule in policy.at("input") if rule.remedy.name == "pseudonymize"]
     if state == "redacted" and stored:
         msg = (

@@ -13,10 +13,11 @@ from llmguard_middleware._checks import expect_known
 from llmguard_middleware._guard import expect_guard
 
 from .._agents import attach_agent, detach_agent, is_agent
+from .._mistakes import ATTACHABLE, refuse_kind
 from .._postprocess import GuardPostprocessor
 from .._protect import refuse_stages
 from .._retrieval import GuardedRetriever
-from .._seal import guards_of, seal, unseal
+from .._seal import guards_of, keeps_raw, seal, unseal
 from ._chat import GuardedChatEngine
 from ._memory import check_memory
 from ._parts import Parts
@@ -42,28 +43,32 @@ def attach(engine: E, guard: Guard, *, state: Literal["raw", "redacted"] = "reda
 
     Args:
         engine: any LlamaIndex query engine, chat engine, retriever, agent, or AgentWorkflow.
-        guard: what to put around it. Attaching it again changes nothing; another guard goes around this one.
+        guard: what to put around it. Attaching it again with the same state changes nothing; another guard goes around
+            this one.
         state: what the memory of a chat engine or an agent keeps of what its user says: `redacted`, the copies that the
             guard let pass, or `raw`, the messages as they were sent, which the guard judges again whenever a model gets
             them. Answers are kept as they were let pass in either case, and a turn that was stopped is not kept.
 
     Raises:
-        ConfigurationError: if `engine` is something else, for an unknown word, or for pseudonyms that would be stored.
+        ConfigurationError: if `engine` is something else, for a `state` that is unknown, another than before or of
+            what has no memory, or for pseudonyms that would be stored.
         UnenforceableError: if the guard has an acting guardrail at a stage that cannot be enforced here.
     """
+    if not isinstance(engine, ATTACHABLE):
+        refuse_kind("attach", engine)
     expect_guard(guard, "attach(engine, guard)")
     if is_agent(engine):
         return attach_agent(engine, guard, state)
-    methods = next((methods for kind, methods in _KINDS if isinstance(engine, kind)), None)
-    if methods is None:
-        given = type(engine).__name__
-        msg = (
-            f"attach() takes a query engine, a chat engine, a retriever or an agent, not {given}; "
-            "build other things with llm=protect(llm, guard)"
-        )
-        raise ConfigurationError(msg)
+    methods = next(methods for kind, methods in _KINDS if isinstance(engine, kind))
     expect_known(state, ("raw", "redacted"), "state", "attach")
+    chats = isinstance(engine, BaseChatEngine)
+    if state == "raw" and not chats:
+        msg = f'attach(..., state="raw") says what a memory keeps, and a {type(engine).__name__} has none: leave it out'
+        raise ConfigurationError(msg)
     if guard in guards_of(engine):
+        if chats and keeps_raw(engine, guard) != (state == "raw"):
+            msg = f"this {type(engine).__name__} was attached with another state=: detach(engine) first"
+            raise ConfigurationError(msg)
         return engine
     refuse_stages(guard, "attach(engine, guard)")
     guard.covers("retrieval")
@@ -72,7 +77,6 @@ def attach(engine: E, guard: Guard, *, state: Literal["raw", "redacted"] = "reda
         guard.refuse(
             beyond, "attach(retriever, guard)", 'a retriever has no answer; its documents are stage="retrieval"'
         )
-    chats = isinstance(engine, BaseChatEngine)
     if chats:
         check_memory(engine, guard, state)
     parts = Parts(engine, guard, chats=chats)
@@ -93,7 +97,13 @@ def _judge_last(engine: Any, guard: Guard, parts: Parts, replaced: dict[str, Any
 
 
 def detach(engine: E) -> E:
-    """Undo every `attach`: the engine's own class and parts are back. Returns the engine."""
+    """Undo every `attach`: the engine's own class and parts are back. Returns the engine, which may have no guard.
+
+    Raises:
+        ConfigurationError: if `engine` is something that `attach` does not take.
+    """
+    if not isinstance(engine, ATTACHABLE):
+        refuse_kind("detach", engine)
     unseal(engine)
     detach_agent(engine)
     return engine

@@ -51,7 +51,13 @@ def instrument(guard: Guard | None = None, *, synthesis: bool = False, idle: flo
 
 
 def uninstrument(guard: Guard | None = None) -> None:
-    """Undo `instrument` for this guard, or for all; spans of calls still under way end as abandoned."""
+    """Undo `instrument` for this guard, or for all; spans of calls still under way end as abandoned.
+
+    Raises:
+        ConfigurationError: if `guard` is neither a guard nor None.
+    """
+    if guard is not None:
+        expect_guard(guard, "uninstrument(guard)")
     with _lock:
         now = _calls()
         left = tuple(calls for calls in now if guard not in (None, calls.guard))
