@@ -20,20 +20,13 @@ from llama_index.core.tools import BaseTool
 from llmguard_middleware import ConfigurationError, Guard
 from llmguard_middleware._begun import said_when_made
 
-__all__ = [
-    "Seal",
-    "above",
-    "guards_of",
-    "keeps_raw",
-    "put_on",
-    "seal",
-    "seal_of",
-    "subclass",
-    "unseal",
-]
+__all__ = ["STEP_CONFIGS", "Seal", "above", "guards_of", "keeps_raw", "put_on", "seal", "seal_of", "subclass", "unseal"]
 
 T = TypeVar("T")
 _SEAL = "_llmguard_seal"
+STEP_CONFIGS = frozenset(
+    ("_step_config", "__step_config")
+)  # what steps of workflows carry: the older name is the second
 
 
 @dataclass(frozen=True, eq=False)
@@ -131,7 +124,7 @@ def put_on(kind: type, name: str, member: Any) -> None:
 
     The steps of workflows must be functions, and are made by tasks that know what was said.
     """
-    late = inspect.isfunction(member) and not name.startswith("__") and not hasattr(member, "_step_config")
+    late = inspect.isfunction(member) and not name.startswith("__") and not vars(member).keys() & STEP_CONFIGS
     setattr(kind, name, said_when_made(member) if late else member)
 
 

@@ -74,13 +74,9 @@ def result_judged(flow: Flow, output: ToolOutput) -> Plan[ToolOutput]:
     if not update:
         return output
     changed = output.model_copy(update=update)
-    changed._exception = None
+    if hasattr(changed, "_exception"):
+        changed._exception = None
     return changed
-
-
-def _expect_no_violation(output: ToolOutput) -> None:
-    if isinstance(error := output.exception, GuardrailViolation):
-        raise error  # LlamaIndex would tell it to the model
 
 
 class ToolUse:
@@ -88,11 +84,13 @@ class ToolUse:
 
     Attributes:
         told: the arguments as the guards let them pass.
+        error: what the tool raised, if anybody noted it.
     """
 
     def __init__(self, flows: Sequence[Flow]) -> None:
         self.flows = flows
         self.told: dict[str, Any] = {}
+        self.error: Exception | None = None
 
     async def arguments(self, kwargs: Mapping[str, Any]) -> dict[str, Any]:
         """Judge the arguments; the span is ended if a guard stops the call."""
@@ -124,13 +122,15 @@ class ToolUse:
     async def result(self, output: ToolOutput) -> ToolOutput:
         """Judge the result; the span is ended either way."""
         try:
-            _expect_no_violation(output)
+            failure = self.error or getattr(output, "exception", None)  # before 0.14.8 it has none
+            if isinstance(failure, GuardrailViolation):
+                raise failure  # LlamaIndex would tell it to the model
             for flow in reversed(self.flows):
                 output = await adrive(result_judged(flow, output), flow.guard.workers)
         except BaseException as error:
             self.stopped(error)
             raise
-        failed = output.exception if output.is_error else None
+        failed = failure if output.is_error else None
         for flow in reversed(self.flows):
             if failed is not None:
                 flow.failed(failed)

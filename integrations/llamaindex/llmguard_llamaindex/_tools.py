@@ -20,6 +20,7 @@ from llmguard_middleware._steps import Ask, Judge, Steps, arun, run
 from ._mistakes import refuse_beyond
 from ._seal import above, guards_of, seal
 from ._tool_calls import arguments_judged, result_judged, tool_call
+from ._versions import carried
 
 __all__ = ["guarded_tool"]
 
@@ -42,7 +43,7 @@ def guarded_tool(tool: T, guard: Guard) -> T:
     guard.covers(*_STAGES)
     if guard in guards_of(tool):
         return tool
-    return seal(copy.copy(tool), _methods(isinstance(tool, AsyncBaseTool)), guard)
+    return seal(copy.copy(tool), _methods(isinstance(tool, AsyncBaseTool)), guard, carried(tool))
 
 
 class _Tool:

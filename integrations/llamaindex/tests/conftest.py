@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
+from fakes_parts import answer_of
 from llama_index.core.base.llms.types import (
     ChatMessage,
     ChatResponse,
@@ -16,8 +17,6 @@ from llama_index.core.base.llms.types import (
     CompletionResponseAsyncGen,
     CompletionResponseGen,
     LLMMetadata,
-    TextBlock,
-    ToolCallBlock,
 )
 from llama_index.core.base.response.schema import RESPONSE_TYPE
 from llama_index.core.llms import CustomLLM
@@ -107,7 +106,7 @@ class Chatting(FunctionCallingLLM):
     """A model with every method of its own, as a provider's is."""
 
     script: Script = Field(exclude=True)
-    tool_calls: list[ToolCallBlock] = Field(default_factory=list)
+    tool_calls: list[Any] = Field(default_factory=list)
 
     @property
     def metadata(self) -> LLMMetadata:
@@ -118,7 +117,7 @@ class Chatting(FunctionCallingLLM):
         return "\n".join(message.content or "" for message in messages)
 
     def _message(self, text: str) -> ChatMessage:
-        return ChatMessage(role="assistant", blocks=[TextBlock(text=text), *self.tool_calls])
+        return answer_of(text, *self.tool_calls)
 
     @llm_chat_callback()
     def chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponse:

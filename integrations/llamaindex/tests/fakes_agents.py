@@ -7,8 +7,9 @@ from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from fakes_parts import ToolCallBlock, answer_of, selected
 from llama_index.core.agent.workflow import AgentWorkflow, CodeActAgent, FunctionAgent, ReActAgent
-from llama_index.core.base.llms.types import ChatMessage, ChatResponse, LLMMetadata, TextBlock, ToolCallBlock
+from llama_index.core.base.llms.types import ChatMessage, ChatResponse, LLMMetadata
 from llama_index.core.llms.function_calling import FunctionCallingLLM
 from llama_index.core.llms.llm import ToolSelection
 from llama_index.core.tools import FunctionTool
@@ -62,8 +63,7 @@ class Playing(FunctionCallingLLM):
             number = f"call-{len(self.play.asked)}"
             calls = [ToolCallBlock(tool_call_id=number, tool_name=self.play.tool, tool_kwargs=kwargs)]
         raw = {"id": "answer-1", "choices": [{"message": {"content": text, "tool": str(kwargs)}}]}
-        blocks = [TextBlock(text=text), *calls]
-        return ChatResponse(message=ChatMessage(role="assistant", blocks=blocks), delta=delta, raw=raw)
+        return ChatResponse(message=answer_of(text, *calls), delta=delta, raw=raw)
 
     def _whole(self, messages: Sequence[ChatMessage]) -> ChatResponse:
         turn = self.play.turn(messages)
@@ -122,16 +122,8 @@ class Playing(FunctionCallingLLM):
     def get_tool_calls_from_response(
         self, response: Any, error_on_no_tool_call: bool = True, **kwargs: Any
     ) -> list[ToolSelection]:
-        """Those of its blocks; arguments that do not parse yet are shown as they are."""
-        return [
-            ToolSelection(
-                tool_id=block.tool_call_id or "",
-                tool_name=block.tool_name,
-                tool_kwargs=block.tool_kwargs if isinstance(block.tool_kwargs, dict) else {"so far": block.tool_kwargs},
-            )
-            for block in response.message.blocks
-            if isinstance(block, ToolCallBlock)
-        ]
+        """Those of its message; arguments that do not parse yet are shown as they are."""
+        return selected(response.message, unparsed="so far")
 
 
 def made(kind: str, play: Play, **options: Any) -> Any:

@@ -6,6 +6,7 @@ import json
 from collections.abc import AsyncGenerator, Callable, Generator, Iterator, Sequence
 from typing import Any
 
+from fakes_parts import ThinkingBlock, ToolCallBlock, answer_of, own_kwargs, parts_of, raw_call, selected
 from llama_index.core.base.llms.types import (
     ChatMessage,
     ChatResponse,
@@ -16,8 +17,6 @@ from llama_index.core.base.llms.types import (
     CompletionResponseGen,
     LLMMetadata,
     TextBlock,
-    ThinkingBlock,
-    ToolCallBlock,
 )
 from llama_index.core.llms.callbacks import llm_chat_callback, llm_completion_callback
 from llama_index.core.llms.function_calling import FunctionCallingLLM
@@ -28,15 +27,9 @@ STREAMS = ("stream_chat", "astream_chat", "stream_complete", "astream_complete")
 CHATS = ("chat", "achat", "stream_chat", "astream_chat")
 
 
-def called(**arguments: Any) -> ToolCallBlock:
+def called(**arguments: Any) -> Any:
     """A call of the tool `send`."""
     return ToolCallBlock(tool_call_id="call_1", tool_name="send", tool_kwargs=arguments)
-
-
-def answer_of(*blocks: Any, **kwargs: Any) -> ChatMessage:
-    """An answer of these blocks; a string is a block of text."""
-    made = [TextBlock(text=block) if isinstance(block, str) else block for block in blocks]
-    return ChatMessage(role="assistant", blocks=made, additional_kwargs=kwargs)
 
 
 class Speaking(FunctionCallingLLM):
@@ -76,7 +69,7 @@ class Speaking(FunctionCallingLLM):
 
     def whole(self) -> ChatMessage:
         """The answer, with its raw calls."""
-        calls = [_raw_call(b, _text(b)) for b in self.answer.blocks if isinstance(b, ToolCallBlock)]
+        calls = [raw_call(part) for part in parts_of(self.answer) if isinstance(part, ToolCallBlock)]
         more = {"tool_calls": calls} if calls and self.raw_calls else {}
         kwargs = {**self.answer.additional_kwargs, **more}
         return self.answer.model_copy(update={"additional_kwargs": kwargs}) if more else self.answer
@@ -90,11 +83,11 @@ class Speaking(FunctionCallingLLM):
         done: list[Any] = []
         growing: list[Any] = []
         kwargs: dict[str, Any] = {}
-        for block in self.answer.blocks:
+        for block in parts_of(self.answer):
             said = ""
             calls = isinstance(block, ToolCallBlock)
             if calls and self.raw_calls:
-                growing.append(_raw_call(block, ""))
+                growing.append(raw_call(block, ""))
                 kwargs = {"tool_calls": growing}
             for piece in self._pieces(_text(block)):
                 said += piece
@@ -102,15 +95,13 @@ class Speaking(FunctionCallingLLM):
                     growing[-1]["function"]["arguments"] += piece
                 text, thought = isinstance(block, TextBlock), isinstance(block, ThinkingBlock)
                 yield ChatResponse(
-                    message=ChatMessage(role="assistant", blocks=[*done, _with(block, said)], additional_kwargs=kwargs),
+                    message=answer_of(*done, _with(block, said), **kwargs),
                     delta=piece if text else "",
                     raw={"id": "a-1", "choices": [{"delta": {"content": piece}}]},
                     additional_kwargs={"thinking_delta": piece} if thought else {},
                 )
             done.append(block if isinstance(block, (TextBlock, ThinkingBlock)) else _with(block, said))
-        message = ChatMessage(
-            role="assistant", blocks=done, additional_kwargs={**self.answer.additional_kwargs, **kwargs}
-        )
+        message = answer_of(*done, **{**own_kwargs(self.answer), **kwargs})
         yield ChatResponse(message=message, delta="", raw=self.raw(), additional_kwargs=self.extra)
 
     def _completions(self) -> Iterator[CompletionResponse]:
@@ -187,20 +178,8 @@ class Speaking(FunctionCallingLLM):
     def get_tool_calls_from_response(
         self, response: Any, error_on_no_tool_call: bool = True, **kwargs: Any
     ) -> list[ToolSelection]:
-        """Those of its blocks."""
-        found = [block for block in response.message.blocks if isinstance(block, ToolCallBlock)]
-        return [
-            ToolSelection(
-                tool_id=block.tool_call_id or "",
-                tool_name=block.tool_name,
-                tool_kwargs=json.loads(block.tool_kwargs) if isinstance(block.tool_kwargs, str) else block.tool_kwargs,
-            )
-            for block in found
-        ]
-
-
-def _raw_call(block: ToolCallBlock, arguments: str) -> dict[str, Any]:
-    return {"id": block.tool_call_id, "function": {"name": block.tool_name, "arguments": arguments}}
+        """Those of its message."""
+        return selected(response.message)
 
 
 def _text(block: Any) -> str:

@@ -228,7 +228,7 @@ async def test_error_text_of_tools() -> None:
     assert MAILS["tool_result"] not in shown(events) + repr(result) + play.heard
     (output,) = [event.tool_output for event in events if isinstance(event, ToolCallResult)]
     assert output.is_error
-    assert output.exception is None
+    assert getattr(output, "exception", None) is None
 
 
 async def test_failing_model_fails(kind: str, way: str) -> None:
@@ -244,7 +244,7 @@ async def test_nothing_is_logged_or_left(caplog: pytest.LogCaptureFixture, kind:
     asyncio.get_running_loop().set_exception_handler(lambda _, context: complaints.append(context))
     agent = attach(made(kind, _play()), Guard(Guardrail(pii(), stage="tool_result")))
     handler = agent.run(ASKED)
-    await asyncio.wait([handler._result_task])
+    await asyncio.wait([getattr(handler, "_result_task", handler)])
     del handler
     await asyncio.sleep(0)
     assert not complaints
@@ -478,13 +478,15 @@ async def test_violation_that_a_tool_swallows() -> None:
     assert len(play.asked) == 1
 
 
-async def test_early_stopping(way: str) -> None:
-    """The answer that LlamaIndex asks for when it has had enough turns is an answer as any other."""
-    agent = made("function", _play(), early_stopping_method="generate")
-    attach(agent, Guard(Guardrail(pii(), stage="output", action="redact")))
-    result, events = await run(agent, way, "hello", max_iterations=1)
-    assert str(result) == "it is <EMAIL_ADDRESS>"
-    assert MAILS["output"] not in shown(events) + repr(result)
+if "early_stopping_method" in FunctionAgent.model_fields:  # newer ones
+
+    async def test_early_stopping(way: str) -> None:
+        """The answer that LlamaIndex asks for when it has had enough turns is an answer as any other."""
+        agent = made("function", _play(), early_stopping_method="generate")
+        attach(agent, Guard(Guardrail(pii(), stage="output", action="redact")))
+        result, events = await run(agent, way, "hello", max_iterations=1)
+        assert str(result) == "it is <EMAIL_ADDRESS>"
+        assert MAILS["output"] not in shown(events) + repr(result)
 
 
 async def test_unknown_tools(way: str) -> None:

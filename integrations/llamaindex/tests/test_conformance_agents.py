@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fakes_parts import ToolCallBlock, answer_of, selected
 from llama_index.core.agent.workflow import AgentStream, AgentWorkflow, CodeActAgent, FunctionAgent, ReActAgent
-from llama_index.core.base.llms.types import ChatMessage, ChatResponse, LLMMetadata, TextBlock, ToolCallBlock
+from llama_index.core.base.llms.types import ChatMessage, ChatResponse, LLMMetadata
 from llama_index.core.llms.function_calling import FunctionCallingLLM
 from llama_index.core.llms.llm import ToolSelection
 from llama_index.core.tools import FunctionTool
@@ -60,7 +61,7 @@ class Scripted(FunctionCallingLLM):
         if self.kind == "CodeActAgent":
             return _said(f"<execute>{text}</execute>")
         call = ToolCallBlock(tool_call_id="1", tool_name="use", tool_kwargs={"text": text})
-        return ChatResponse(message=ChatMessage(role="assistant", blocks=[TextBlock(text=""), call]), delta="")
+        return ChatResponse(message=answer_of("", call), delta="")
 
     async def achat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponse:
         """As scripted."""
@@ -93,12 +94,8 @@ class Scripted(FunctionCallingLLM):
     def get_tool_calls_from_response(
         self, response: Any, error_on_no_tool_call: bool = True, **kwargs: Any
     ) -> list[ToolSelection]:
-        """Those of its blocks."""
-        return [
-            ToolSelection(tool_id=block.tool_call_id, tool_name=block.tool_name, tool_kwargs=block.tool_kwargs)
-            for block in response.message.blocks
-            if isinstance(block, ToolCallBlock)
-        ]
+        """Those of its message."""
+        return selected(response.message)
 
 
 def _said(text: str, delta: str | None = None) -> ChatResponse:

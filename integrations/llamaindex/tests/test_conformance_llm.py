@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fakes_parts import ToolCallBlock, answer_of, calls_of, raw_call
 from llama_index.core.base.llms.types import (
     ChatMessage,
     ChatResponse,
@@ -20,8 +21,6 @@ from llama_index.core.base.llms.types import (
     CompletionResponseAsyncGen,
     CompletionResponseGen,
     LLMMetadata,
-    TextBlock,
-    ToolCallBlock,
 )
 from llama_index.core.llms.function_calling import FunctionCallingLLM
 from llama_index.core.prompts import PromptTemplate
@@ -33,7 +32,7 @@ from llmguard_middleware import Guard, Guardrail, GuardrailViolation, Replace
 from llmguard_middleware.testing import Flags
 from llmguard_middleware.testing.conformance import Adapter, Mode, Scenario, Script, check_matrix, matrix, scenarios
 
-from .fakes_llm import Speaking, answer_of, called, read
+from .fakes_llm import Speaking, called, read
 
 # LlamaIndex's own structured models use it.
 pytestmark = pytest.mark.filterwarnings("ignore:The `json` method:pydantic.warnings.PydanticDeprecatedSince20")
@@ -70,7 +69,7 @@ class Scripted(FunctionCallingLLM):
         arguments = json.dumps({"text": text})
         if form == "chat":
             block = ToolCallBlock(tool_call_id="1", tool_name="use", tool_kwargs=arguments)
-            return ChatResponse(message=ChatMessage(role="assistant", blocks=[TextBlock(text=""), block]), delta="")
+            return ChatResponse(message=answer_of("", block), delta="")
         call = {"id": "1", "function": {"name": "use", "arguments": arguments}}
         return CompletionResponse(text="", delta="", additional_kwargs={"tool_calls": [call]})
 
@@ -177,7 +176,7 @@ class Protected(Adapter):
 
 def _arguments(reply: Any) -> Iterator[str]:
     if isinstance(reply, ChatResponse):
-        yield from (block.tool_kwargs for block in reply.message.blocks if isinstance(block, ToolCallBlock))
+        yield from (raw_call(call)["function"]["arguments"] for call in calls_of(reply.message))
     else:
         yield from (call["function"]["arguments"] for call in reply.additional_kwargs.get("tool_calls", ()))
 

@@ -7,7 +7,8 @@ import gc
 from typing import Any
 
 import pytest
-from llama_index.core.base.llms.types import ChatMessage, ImageBlock, TextBlock, ThinkingBlock, ToolCallBlock
+from fakes_parts import ThinkingBlock, ToolCallBlock, answer_of
+from llama_index.core.base.llms.types import ChatMessage, ImageBlock, TextBlock
 from llama_index.core.chat_engine import SimpleChatEngine
 from llama_index.core.llms.function_calling import FunctionCallingLLM
 from llama_index.core.memory import ChatMemoryBuffer
@@ -184,7 +185,7 @@ def test_every_message(chatting: Any, script: Any, telemetry: Any) -> None:
     thought = ThinkingBlock(content="ask c@example.com")
     history = [
         ChatMessage(role="system", content="Serve a@example.com."),
-        ChatMessage(role="assistant", blocks=[thought, TextBlock(text="Hello b@example.com")]),
+        answer_of(thought, "Hello b@example.com"),
         ChatMessage(role="tool", content="d@example.com"),
         ChatMessage(role="user", content="Go on."),
     ]
@@ -321,7 +322,7 @@ async def test_tools(chatting: Any, script: Any, telemetry: Any) -> None:
         alast = chunk
 
     for response in (whole, last, awaited, alast):
-        assert response.message.blocks == [TextBlock(text="Calling with <OPENAI_API_KEY>"), *chatting.tool_calls]
+        assert response.message == answer_of("Calling with <OPENAI_API_KEY>", *chatting.tool_calls)
     assert script.asked == ["I am <EMAIL_ADDRESS>"] * 4
     assert telemetry.tree == [("chat scripted", None)] * 4
 

@@ -8,9 +8,10 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from fakes_parts import ThinkingBlock, answer_of, calls_of, thoughts_of
 from llama_index.core import MockEmbedding, Settings, VectorStoreIndex
 from llama_index.core.agent.react import ReActChatFormatter
-from llama_index.core.base.llms.types import ChatMessage, ThinkingBlock
+from llama_index.core.base.llms.types import ChatMessage
 from llama_index.core.chat_engine import SimpleChatEngine
 from llama_index.core.instrumentation import get_dispatcher
 from llama_index.core.instrumentation.event_handlers import BaseEventHandler
@@ -28,7 +29,7 @@ from llmguard_middleware import ConfigurationError, Guard, Guardrail, GuardrailV
 from llmguard_middleware.scorers import pii
 from llmguard_middleware.testing import Flags
 
-from .fakes_llm import CHATS, STREAMS, Speaking, answer_of, asking, called, read, shown
+from .fakes_llm import CHATS, STREAMS, Speaking, asking, called, read, shown
 
 pytestmark = pytest.mark.filterwarnings("ignore:The `json` method:pydantic.warnings.PydanticDeprecatedSince20")
 
@@ -290,11 +291,12 @@ async def test_pseudonyms_come_back(mode: str, size: int) -> None:
     if "complete" in mode:
         assert given[-1].text == f"Hello {MAIL}, hello."
         return
-    thinking, text, call = given[-1].message.blocks
-    assert (thinking.content, text.text) == (f"It is {MAIL}!", f"Hello {MAIL}, hello.")
+    message = given[-1].message
+    (call,) = calls_of(message)
+    assert (thoughts_of(message), message.content) == (f"It is {MAIL}!", f"Hello {MAIL}, hello.")
     assert MAIL not in str(call)
     if "stream" in mode:
-        assert "".join(one.delta or "" for one in given) == text.text
+        assert "".join(one.delta or "" for one in given) == message.content
 
 
 @pytest.mark.parametrize("mode", CHATS)

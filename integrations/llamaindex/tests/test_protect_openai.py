@@ -7,7 +7,7 @@ from typing import Any
 
 import httpx
 import pytest
-from llama_index.core.base.llms.types import ToolCallBlock
+from fakes_parts import HAS_CALLS, HAS_THINKING, calls_of, thoughts_of
 from llama_index.core.prompts import PromptTemplate
 from llama_index.core.tools import FunctionTool
 from llama_index.llms.openai_like import OpenAILike
@@ -71,15 +71,14 @@ async def test_tool_calls(mode: str, openai: Any) -> None:
 
     assert "bob" not in shown(given)
     last = given[-1]
-    (call,) = [block for block in last.message.blocks if isinstance(block, ToolCallBlock)]
     expected = {"to": "<EMAIL_ADDRESS>", "body": "Dear <EMAIL_ADDRESS>"}
-    assert json.loads(call.tool_kwargs) == expected
+    assert [json.loads(call.tool_kwargs) for call in calls_of(last.message)] == [expected] * HAS_CALLS
     (raw,) = last.message.additional_kwargs["tool_calls"]
     assert (raw.id, json.loads(raw.function.arguments)) == ("call_1", expected)
     (selected,) = llm.get_tool_calls_from_response(last)
     assert selected.tool_kwargs == expected
     assert last.message.content == "To <EMAIL_ADDRESS>."
-    assert last.message.blocks[0].content == "It is <EMAIL_ADDRESS>?"
+    assert thoughts_of(last.message) == "It is <EMAIL_ADDRESS>?" * HAS_THINKING
     assert last.raw["choices"] == [{"finish_reason": "tool_calls"}]
 
 

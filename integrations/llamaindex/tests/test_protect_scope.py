@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from fakes_parts import answer_of
 from llama_index.core.base.llms.types import ChatMessage
 from llama_index.core.prompts import PromptTemplate
 from llama_index.core.tools import FunctionTool
@@ -20,7 +21,7 @@ from llmguard_middleware import Guard, Guardrail, GuardrailViolation
 from llmguard_middleware.testing import Flags
 
 from .conftest import Completing, Script
-from .fakes_llm import Speaking, answer_of, called
+from .fakes_llm import Speaking, called
 
 # LlamaIndex's own structured models use it.
 pytestmark = pytest.mark.filterwarnings("ignore:The `json` method:pydantic.warnings.PydanticDeprecatedSince20")

@@ -8,6 +8,7 @@ from itertools import accumulate, pairwise
 from typing import Any
 
 import pytest
+from fakes_parts import ThinkingBlock, ToolCallBlock, answer_of, calls_of, own_kwargs, parts_of, thoughts_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from llama_index.core.base.llms.types import (
@@ -15,8 +16,6 @@ from llama_index.core.base.llms.types import (
     ChatResponse,
     ImageBlock,
     TextBlock,
-    ThinkingBlock,
-    ToolCallBlock,
 )
 from llama_index.core.llms.mock import MockLLM
 from pydantic import Field
@@ -26,7 +25,7 @@ from llmguard_middleware import Guard, Guardrail, GuardrailViolation, Replace
 from llmguard_middleware.scorers import pii, secrets
 from llmguard_middleware.testing import Flags
 
-from .fakes_llm import STREAMS, Speaking, answer_of, asking, called, shown
+from .fakes_llm import STREAMS, Speaking, asking, called, shown
 
 MAIL = "bob@example.com"
 KEY = "sk-abcdefghijklmnopqrstuvwx"
@@ -46,9 +45,8 @@ def agreeing(chunks: list[Any]) -> None:
         text += chunk.delta or ""
         thought += chunk.additional_kwargs.get("thinking_delta", "")
         if isinstance(chunk, ChatResponse):
-            blocks = chunk.message.blocks
-            assert "".join(block.text for block in blocks if isinstance(block, TextBlock)) == text
-            assert "".join(block.content or "" for block in blocks if isinstance(block, ThinkingBlock)) == thought
+            assert "".join(block.text for block in chunk.message.blocks if isinstance(block, TextBlock)) == text
+            assert thoughts_of(chunk.message) == thought
         else:
             assert chunk.text == text
 
@@ -89,8 +87,8 @@ async def test_one_character_per_chunk(kind: str, raw_calls: bool, mode: str) ->
     if "complete" in mode:
         assert last.text == whole.text
         return
-    assert [_as_value(block) for block in last.message.blocks] == [_as_value(block) for block in whole.message.blocks]
-    assert last.message.additional_kwargs == whole.message.additional_kwargs
+    assert [_as_value(part) for part in parts_of(last.message)] == [_as_value(part) for part in parts_of(whole.message)]
+    assert own_kwargs(last.message) == own_kwargs(whole.message)
 
 
 def _as_value(block: Any) -> Any:
@@ -164,8 +162,8 @@ def test_any_chunks_of_anything(text: str, thought: str, argument: str | None, c
     assert KEY not in shown(chunks)
     assert _said(chunks[-1]) == _said(whole)
     if isinstance(whole, ChatResponse):
-        told = [_as_value(block) for block in chunks[-1].message.blocks if block != TextBlock(text="")]
-        assert told == [_as_value(block) for block in whole.message.blocks if block != TextBlock(text="")]
+        told = [_as_value(part) for part in parts_of(chunks[-1].message) if part != TextBlock(text="")]
+        assert told == [_as_value(part) for part in parts_of(whole.message) if part != TextBlock(text="")]
 
 
 def _cut(text: str, sizes: list[int]) -> list[str]:
@@ -183,7 +181,7 @@ async def test_text_leaves_while_the_model_speaks(mode: str) -> None:
     assert len([chunk for chunk in chunks if chunk.delta]) > 3
     if "chat" in mode:
         assert len([chunk for chunk in chunks if chunk.additional_kwargs.get("thinking_delta")]) > 3
-        calls = [chunk for chunk in chunks if any(isinstance(b, ToolCallBlock) for b in chunk.message.blocks)]
+        calls = [chunk for chunk in chunks if calls_of(chunk.message)]
         assert calls == chunks[-1:]
 
 
@@ -327,10 +325,10 @@ async def test_providers_with_chunks_of_their_own_kind(kind: str, mode: str) -> 
     assert "bob" not in shown(chunks)
     assert "".join(one.delta or "" for one in chunks) == chunks[-1].message.content == expected
     agreeing(chunks)
-    sent = {type(block) for one in given_ for block in one.message.blocks} - {TextBlock}
-    assert {type(block) for block in chunks[-1].message.blocks} - {TextBlock} == sent
-    calls = {block.tool_call_id for one in given_ for block in one.message.blocks if isinstance(block, ToolCallBlock)}
-    assert {b.tool_call_id for b in chunks[-1].message.blocks if isinstance(b, ToolCallBlock)} == calls
+    sent = {type(part) for one in given_ for part in parts_of(one.message)} - {TextBlock}
+    assert {type(part) for part in parts_of(chunks[-1].message)} - {TextBlock} == sent
+    calls = {call.tool_call_id for one in given_ for call in calls_of(one.message)}
+    assert {call.tool_call_id for call in calls_of(chunks[-1].message)} == calls
     assert ("<EMAIL_ADDRESS>" in shown(chunks[-1:])) == (MAIL in shown(given_) or expected.endswith(">"))
 
 

@@ -22,6 +22,7 @@ from llmguard_middleware._scope import captured
 from .._mistakes import refuse_beyond
 from .._protect import guarded_llm
 from .._seal import above, guards_of, seal
+from .._versions import steps_of
 from ._handler import guarded_handler, task_of
 from ._run import AgentRun, Layer, current
 from ._steps import guarded_step, step_taken, tool_ran
@@ -110,11 +111,10 @@ def _agents(workflow: AgentWorkflow, guard: Guard) -> dict[str, Any]:
 @lru_cache(maxsize=64)
 def _methods(original: type) -> type:
     """The guard methods for a class of agents or workflows: its steps, and what is run by them."""
-    workflow: Any = original
     base = _Agent if issubclass(original, BaseWorkflowAgent) else _Workflow
     steps = {
         name: guarded_step(name, step)
-        for name, step in workflow._get_steps_from_class().items()
+        for name, step in steps_of(original).items()
         if getattr(original, name, None) is not None
     }
     return type(base.__name__, (), {**_functions(base), **steps})
@@ -158,6 +158,8 @@ def _started(agent: Any, run: AgentRun, args: Any, kwargs: Any) -> Any:
     token = current.set(run)
     try:
         with captured() or nullcontext():
+            if (start := kwargs.get("start_event")) is not None:
+                kwargs = {**kwargs, "start_event": copy.copy(start)}  # a run may write into it
             return above(agent).run(*args, **kwargs)
     finally:
         current.reset(token)

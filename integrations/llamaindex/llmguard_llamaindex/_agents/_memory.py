@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from .._versions import events_before, forget_events
 from ._run import AgentRun
 
 __all__ = ["forget", "remember"]
@@ -11,6 +12,7 @@ __all__ = ["forget", "remember"]
 
 async def remember(run: AgentRun, ctx: Any, event: Any) -> None:
     """Note what the memory holds before the run adds to it."""
+    run.events_before = events_before(ctx, event)
     memory = await ctx.store.get("memory", default=None) or event.get("memory", default=None)
     run.before = list(await memory.aget_all()) if memory is not None else []
     run.agent_before = await ctx.store.get("current_agent_name", default="")
@@ -19,6 +21,7 @@ async def remember(run: AgentRun, ctx: Any, event: Any) -> None:
 async def forget(agent: Any, run: AgentRun, ctx: Any) -> None:
     """Take a run's turn out of the memory, and its notes out of the context."""
     memory = await ctx.store.get("memory", default=None)
+    forget_events(ctx, run.events_before)
     if memory is not None and run.before is not None and await memory.aget_all() != run.before:
         await memory.aset(run.before)
     agents = list(getattr(agent, "agents", {}).values()) or [agent]

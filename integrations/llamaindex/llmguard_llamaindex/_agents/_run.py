@@ -98,6 +98,7 @@ class AgentRun:
         self.layers, self.keeps_raw, self.several = layers, keeps_raw, several
         self.before: list[ChatMessage] | None = None
         self.agent_before = ""
+        self.events_before: int | None = None
         self.tools: dict[str, ToolUse] = {}
         self.using: set[ToolUse] = set()
         self.steps: set[asyncio.Task[Any]] = set()

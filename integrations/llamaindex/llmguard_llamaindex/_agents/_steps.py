@@ -16,6 +16,7 @@ from llmguard_middleware import ConfigurationError, GuardrailViolation
 
 from .._seal import above
 from .._tool_calls import ToolUse
+from .._versions import as_called, become, keeps_events, step_config
 from ._context import Events, bare, guarded_context
 from ._memory import forget, remember
 from ._messages import asks_in_text, in_message, in_text, noted, with_text
@@ -42,7 +43,7 @@ def run_of(agent: Any) -> AgentRun:
 
 def guarded_step(name: str, step: Any) -> Any:
     """A step that is LlamaIndex's own behind the guard of the run; it looks the same to the workflow."""
-    config = step._step_config
+    config = step_config(step)
     if not inspect.iscoroutinefunction(step) or not config.context_parameter:
         return step
 
@@ -74,8 +75,7 @@ def guarded_step(name: str, step: Any) -> Any:
                 raise
             return await _stopped(self, run, context, violation)
 
-    guarded._step_config = config  # type: ignore[attr-defined]
-    return guarded
+    return guarded  # `wraps` gave it the step's config
 
 
 async def _stopped(agent: Any, run: AgentRun, ctx: Any, violation: GuardrailViolation) -> StopEvent:
@@ -101,7 +101,11 @@ async def _begun(run: AgentRun, ctx: Any, event: Any) -> Any:
         given["user_msg"] = told.pop()
     if history:
         given["chat_history"] = told
-    return type(event)(**given)
+    changed = type(event)(**given)
+    if keeps_events(ctx):
+        become(event, changed)
+        return event
+    return changed
 
 
 async def _tool_called(agent: Any, run: AgentRun, ctx: Any, given: dict[str, Any], name: str) -> Any:
@@ -133,9 +137,14 @@ async def tool_ran(agent: Any, ctx: Any, tool: Any, kwargs: Any) -> Any:
     """LlamaIndex's call of a tool: with the originals that it may see, and a context of its own."""
     use = _using.get()
     if use is not None:
-        kwargs = use.restored(kwargs)
+        kwargs, tool = use.restored(kwargs), as_called(tool, _tool_failed)
     ctx = ctx.llmguard_events.context if hasattr(ctx, "llmguard_events") else ctx
     return await above(agent)._call_tool(ctx, tool, kwargs)
+
+
+def _tool_failed(error: Exception) -> None:
+    if (use := _using.get()) is not None:
+        use.error = error
 
 
 async def step_taken(agent: Any, ctx: Any, messages: Any, tools: Any, memory: Any) -> AgentOutput:

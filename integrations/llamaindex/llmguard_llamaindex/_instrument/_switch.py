@@ -9,6 +9,7 @@ from llama_index_instrumentation import get_dispatcher
 from llmguard_middleware import Guard
 from llmguard_middleware._checks import expect_bool, expect_seconds
 from llmguard_middleware._environment import ByEnvironment, guard_or_environments
+from llmguard_middleware._guard import expect_guard
 
 from ._calls import Calls
 from ._handlers import Events, Spans

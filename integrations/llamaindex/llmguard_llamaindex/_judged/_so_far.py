@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from llama_index.core.base.llms.types import ChatMessage, MessageRole, TextBlock, ThinkingBlock
+from llama_index.core.base.llms.types import ChatMessage, MessageRole, TextBlock
+
+from .._versions import is_thinking, thinking, thoughts
 
 __all__ = ["THOUGHT", "SoFar", "texts", "thoughts"]
 
@@ -36,8 +38,8 @@ class SoFar:
         """Take a chunk; returns what it adds to the text and to the thinking."""
         self._message = message
         said, thought = texts(message), thoughts(message)
-        if len(said) + len(thought) < len(message.blocks):
-            more = [block for block in message.blocks if not isinstance(block, (TextBlock, ThinkingBlock))]
+        if len(said) < len(message.blocks):
+            more = [block for block in message.blocks if not _is_words(block)]
             known = {_identity(block) for block in more}
             self.more = [*(one for one in self.more if (_identity(one) or None) not in {None, *known}), *more]
         self.parts, self.thinking_parts = max(self.parts, len(said)), max(self.thinking_parts, len(thought))
@@ -60,11 +62,12 @@ class SoFar:
         message = self._message or ChatMessage(role=MessageRole.ASSISTANT, blocks=[])
         blocks: list[Any] = list(message.blocks)
         if "".join(thoughts(message)) != self._thinking:
-            others = [block for block in blocks if not isinstance(block, ThinkingBlock)]
-            blocks = [ThinkingBlock(content=self._thinking), *others]
+            thought, kwargs = thinking(self._thinking)
+            blocks = [*thought, *(block for block in blocks if not is_thinking(block))]
+            self._kwargs |= kwargs
         if "".join(texts(message)) != self._text:
-            before = [block for block in blocks if isinstance(block, ThinkingBlock)]
-            after = [block for block in blocks if not isinstance(block, (TextBlock, ThinkingBlock))]
+            before = [block for block in blocks if is_thinking(block)]
+            after = [block for block in blocks if not _is_words(block)]
             blocks = [*before, TextBlock(text=self._text), *after]
         blocks += [block for block in self.more if block not in blocks]
         extra = {key: value for key, value in self._extra.items() if key != THOUGHT}
@@ -75,7 +78,8 @@ def partial(like: ChatMessage, said: str, thought: str, kwargs: dict[str, Any]) 
     """A message that says this and has thought that."""
     blocks: list[Any] = []
     if thought:
-        blocks.append(ThinkingBlock(content=thought))
+        blocks, more = thinking(thought)
+        kwargs = {**kwargs, **more}
     if said or texts(like):
         blocks.append(TextBlock.model_construct(text=said))
     return like.model_copy(update={"blocks": blocks, "additional_kwargs": kwargs})
@@ -86,9 +90,8 @@ def texts(message: ChatMessage) -> list[str]:
     return [block.text for block in message.blocks if isinstance(block, TextBlock)]
 
 
-def thoughts(message: ChatMessage) -> list[str]:
-    """Its blocks of thinking."""
-    return [block.content or "" for block in message.blocks if isinstance(block, ThinkingBlock)]
+def _is_words(block: Any) -> bool:
+    return isinstance(block, TextBlock) or is_thinking(block)
 
 
 def _identity(block: Any) -> str | None:

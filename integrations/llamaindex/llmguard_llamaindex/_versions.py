@@ -1,0 +1,148 @@
+"""What is not the same in every release of LlamaIndex that this adapter supports."""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+from collections.abc import Callable, Mapping
+from functools import lru_cache, partial
+from typing import Any
+
+from llama_index.core.base.llms import types
+from llama_index.core.base.llms.types import ChatMessage
+from llama_index.core.tools import ToolOutput, function_tool
+
+from ._seal import STEP_CONFIGS, subclass
+
+__all__ = [
+    "as_called",
+    "become",
+    "carried",
+    "events_before",
+    "forget_events",
+    "is_thinking",
+    "keeps_events",
+    "step_config",
+    "steps_of",
+    "thinking",
+    "thoughts",
+]
+
+_THINKING: Any = getattr(types, "ThinkingBlock", None)  # since 0.14.3
+_THOUGHT = "thinking"  # of additional_kwargs, where providers put it before
+_TELLS_ERRORS = hasattr(ToolOutput, "exception")  # since 0.14.8; before, it is a text like any other
+_CARRIES = hasattr(function_tool, "contextvars")  # since 0.14.22; before, threads of tools know of nothing
+
+
+# Thinking
+
+
+def is_thinking(block: Any) -> bool:
+    """Whether a content block is one of thinking."""
+    return _THINKING is not None and isinstance(block, _THINKING)
+
+
+def thoughts(message: ChatMessage) -> list[str]:
+    """What a message says of thinking."""
+    if _THINKING is None:
+        thought = message.additional_kwargs.get(_THOUGHT)
+        return [thought] if isinstance(thought, str) else []
+    return [block.content or "" for block in message.blocks if isinstance(block, _THINKING)]
+
+
+def thinking(thought: str) -> tuple[list[Any], dict[str, Any]]:
+    """The blocks of a message, and its additional_kwargs, that say this thinking."""
+    return ([], {_THOUGHT: thought}) if _THINKING is None else ([_THINKING(content=thought)], {})
+
+
+# Workflows
+
+
+def step_config(step: Any) -> Any:
+    """What the decorator of a step noted on it."""
+    return next(vars(step)[name] for name in STEP_CONFIGS if name in vars(step))
+
+
+def steps_of(workflow: Any) -> Mapping[str, Any]:
+    """The steps of a class of workflows, by name, except LlamaIndex's own last one, which sets the result."""
+    if hasattr(workflow, "_get_steps_from_class"):
+        steps: Mapping[str, Any] = workflow._get_steps_from_class()
+    else:
+        from workflows.utils import get_steps_from_class  # noqa: PLC0415 - where there is no such method
+
+        steps = {**get_steps_from_class(workflow), **workflow._step_functions}
+    return {name: step for name, step in steps.items() if name != "_done"}
+
+
+# Tools
+
+
+def carried(tool: Any) -> dict[str, Any]:
+    """What to replace of a tool that is a sync function, so that its thread knows on whose behalf it runs."""
+    name = getattr(getattr(tool, "_async_fn", None), "__qualname__", "")
+    if _CARRIES or not name.startswith("sync_to_async."):
+        return {}
+    return {"_async_fn": partial(asyncio.to_thread, tool._fn)}
+
+
+def as_called(tool: Any, tell: Callable[[Exception], None]) -> Any:
+    """The tool, or one like it that does what newer ones do: carries the context over, and tells its errors."""
+    replaced = carried(tool)
+    if _TELLS_ERRORS and not replaced:
+        return tool
+    twin = copy.copy(tool)
+    if replaced:
+        vars(twin).update(replaced)
+    else:
+        object.__setattr__(twin, "__dict__", vars(tool))  # what a tool notes on itself is noted on it
+    if not _TELLS_ERRORS:
+        object.__setattr__(twin, "__class__", _telling(type(tool), tell))
+    return twin
+
+
+@lru_cache(maxsize=256)
+def _telling(kind: Any, tell: Callable[[Exception], None]) -> type:
+    async def acall(self: Any, *args: Any, **kwargs: Any) -> Any:
+        try:
+            return await kind.acall(self, *args, **kwargs)
+        except Exception as error:
+            tell(error)
+            raise
+
+    made = subclass(kind)
+    made.acall = acall  # type: ignore[attr-defined]  # set afterwards, see _seal
+    return made
+
+
+# Contexts
+
+
+def become(event: Any, other: Any) -> None:
+    """Where a context keeps the events of its run, let this one say what `other` does."""
+    vars(event).update(vars(other))
+    object.__setattr__(event, "__pydantic_private__", other.__pydantic_private__)
+
+
+def keeps_events(ctx: Any) -> bool:
+    """Whether the events that start a run stay in its context, as they are, and are stored with it."""
+    return hasattr(ctx, "_broker_log")
+
+
+def events_before(ctx: Any, start: Any) -> int:
+    """How many events a context keeps from before the one that starts a run."""
+    kept = ctx._broker_log if keeps_events(ctx) else []
+    return next((place for place, event in enumerate(kept) if event is start), len(kept))
+
+
+def forget_events(ctx: Any, since: int | None) -> None:
+    """Take the events after the first `since` out of a context."""
+    if since is None or not keeps_events(ctx):
+        return
+    ids = {id(event) for event in ctx._broker_log[since:]}
+    del ctx._broker_log[since:]
+    for step, events in ctx._in_progress.items():
+        ctx._in_progress[step] = [event for event in events if id(event) not in ids]
+    for queue in ctx._queues.values():
+        kept = [event for event in queue._queue if id(event) not in ids]
+        queue._queue.clear()
+        queue._queue.extend(kept)
