@@ -358,6 +358,11 @@ class Flow:
         return self.policy.idle or not (self._races or self.rules("output") or self.rules("tool_call"))
 
     @property
+    def unheeded(self) -> bool:
+        """Whether nobody wants to know a text of this call, nor of any other that the same guard is around here."""
+        return self.in_force.idle and not (self.violated or self._restoring)
+
+    @property
     def acts(self) -> bool:
         """Whether anything in the answer may be changed or stopped."""
         rules = () if self._bypassed else (*self.rules("output"), *self.rules("tool_call"))

@@ -10,7 +10,7 @@ import tracemalloc
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-__all__ = ["Part", "main"]
+__all__ = ["Part", "main", "resident"]
 
 Part = tuple[str, Callable[[int], None], int]
 """Its name, what runs so many calls of it, and how many there are."""
@@ -18,7 +18,7 @@ Part = tuple[str, Callable[[int], None], int]
 _SAMPLES = 10  # of each part
 
 
-def _resident() -> float:
+def resident() -> float:
     """MB of this process in memory."""
     told = Path("/proc/self/status").read_text().split("VmRSS:")[1]
     return int(told.split()[0]) / 1024
@@ -32,7 +32,7 @@ def _allocated() -> float:
 def _watch(parts: Callable[[float], Iterator[Part]], what: str, scale: float, blame: bool) -> None:
     if what == "tracemalloc":
         tracemalloc.start(5 if blame else 1)
-    measure = _resident if what == "rss" else _allocated
+    measure = resident if what == "rss" else _allocated
     early = None
     for name, run, calls in parts(scale):
         told = []

@@ -39,12 +39,13 @@ _ANSWER = (
     ("response_model", names.RESPONSE_MODEL),
     ("finish_reasons", names.RESPONSE_FINISH),
 )
+# In the order of `Usage`.
 _USAGE = (
-    ("input_tokens", names.INPUT_TOKENS),
-    ("output_tokens", names.OUTPUT_TOKENS),
-    ("cache_read_tokens", names.CACHE_READ_TOKENS),
-    ("cache_write_tokens", names.CACHE_WRITE_TOKENS),
-    ("reasoning_tokens", names.REASONING_TOKENS),
+    names.INPUT_TOKENS,
+    names.OUTPUT_TOKENS,
+    names.CACHE_READ_TOKENS,
+    names.CACHE_WRITE_TOKENS,
+    names.REASONING_TOKENS,
 )
 # A label is the name of a class. What looks like a sentence, an address or a number may be content, and stays here; so
 # does all that the scored text holds, except plain words, which are how classes are called and say little.
@@ -83,8 +84,8 @@ def response_attributes(answer: Mapping[str, Any]) -> dict[str, Any]:
         if value := answer.get(field):
             attributes[name] = value
     if (usage := answer.get("usage")) is not None:
-        for counted, name in _USAGE:
-            if (tokens := getattr(usage, counted)) is not None:
+        for name, tokens in zip(_USAGE, usage, strict=True):
+            if tokens is not None:
                 attributes[name] = tokens
     if more := answer.get("answer_attributes"):
         attributes.update(more)

@@ -66,7 +66,7 @@ class Emitter:
         self.guard, self.digest = guard, digest
         self._global = tracer_provider is None
         # By operation: calls of several kinds take turns.
-        self._last: dict[str, tuple[Call, str, dict[str, Any]]] = {}
+        self._last: dict[str, tuple[Call, str, str, dict[str, Any]]] = {}
         self.tracer = trace.get_tracer(_SCOPE, tracer_provider=tracer_provider)
         self.logger = get_logger(_SCOPE, logger_provider=logger_provider)
 
@@ -87,24 +87,21 @@ class Emitter:
     def open(self, call: Call, parent: Context, digest: str = "") -> Span:
         """The bare span of `start`."""
         try:
-            return self.tracer.start_span(
-                _title(call),
-                parent,
-                _KINDS.get(call.operation, _CLIENT),
-                self._asked(call, digest or self.digest),
-                None,
-                call.started or None,
-            )
+            title, attributes = self._asked(call, digest or self.digest)
+            kind = _KINDS.get(call.operation, _CLIENT)
+            return self.tracer.start_span(title, parent, kind, attributes, None, call.started or None)
         except Exception as error:  # noqa: BLE001 - as in _silent: the call goes on, without a span
             _log.warning("telemetry could not be written: %s", type(error).__name__)
             return trace.INVALID_SPAN
 
-    def _asked(self, call: Call, digest: str) -> dict[str, Any]:
+    def _asked(self, call: Call, digest: str) -> tuple[str, dict[str, Any]]:
+        """The name of a call's span, and what that tells from the start."""
         # An adapter may give the same Call for the same question again.
         last = self._last.get(call.operation)
         if last is None or last[0] is not call or last[1] != digest:
-            self._last[call.operation] = last = call, digest, request_attributes(call, self.guard, digest)
-        return last[2].copy()
+            last = call, digest, _title(call), request_attributes(call, self.guard, digest)
+            self._last[call.operation] = last
+        return last[2], last[3].copy()
 
     @_silent
     def bypassed(self, reason: str) -> None:
@@ -166,7 +163,7 @@ class Emitter:
     def close(self, span: Span, answer: dict[str, Any]) -> None:
         """End a span that `open` gave: the call was answered now, by these fields of `Call`."""
         try:
-            if span.is_recording():
+            if answer and span.is_recording():
                 span.set_attributes(response_attributes(answer))
             span.end()
         except Exception as error:  # noqa: BLE001 - as in _silent, at less cost
@@ -331,5 +328,6 @@ class CallSpan:
     def _end(self, attributes: dict[str, Any], ended: int | None = None) -> None:
         if self._verdicts:
             attributes |= verdict_attributes(self._verdicts)
-        self.span.set_attributes(attributes)  # once: each time costs
+        if attributes:
+            self.span.set_attributes(attributes)  # once: each time costs
         self.span.end(ended)

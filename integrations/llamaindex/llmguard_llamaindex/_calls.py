@@ -12,9 +12,10 @@ from llmguard_middleware._drive import inside_scorer
 from llmguard_middleware._flow import AskAgain, Flow, reentered
 from llmguard_middleware._steps import END, Ask, Emit, Judge, Pull, Relay, Steps, aopened, arun, opened, run
 
-from ._convert import facts, model_call
+from ._convert import facts
 from ._forms import Form
 from ._judged import AnswerGate
+from ._known import KnownCalls
 from ._root import root_of
 from ._seal import guards_of
 from ._watched import note
@@ -42,7 +43,7 @@ def _behind(way: Way, asked: Asked, request: Any) -> Any:
     return way.runner(way.steps(asked, request))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)  # not frozen: that costs, at every call
 class Asked:
     """One method of one LLM behind one guard; `ask` is what lies behind it."""
 
@@ -54,8 +55,13 @@ class Asked:
 
     def flow(self, *, streamed: bool) -> Flow:
         root = root_of(self.guard)
-        call = model_call(self.llm, self.options, streamed=streamed, context=root.context if root else ())
+        call = _known.call(self.llm, self.options, streamed=streamed)
+        if root is not None and root.context:
+            call = call.but(context=root.context)
         return Flow(self.guard, call, owner=self.llm)
+
+
+_known = KnownCalls()
 
 
 def _whole(asked: Asked, request: Any) -> Steps[Any]:
@@ -82,6 +88,9 @@ def _answered(asked: Asked, request: Any) -> Steps[Any]:
                 break
             except AskAgain as again:
                 request = form.again(request, again.answer, again.feedback)
+        if flow.unheeded:
+            flow.answered(**facts(response))
+            return response
         output = form.answer(response)
         if root is not None:
             root.released.add(output)
@@ -125,7 +134,7 @@ def _pieces(asked: Asked, flow: Flow, source: Any, said: _Said) -> Steps[dict[st
     guard, root = asked.guard, root_of(asked.guard)
     pull = Pull(flow.active, source, apart=True)
     if flow.transparent:
-        heard = _Heard(asked.form, root)
+        heard = _Noted() if flow.unheeded else _Heard(asked.form, root)
         yield Relay(pull, heard)
         return heard.answer()
     stream = flow.stream(reask=True)
@@ -146,6 +155,21 @@ def _pieces(asked: Asked, flow: Flow, source: Any, said: _Said) -> Steps[dict[st
     for free in gate.finish((yield Judge(guard, stream.finish()))):
         yield left(free)
     return gate.answer()
+
+
+class _Noted:
+    """Takes note of what is known of an answer whose text nobody needs."""
+
+    def __init__(self) -> None:
+        self._facts: dict[str, Any] = {}
+
+    def __call__(self, chunk: Any) -> None:
+        if chunk.raw is not None or chunk.additional_kwargs:
+            self._facts |= facts(chunk)
+
+    def answer(self) -> dict[str, Any]:
+        """What `Flow.answered` takes."""
+        return self._facts
 
 
 class _Heard:

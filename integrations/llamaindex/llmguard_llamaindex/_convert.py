@@ -31,7 +31,7 @@ _PACKAGE = "llama_index.llms."
 # What is asked of a model
 
 
-def model_call(llm: BaseLLM, options: Mapping[str, Any], *, streamed: bool, context: tuple[str, ...] = ()) -> Call:
+def model_call(llm: BaseLLM, options: Mapping[str, Any], *, streamed: bool) -> Call:
     """The call of `llm` with the keyword arguments `options`, before anything is known of the messages."""
     address, port = _server(llm)
     return Call(
@@ -42,7 +42,6 @@ def model_call(llm: BaseLLM, options: Mapping[str, Any], *, streamed: bool, cont
         server_port=port,
         settings=_settings(llm, options),
         streamed=streamed,
-        context=context,
     )
 
 
@@ -94,12 +93,10 @@ def facts(response: Any) -> dict[str, Any]:
     raw = getattr(response, "raw", None)
     found: dict[str, Any] = {}
     if counted := get(raw, "usage") or getattr(response, "additional_kwargs", None):
-        usage = Usage(
-            _count(counted, "prompt_tokens", "input_tokens"),
-            _count(counted, "completion_tokens", "output_tokens"),
-        )
-        if usage != Usage():
-            found["usage"] = usage
+        asked = _count(counted, "prompt_tokens", "input_tokens")
+        answered = _count(counted, "completion_tokens", "output_tokens")
+        if not (asked is None and answered is None):
+            found["usage"] = Usage(asked, answered)
     if raw is None:
         return found
     if (value := get(raw, "id")) and isinstance(value, str):
@@ -108,8 +105,9 @@ def facts(response: Any) -> dict[str, Any]:
         found["response_model"] = value
     choices = get(raw, "choices")
     reasons = [get(choice, "finish_reason") for choice in choices] if isinstance(choices, (list, tuple)) else []
-    if told := tuple(str(reason) for reason in (*reasons, get(raw, "stop_reason")) if reason):
-        found["finish_reasons"] = told
+    reasons.append(get(raw, "stop_reason"))
+    if told := [str(reason) for reason in reasons if reason]:
+        found["finish_reasons"] = tuple(told)
     return found
 
 
@@ -135,4 +133,7 @@ def get(thing: Any, name: str) -> Any:
 
 
 def _count(counted: Any, *names: str) -> int | None:
-    return next((value for name in names if isinstance(value := get(counted, name), int)), None)
+    for name in names:
+        if isinstance(value := get(counted, name), int):
+            return value
+    return None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 
 from llama_index.core.schema import NodeWithScore, QueryBundle, QueryType, TextNode
@@ -89,6 +89,17 @@ def retrieval_call(retriever: Any, query: QueryType) -> Call:
     )
 
 
+@lru_cache(maxsize=64)
+def _unheard_call(top_k: int | None) -> Call:
+    return Call("retrieval", attributes={} if top_k is None else {_TOP_K: top_k})
+
+
+def _unheard(retriever: Any) -> Call:
+    """`retrieval_call` without the query, which nobody wants to know: the same object each time."""
+    top_k = getattr(retriever, "similarity_top_k", None)
+    return _unheard_call(top_k if isinstance(top_k, int) else None)
+
+
 def asked(text: str) -> dict[str, str]:
     """A query's text under the names that scorers know it by."""
     return dict.fromkeys(("query", "question", "input", "prompt"), text)
@@ -97,9 +108,18 @@ def asked(text: str) -> dict[str, str]:
 def _retrieved(
     guard: Guard, retriever: Any, ask: Callable[[QueryType], Any], query: QueryType
 ) -> Steps[list[NodeWithScore]]:
-    flow = Flow(guard, retrieval_call(retriever, query), owner=retriever)
+    call = _unheard(retriever) if guard.in_force.idle else retrieval_call(retriever, query)
+    flow = Flow(guard, call, owner=retriever)
     try:
         with flow:
+            if flow.unheeded:
+                nodes = yield Ask(flow.active, partial(ask, query))
+                if flow.unheeded:  # still: nothing below was stopped
+                    flow.answered()
+                    return nodes  # type: ignore[no-any-return]  # the reply of a step
+                nodes = yield from judged(flow, nodes)
+                flow.answered()
+                return nodes
             root, texts = root_of(guard), questions(query)
             if root is None or not root.admitted.issuperset(message.text for message in texts):
                 query = requeried(query, (yield Judge(guard, flow.admit(texts))))

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from contextvars import ContextVar
+from types import TracebackType
 
 from llmguard_middleware import Guard
 from llmguard_middleware._flow import Flow
@@ -43,16 +43,9 @@ class Root:
         if self._above is not None:
             self._above.context = texts
 
-    @contextmanager
-    def active(self) -> Iterator[None]:
+    def active(self) -> _Active:
         """Make this query the current one, as `Flow.active` does."""
-        token = _roots.set((*_roots.get(), self))
-        try:
-            with self.flow.active():
-                yield
-        finally:
-            with suppress(ValueError):  # as in Flow.active
-                _roots.reset(token)
+        return _Active(self)
 
     def passed(self, piece: str) -> None:
         """A guarded LLM or engine below lets this piece of a streamed answer go."""
@@ -75,9 +68,31 @@ class Root:
 
     def check(self) -> None:
         """Raise what stopped a call below, if anything did: an engine that swallows it does not get away with it."""
-        self.flow.root.check()
+        if self.flow.violated:
+            self.flow.root.check()
+
+
+class _Active:
+    """The context manager of `Root.active`; written out, as that of a Flow is."""
+
+    __slots__ = ("_flow", "_root", "_token")
+
+    def __init__(self, root: Root) -> None:
+        self._root, self._flow = root, root.flow.active()
+
+    def __enter__(self) -> None:
+        self._token = _roots.set((*_roots.get(), self._root))
+        self._flow.__enter__()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._flow.__exit__(kind, error, trace)
+        with suppress(ValueError):  # as in Flow.active
+            _roots.reset(self._token)
 
 
 def root_of(guard: Guard) -> Root | None:
     """The innermost query under this guard that this code runs inside of."""
-    return next((root for root in reversed(_roots.get()) if root.flow.guard is guard), None)
+    roots = _roots.get()
+    return next((root for root in reversed(roots) if root.flow.guard is guard), None) if roots else None

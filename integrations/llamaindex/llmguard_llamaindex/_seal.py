@@ -51,8 +51,11 @@ class Seal:
 
 def seal_of(thing: Any) -> Seal | None:
     """The seal of a guarded object, or None."""
-    found = getattr(thing, "__dict__", {}).get(_SEAL)
-    return found if isinstance(found, Seal) else None
+    try:
+        found = thing.__dict__.get(_SEAL)
+    except AttributeError:  # it has slots
+        return None
+    return found if type(found) is Seal else None
 
 
 def guards_of(thing: Any) -> tuple[Guard, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Callable
 from contextlib import nullcontext
 from dataclasses import replace
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 
 from llama_index.core.base.response.schema import AsyncStreamingResponse, Response, StreamingResponse
@@ -16,7 +16,7 @@ from llmguard_middleware._begun import held
 from llmguard_middleware._drive import inside_scorer
 from llmguard_middleware._flow import Flow, reentered
 from llmguard_middleware._scope import captured
-from llmguard_middleware._steps import END, Ask, Emit, Judge, Pull, Steps, aopened, arun, opened, run
+from llmguard_middleware._steps import END, Ask, Emit, Judge, Pull, Relay, Steps, aopened, arun, opened, run
 
 from .._retrieval import asked, query_text, questions, requeried, texts_of
 from .._root import Root
@@ -24,6 +24,8 @@ from .._seal import above, guards_of
 from ._answers import released
 
 __all__ = ["GuardedEngine"]
+
+_STREAMED = (StreamingResponse, AsyncStreamingResponse)
 
 
 class GuardedEngine:
@@ -65,33 +67,56 @@ def _queried(
 
 
 def _asked(guard: Guard, engine: Any, ask: Callable[[QueryType], Any], query: QueryType) -> Steps[Any]:
-    flow = Flow(guard, Call("invoke_workflow", type(engine).__name__, inputs=asked(query_text(query))), owner=engine)
+    name = type(engine).__name__
+    call = _unheard(name) if guard.in_force.idle else _call(name, query)
+    flow = Flow(guard, call, owner=engine)
     root = Root(flow)
     with flow:
+        if flow.unheeded:
+            response = yield Ask(root.active, partial(ask, query))
+            root.check()
+            if not isinstance(response, _STREAMED):
+                flow.answered()
+                return response
+            return (yield from _streamed(root, response))
         texts = yield Judge(guard, flow.admit(questions(query)))
         root.admitted.update(texts)
         query = requeried(query, texts)
         flow.call = flow.call.but(inputs=asked(query_text(query)))
         response = yield Ask(root.active, partial(ask, query))
         root.check()
-        streamed = isinstance(response, (StreamingResponse, AsyncStreamingResponse))
+        streamed = isinstance(response, _STREAMED)
         if not streamed:
             yield Judge(guard, flow.settle_races())
         found = texts_of(getattr(response, "source_nodes", None) or ())
         flow.call = flow.call.but(context=found or root.context)
-        # What is said where the query is made holds for a stream of its answer as well, wherever that is read.
-        if isinstance(response, StreamingResponse):
-            gen = opened(_answered(root, iter(response.response_gen)))
-            return replace(response, response_gen=held(gen, captured()))
-        if isinstance(response, AsyncStreamingResponse):
-            source = aiter(response.response_gen)
-            gen = yield Ask(nullcontext, partial(aopened, _answered(root, source)))
-            return replace(response, response_gen=held(gen, captured()))
+        if streamed:
+            return (yield from _streamed(root, response))
         response, output = yield from released(root, response)
         if isinstance(output, str):
             root.answers(output)
         flow.answered(output=output)
     return response
+
+
+def _call(name: str, query: QueryType) -> Call:
+    return Call("invoke_workflow", name, inputs=asked(query_text(query)))
+
+
+@lru_cache(maxsize=256)
+def _unheard(name: str) -> Call:
+    """The call without the question, which nobody wants to know: the same object each time."""
+    return Call("invoke_workflow", name)
+
+
+def _streamed(root: Root, response: Any) -> Steps[Any]:
+    # What is said where the query is made holds for a stream of its answer as well, wherever that is read.
+    if isinstance(response, StreamingResponse):
+        gen = opened(_answered(root, iter(response.response_gen)))
+        return replace(response, response_gen=held(gen, captured()))
+    source = aiter(response.response_gen)
+    agen = yield Ask(nullcontext, partial(aopened, _answered(root, source)))
+    return replace(response, response_gen=held(agen, captured()))
 
 
 def _answered(root: Root, source: Any) -> Steps[None]:
@@ -109,6 +134,10 @@ def _answered(root: Root, source: Any) -> Steps[None]:
 
 def _pieces(root: Root, source: Any) -> Steps[str]:
     flow = root.flow
+    if flow.unheeded:
+        yield Relay(Pull(root.active, source, apart=True), root.left)
+        root.check()
+        return ""  # nobody wants to know
     stream, judging, settled = flow.stream(), False, False
     output: list[str] = []
     root.taken()

@@ -8,6 +8,7 @@ from collections.abc import AsyncGenerator, Generator, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from llama_index.core.base.llms.types import ChatResponse, CompletionResponse
 from llama_index.core.instrumentation.events.exception import ExceptionEvent
 from llama_index.core.instrumentation.events.llm import (
     LLMChatEndEvent,
@@ -22,8 +23,9 @@ from llmguard_middleware import Call, Message
 from llmguard_middleware._flow import Flow
 from llmguard_middleware.telemetry import _names as names
 
-from .._convert import facts, model_call
+from .._convert import facts
 from .._forms import CHAT, COMPLETION
+from .._known import KnownCalls
 from ._kinds import Kind, first, options, record
 
 if TYPE_CHECKING:
@@ -34,41 +36,16 @@ if TYPE_CHECKING:
 __all__ = ["Embedding", "Model"]
 
 _STREAMS = (Generator, AsyncGenerator)
-_TOLD = ("model", "model_name", "temperature", "top_p", "max_tokens", "stop", "api_base", "base_url", "azure_endpoint")
+_WHOLE = frozenset((ChatResponse, CompletionResponse))
 _LAST = 4  # pieces of a stream that may tell usage and finish reason
-_MOST = 1000  # models and their options that are known by heart
-
-
-class _Known:
-    """The calls of models by what they are told with: the same question makes the same `Call`, as it mostly is."""
-
-    def __init__(self) -> None:
-        self._calls: dict[tuple[int, bool], tuple[Any, list[Any], dict[str, Any], Call]] = {}
-
-    def call(self, llm: Any, given: Mapping[str, Any], *, streamed: bool) -> Call:
-        of = llm.__dict__
-        told = [of.get(name) for name in _TOLD]
-        if extra := of.get("additional_kwargs"):
-            told.append(dict(extra))
-        key = id(llm), streamed
-        found = self._calls.get(key)
-        try:
-            if found is not None and found[0]() is llm and found[1] == told and found[2] == given:
-                return found[3]
-        except Exception:  # noqa: BLE001, S110 - what an application sets may refuse to be compared
-            pass
-        call = model_call(llm, given, streamed=streamed)
-        if len(self._calls) >= _MOST:
-            self._calls.clear()
-        self._calls[key] = weakref.ref(llm), told, dict(given), call
-        return call
+_MOST = 1000  # embedding models and numbers of texts that are known by heart
 
 
 class Model(Kind):
     """chat, complete and their streamed and async siblings of an LLM."""
 
     def __init__(self) -> None:
-        self._known = _Known()
+        self._known = KnownCalls()
 
     def asked(self, run: Run, arguments: Mapping[str, Any], method: str, *, judged: bool) -> Call:
         """The call; the same object for the same model and options."""
@@ -85,6 +62,8 @@ class Model(Kind):
 
     def later(self, run: Run, result: Any) -> bool:
         """A generator tells by events how it goes on; one that sends none is over when it is gone."""
+        if not run.streams and type(result) in _WHOLE:  # mostly; to ask for an abstract class costs
+            return False
         if not isinstance(result, _STREAMS):
             run.streams = False
             return False

@@ -27,13 +27,13 @@ _MOST = 20  # documents that a span names: some backends cut an attribute at 2 K
 def documents(nodes: Sequence[Any] | None) -> dict[str, Any]:
     """The documents' ids and scores, and how many they are if not all are named: no content."""
     nodes = nodes or ()
-    named = ", ".join(f'{{"id": {_quoted(item.node.node_id)}, "score": {_score(item)}}}' for item in nodes[:_MOST])
-    told: dict[str, Any] = {names.RETRIEVAL_DOCUMENTS: f"[{named}]"}
+    # By hand, at a third of what `json.dumps` takes.
+    named = [f'{{"id": {_quoted(item.node.node_id)}, "score": {_score(item.score)}}}' for item in nodes[:_MOST]]
+    told: dict[str, Any] = {names.RETRIEVAL_DOCUMENTS: f"[{', '.join(named)}]"}
     return told if len(nodes) <= _MOST else {**told, names.RETRIEVED: len(nodes)}
 
 
-def _score(item: Any) -> str:
-    score = item.score
+def _score(score: Any) -> str:
     if type(score) is not float:  # another kind of number, or none
         score = math.nan if score is None else float(score)
     return repr(score) if math.isfinite(score) else "null"
