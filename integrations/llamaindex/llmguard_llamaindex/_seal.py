@@ -11,14 +11,14 @@ import copy
 import inspect
 import pickle
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any, NoReturn, TypeVar
 
 from llmguard_middleware import ConfigurationError, Guard
 from llmguard_middleware._begun import said_when_made
 
-__all__ = ["Seal", "above", "guards_of", "keeps_raw", "put_on", "seal", "seal_of", "subclass", "unseal"]
+__all__ = ["Seal", "above", "guards_of", "keeps_raw", "put_on", "reseal", "seal", "seal_of", "subclass", "unseal"]
 
 T = TypeVar("T")
 _SEAL = "_llmguard_seal"
@@ -85,6 +85,15 @@ def seal(thing: T, methods: type, guard: Guard, replaced: Mapping[str, Any] | No
     object.__setattr__(thing, _SEAL, Seal((*guards_of(thing), guard), original, guarded, changes, kept))
     object.__setattr__(thing, "__class__", guarded)
     return thing
+
+
+def reseal(thing: Any, name: str, value: Any) -> None:
+    """Replace an attribute of something guarded that its owner has set since; `unseal` puts the owner's back."""
+    found = seal_of(thing)
+    assert found is not None
+    changes = {**found.replaced, name: (vars(thing)[name], value)}
+    object.__setattr__(thing, _SEAL, replace(found, replaced=changes))
+    object.__setattr__(thing, name, value)
 
 
 def unseal(thing: Any) -> None:
