@@ -15,6 +15,7 @@ from llmguard_middleware._steps import END, Ask, Emit, Judge, Pull, Relay, Steps
 from ._convert import facts, model_call
 from ._forms import Form
 from ._judged import THOUGHT, AnswerGate
+from ._overrides import asked
 from ._root import root_of
 from ._seal import guards_of
 from ._watched import note
@@ -32,6 +33,7 @@ def guarded(
 
     if inside_scorer.get():
         return ask
+    asked()
     for guard in guards_of(llm):
         if not reentered(llm, guard):
             ask = partial(_behind, way, Asked(llm, guard, form, kwargs, ask))

@@ -19,6 +19,7 @@ from llmguard_middleware._policy import Policy
 from ._calls import ASTREAMED, AWHOLE, STREAMED, WHOLE, guarded
 from ._forms import CHAT, COMPLETION
 from ._late import begin_as_made, shell
+from ._overrides import route
 from ._seal import above, guards_of, seal
 from ._tools import guarded_tool
 from ._watched import watched
@@ -91,6 +92,7 @@ def guarded_llm(llm: L, guard: Guard) -> L:
     if guard in guards_of(llm):
         return llm
     made = seal(copy.copy(llm), _GuardedLLM, guard)
+    route(type(made))
     begin_as_made(type(made))
     return made
 

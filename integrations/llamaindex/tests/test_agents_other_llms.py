@@ -54,6 +54,11 @@ class Own(BaseWorkflowAgent):
         return output
 
 
+async def _read(handler: Any, events: list[Any]) -> None:
+    async for event in handler.stream_events():
+        events.append(event)  # noqa: PERF401 - they are kept when it fails
+
+
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("way", ["awaited", "streamed"])
 async def test_an_llm_set_later_is_guarded(kind: str, way: str) -> None:
@@ -90,8 +95,7 @@ async def test_an_agent_of_ones_own_is_blocked() -> None:
     handler = attach(agent, Guard(Guardrail(pii(), stage="output"))).run("Who?")
     events: list[Any] = []
     with pytest.raises(GuardrailViolation):
-        async for event in handler.stream_events():
-            events.append(event)  # noqa: PERF401 - they are kept when it fails
+        await _read(handler, events)
     with pytest.raises(GuardrailViolation):
         await handler
     assert not any(isinstance(event, AgentStream) for event in events)

@@ -22,6 +22,7 @@ from .._retrieval import asked, query_text, questions, requeried, texts_of
 from .._root import Root
 from .._seal import above, guards_of
 from ._answers import released
+from ._metadata import with_metadata
 
 __all__ = ["GuardedEngine"]
 
@@ -80,6 +81,7 @@ def _asked(guard: Guard, engine: Any, ask: Callable[[QueryType], Any], query: Qu
         found = texts_of(getattr(response, "source_nodes", None) or ())
         flow.call = flow.call.but(context=found or root.context)
         # What is said where the query is made holds for a stream of its answer as well, wherever that is read.
+        response = yield from with_metadata(root, response)
         if isinstance(response, StreamingResponse):
             gen = opened(_answered(root, iter(response.response_gen)))
             return replace(response, response_gen=held(gen, captured()))
