@@ -14,8 +14,9 @@ from llmguard_middleware._steps import END, Ask, Emit, Judge, Pull, Relay, Steps
 
 from ._convert import facts
 from ._forms import Form
-from ._judged import AnswerGate
+from ._judged import THOUGHT, AnswerGate
 from ._known import KnownCalls
+from ._overrides import asked
 from ._root import root_of
 from ._seal import guards_of
 from ._watched import note
@@ -33,6 +34,7 @@ def guarded(
 
     if inside_scorer.get():
         return ask
+    asked()
     for guard in guards_of(llm):
         if not reentered(llm, guard):
             ask = partial(_behind, way, Asked(llm, guard, form, kwargs, ask))
@@ -71,7 +73,7 @@ def _whole(asked: Asked, request: Any) -> Steps[Any]:
         if asked.guard.refusal is None:
             note(violation)
             raise
-        return asked.form.refusal(asked.guard.refusal)
+        return asked.form.refusal(_refused(asked.guard, asked.guard.refusal))
 
 
 def _answered(asked: Asked, request: Any) -> Steps[Any]:
@@ -120,7 +122,15 @@ def _streamed(asked: Asked, request: Any) -> Steps[None]:
             raise
         if not begun:
             yield Emit(None)
+        _refused(guard, said.text + guard.refusal)
         yield Emit(form.refusal(guard.refusal, said.text))
+
+
+def _refused(guard: Guard, text: str) -> str:
+    """The answer in place of one that was stopped; it is not judged again."""
+    if (root := root_of(guard)) is not None:
+        root.released.add(text)
+    return text
 
 
 class _Said:
@@ -143,7 +153,7 @@ def _pieces(asked: Asked, flow: Flow, source: Any, said: _Said) -> Steps[dict[st
     def left(free: Any) -> Emit:
         said.text = gate.said
         if root is not None:
-            root.passed(free.delta or "")
+            root.passed(free.delta or "", free.additional_kwargs.get(THOUGHT) or "")
         return Emit(free)
 
     while (chunk := (yield pull)) is not END:

@@ -20,6 +20,7 @@ from ._calls import ASTREAMED, AWHOLE, STREAMED, WHOLE, guarded
 from ._forms import CHAT, COMPLETION
 from ._late import begin_as_made, shell
 from ._mistakes import refuse_beyond, refuse_kind
+from ._overrides import route
 from ._seal import above, guards_of, seal
 from ._tools import guarded_tool
 from ._watched import watched
@@ -74,6 +75,7 @@ def guarded_llm(llm: L, guard: Guard) -> L:
     if guard in guards_of(llm):
         return llm
     made = seal(copy.copy(llm), _GuardedLLM, guard)
+    route(type(made))
     begin_as_made(type(made))
     return made
 

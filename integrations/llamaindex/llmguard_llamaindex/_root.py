@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from types import TracebackType
 
@@ -31,6 +32,7 @@ class Root:
         self.documents: set[tuple[str, str]] = set()
         self.released: set[str] = set()
         self._pieces: list[str] = []
+        self._thoughts: list[str] = []
 
     @property
     def context(self) -> tuple[str, ...]:
@@ -47,9 +49,26 @@ class Root:
         """Make this query the current one, as `Flow.active` does."""
         return _Active(self)
 
-    def passed(self, piece: str) -> None:
-        """A guarded LLM or engine below lets this piece of a streamed answer go."""
+    @contextmanager
+    def beside(self) -> Iterator[None]:
+        """Take note of what guarded parts let go inside, where the call itself is current already."""
+        token = _roots.set((*_roots.get(), self))
+        try:
+            yield
+        finally:
+            with suppress(ValueError):  # as in Flow.active
+                _roots.reset(token)
+
+    def heard(self, text: str, thought: str = "") -> bool:
+        """Whether a guarded LLM below let this text go, whole or as a part of what it streamed, and this thinking."""
+        said = text in self.released or text in "".join(self._pieces)
+        return said and (not thought or thought in "".join(self._thoughts))
+
+    def passed(self, piece: str, thought: str = "") -> None:
+        """A guarded LLM or engine below lets this piece of a streamed answer go, and this piece of its thinking."""
         self._pieces.append(piece)
+        if thought:
+            self._thoughts.append(thought)
 
     def left(self, piece: str) -> None:
         """This query lets this piece of its own answer go."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import copy
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any, TypeVar
 
@@ -20,7 +20,19 @@ from llama_index.core.tools import BaseTool
 from llmguard_middleware import ConfigurationError, Guard
 from llmguard_middleware._begun import said_when_made
 
-__all__ = ["STEP_CONFIGS", "Seal", "above", "guards_of", "keeps_raw", "put_on", "seal", "seal_of", "subclass", "unseal"]
+__all__ = [
+    "STEP_CONFIGS",
+    "Seal",
+    "above",
+    "guards_of",
+    "keeps_raw",
+    "put_on",
+    "reseal",
+    "seal",
+    "seal_of",
+    "subclass",
+    "unseal",
+]
 
 T = TypeVar("T")
 _SEAL = "_llmguard_seal"
@@ -93,6 +105,15 @@ def seal(thing: T, methods: type, guard: Guard, replaced: Mapping[str, Any] | No
     object.__setattr__(thing, _SEAL, Seal((*guards_of(thing), guard), original, guarded, changes, kept))
     object.__setattr__(thing, "__class__", guarded)
     return thing
+
+
+def reseal(thing: Any, name: str, value: Any) -> None:
+    """Replace an attribute of something guarded that its owner has set since; `unseal` puts the owner's back."""
+    found = seal_of(thing)
+    assert found is not None
+    changes = {**found.replaced, name: (vars(thing)[name], value)}
+    object.__setattr__(thing, _SEAL, replace(found, replaced=changes))
+    object.__setattr__(thing, name, value)
 
 
 def unseal(thing: Any) -> None:

@@ -6,13 +6,13 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-from fakes_agents import KINDS, Play, made
+from fakes_agents import KINDS, Play, Playing, made
 from llama_index.core.base.llms.types import ChatMessage
-from llama_index.core.memory import ChatMemoryBuffer, Memory
+from llama_index.core.memory import ChatMemoryBuffer, ChatSummaryMemoryBuffer, Memory
 from llama_index.core.workflow import Context
 
-from llmguard_llamaindex import attach
-from llmguard_middleware import ConfigurationError, Guard, Guardrail, GuardrailViolation
+from llmguard_llamaindex import attach, protect
+from llmguard_middleware import ConfigurationError, Guard, Guardrail, GuardrailViolation, UnenforceableError
 from llmguard_middleware.scorers import pii
 
 # LlamaIndex asks every attribute of a workflow whether it is a step.
@@ -134,3 +134,22 @@ async def test_pseudonyms(kind: str) -> None:
     assert "u@example.com" not in play.heard + repr(play.used)
     assert play.used[0].startswith("<EMAIL")
     assert events
+
+
+def _summary(llm: Any) -> ChatSummaryMemoryBuffer:
+    return ChatSummaryMemoryBuffer.from_defaults(llm=llm, token_limit=5, tokenizer_fn=str.split)
+
+
+@pytest.mark.parametrize("kind", ["function", "workflow"])
+async def test_a_memory_with_an_llm_of_its_own(kind: str) -> None:
+    """With raw messages, the LLM of a memory has to be guarded, or it would be told what no model may be told."""
+    guard = Guard(Guardrail(pii(), stage="input", action="redact"))
+    play, other = Play(["fine"]), Play(["it was short"])
+    agent = attach(made(kind, play), guard, state="raw")
+    with pytest.raises(UnenforceableError, match="build the memory with llm="):
+        await agent.run("I am u@example.com and more words", memory=_summary(Playing(play=other)))
+    memory = _summary(protect(Playing(play=other), guard))
+    for _ in range(2):
+        await agent.run("I am u@example.com and more words", memory=memory)
+    assert "<EMAIL_ADDRESS>" in other.heard
+    assert "u@example.com" not in other.heard + play.heard

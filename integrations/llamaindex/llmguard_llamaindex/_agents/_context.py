@@ -17,7 +17,7 @@ from llama_index.core.agent.workflow.workflow_events import (
 from llama_index.core.workflow import Context
 
 from .._convert import get
-from ._run import AgentRun
+from ._run import AgentRun, Heard
 
 __all__ = ["Events", "GuardedContext", "bare", "guarded_context"]
 
@@ -47,6 +47,10 @@ class Events:
 
     An answer that asks for tools is streamed before its arguments are complete: if a guardrail acts on these, its
     events are withheld, all (`hold`) or the last one (`hold_last`), until `release`.
+
+    Attributes:
+        heard: tells what guarded LLMs let go, for agents whose events may say something else.
+        unheard: whether they did; all are withheld from then on.
     """
 
     def __init__(self, ctx: Any, run: AgentRun) -> None:
@@ -56,6 +60,9 @@ class Events:
         self._error: BaseException | None = None
         self._held: list[AgentStream] | None = None
         self._all = False
+        self._published = ""
+        self.heard: Heard | None = None
+        self.unheard = False
 
     def hold(self, *, all_of_them: bool) -> None:
         """Withhold what is streamed from now on."""
@@ -67,8 +74,27 @@ class Events:
         for event in held if change is None else change(held):
             self._enqueue(event)
 
+    @property
+    def holding(self) -> bool:
+        """Whether anything is withheld, or would be."""
+        return self._held is not None
+
+    def rest(self, event: AgentStream, text: str) -> AgentStream:
+        """The last event of a turn that says this, of which some may be published."""
+        delta = text.removeprefix(self._published)
+        update: dict[str, Any] = {"delta": delta, "response": text}
+        if "thinking_delta" in type(event).model_fields:
+            update["thinking_delta"] = None
+        return event.model_copy(update=update)
+
     def write(self, event: Any) -> None:
         """Take an event."""
+        if isinstance(event, AgentStream) and self.heard is not None:
+            event = event.model_copy(update={"tool_calls": [], "raw": bare(event.raw)})
+            thought = getattr(event, "thinking_delta", None) or ""
+            if not (self.heard(event.response) and self.heard(event.delta, thought)):
+                self.unheard = self._all = True
+                self._held = self._held or []
         if isinstance(event, AgentStream) and self._held is not None:
             event = event.model_copy(update={"tool_calls": [], "raw": bare(event.raw)})
             self._held.append(event)
@@ -82,6 +108,8 @@ class Events:
         self._enqueue(event)
 
     def _enqueue(self, event: Any) -> None:
+        if isinstance(event, AgentStream):
+            self._published = event.response
         if self._working is None and not isinstance(event, (AgentInput, AgentStreamStructuredOutput)):
             self.context.write_event_to_stream(event)
             return

@@ -14,8 +14,9 @@ from llama_index.core.tools import ToolSelection
 from llmguard_middleware._leaves import leaves
 
 from .._convert import get
+from .._seal import seal_of
 
-__all__ = ["asks_in_text", "in_message", "in_text", "noted", "with_text"]
+__all__ = ["asks_in_text", "in_message", "in_text", "is_llamaindex", "noted", "with_text"]
 
 _CODE = re.compile(r"<execute>(.*?)</execute>", re.DOTALL)
 
@@ -23,6 +24,13 @@ _CODE = re.compile(r"<execute>(.*?)</execute>", re.DOTALL)
 def asks_in_text(agent: Any) -> bool:
     """Whether an agent's model may ask for tools in its text, and not by tool calls alone."""
     return not isinstance(agent, FunctionAgent)
+
+
+def is_llamaindex(agent: Any) -> bool:
+    """Whether an agent is one of LlamaIndex's own, whose events repeat what its LLM says, and nothing else."""
+    found = seal_of(agent)
+    kind = type(agent) if found is None else found.original
+    return kind.__module__.startswith("llama_index.core.")
 
 
 def in_message(message: ChatMessage, told: Mapping[str, Mapping[str, Any]]) -> ChatMessage:

@@ -22,10 +22,11 @@ from llmguard_middleware._leaves import leaves, with_leaves
 from llmguard_middleware._rules import Guardrail
 from llmguard_middleware.telemetry._emitter import CallSpan
 
-from .._judged import admitted, edited
+from .._judged import admitted, edited, released
+from .._root import Root
 from .._tool_calls import ToolUse, tool_call
 
-__all__ = ["AgentRun", "Layer", "current"]
+__all__ = ["AgentRun", "Heard", "Layer", "current"]
 
 current: ContextVar[AgentRun | None] = ContextVar("llmguard_llamaindex_agent_run", default=None)
 
@@ -76,6 +77,17 @@ class Layer:
         """The run ended otherwise."""
         for flow in (self.agent, self.flow):
             flow.stopped(error)
+
+
+class Heard:
+    """What guarded LLMs let go in one turn of an agent."""
+
+    def __init__(self, roots: Sequence[Root]) -> None:
+        self._roots = [root for root in roots if any(rule.acts for rule in root.flow.rules("output"))]
+
+    def __call__(self, text: str, thought: str = "") -> bool:
+        """Whether every guard that acts on answers has judged this text, and this thinking."""
+        return all(root.heard(text, thought) for root in self._roots)
 
 
 class AgentRun:
@@ -132,6 +144,15 @@ class AgentRun:
                     stack.enter_context(layer.agent.active())
             yield
 
+    @contextmanager
+    def hearing(self) -> Iterator[Heard]:
+        """Take note of what guarded LLMs let go inside."""
+        roots = [Root(layer.agent) for layer in self.layers]
+        with ExitStack() as stack:
+            for root in roots:
+                stack.enter_context(root.beside())
+            yield Heard(roots)
+
     def turn(self, name: str) -> None:
         """This agent of several acts now."""
         if not self.several or (self.layers and self.layers[0].agent.call.name == name):
@@ -159,6 +180,12 @@ class AgentRun:
             if flow is not layer.flow and not layer.flow.call.messages:
                 layer.flow.call = layer.flow.call.but(messages=flow.call.messages)
         return messages
+
+    async def answered(self, message: ChatMessage) -> ChatMessage:
+        """A message of a model that no guard has judged, as it may leave."""
+        for layer in reversed(self.layers):
+            message, _ = await layer.plan(released(layer.agent, message, {}, reask=False))
+        return message
 
     async def released(self, value: Any) -> Any:
         """An answer, a text or a value, as it may leave."""

@@ -9,17 +9,19 @@ from functools import wraps
 from typing import Any
 
 from llama_index.core.agent.workflow.workflow_events import AgentOutput, AgentStream, ToolCall
+from llama_index.core.base.llms.base import BaseLLM
 from llama_index.core.base.llms.types import ChatMessage
 from llama_index.core.workflow import StopEvent
 
 from llmguard_middleware import ConfigurationError, GuardrailViolation
 
-from .._seal import above
+from .._protect import guarded_llm
+from .._seal import above, guards_of, reseal
 from .._tool_calls import ToolUse
 from .._versions import as_called, become, keeps_events, step_config
 from ._context import Events, bare, guarded_context
 from ._memory import forget, remember
-from ._messages import asks_in_text, in_message, in_text, noted, with_text
+from ._messages import asks_in_text, in_message, in_text, is_llamaindex, noted, with_text
 from ._run import AgentRun, current
 
 __all__ = ["guarded_step", "run_of", "step_taken", "tool_ran"]
@@ -152,17 +154,44 @@ async def step_taken(agent: Any, ctx: Any, messages: Any, tools: Any, memory: An
     run = run_of(agent)
     ctx, events = guarded_context(ctx, run)
     run.turn(agent.name)
-    with run.active():
+    _guard_llm(agent)
+    with run.active(), run.hearing() as heard:
         messages = list(await run.admitted(messages))
         acts = bool(run.rules("tool_call"))
         if acts:
             events.hold(all_of_them=asks_in_text(agent))
+        if own := not is_llamaindex(agent):
+            events.heard = heard
         output: AgentOutput = await above(agent).take_step(ctx, messages, tools, memory)
+        text = output.response.content or ""
+        if not heard(text) or (own and not text):
+            output = await _judged(agent, run, ctx, output)
         output = await _asked_for(agent, run, ctx, events, output, acts=acts)
         run.said(output.response.content or "")
         await events.done()
         run.check()
         return output
+
+
+def _guard_llm(agent: Any) -> None:
+    """Guard the agent's LLM, if its owner has set another one since the agent was attached."""
+    llm = agent.llm
+    if isinstance(llm, BaseLLM):
+        for guard in guards_of(agent):
+            llm = guarded_llm(llm, guard)
+        if llm is not agent.llm:
+            reseal(agent, "llm", llm)
+
+
+async def _judged(agent: Any, run: AgentRun, ctx: Any, output: AgentOutput) -> AgentOutput:
+    """A turn of which no guarded LLM has said all: an agent of one's own may have changed it, or asked another LLM."""
+    if not run.rules("output"):
+        return output
+    message = await run.answered(output.response)
+    calls = await run.released(output.tool_calls)
+    if message is not output.response:
+        await noted(agent, ctx, output.response, message, None)
+    return output.model_copy(update={"response": message, "tool_calls": calls, "raw": bare(output.raw)})
 
 
 async def _asked_for(
@@ -186,12 +215,14 @@ async def _asked_for(
             message = with_text(message, told_text)
         await noted(agent, ctx, output.response, message, after[0])
         output = output.model_copy(update={"response": message, "tool_calls": after, "raw": bare(output.raw)})
-    if acts:
-        if before:
-            output = output.model_copy(update={"raw": bare(output.raw)})
+    if acts and before:
+        output = output.model_copy(update={"raw": bare(output.raw)})
+    if events.holding:
 
         def shown(held: list[Any]) -> list[Any]:
             last = held[-1:]
+            if events.unheard:
+                return [events.rest(one, told_text) for one in last]
             if told_text != text:
                 return [one.model_copy(update={"delta": told_text, "response": told_text}) for one in last]
             extra = [] if asks_in_text(agent) else after

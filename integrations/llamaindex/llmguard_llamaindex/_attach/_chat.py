@@ -26,6 +26,7 @@ from .._root import Root
 from .._seal import above, guards_of, keeps_raw
 from ._answers import released
 from ._chat_stream import GuardedChatStream, answered
+from ._metadata import with_metadata
 from ._turn import Turn, turn_of
 
 __all__ = ["GuardedChatEngine"]
@@ -164,7 +165,7 @@ def _asked(
         if isinstance(response, StreamingAgentChatResponse):  # what stops it by now is raised to its reader, as later
             return (yield from _streamed(turn, response, is_async=is_async))
         turn.check()
-        response, output = yield from released(root, response)
+        response, output = yield from released(root, (yield from with_metadata(root, response)))
         if memory is not None:
             yield from turn.write(output, memory.aput if is_async else memory.put)
         flow.answered(output=output)

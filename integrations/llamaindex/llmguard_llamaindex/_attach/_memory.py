@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
-
-from llama_index.core.base.llms.base import BaseLLM
 
 from llmguard_middleware import ConfigurationError, Guard
 from llmguard_middleware._policy import Policy
 
+from .._memory_llms import llms_of
 from .._seal import guards_of
 
 __all__ = ["check_memory"]
@@ -35,18 +33,8 @@ def check_memory(engine: Any, guard: Guard, state: str) -> None:
                 'store them: use attach(engine, guard, state="raw"), or action="redact"'
             )
             raise ConfigurationError(msg)
-        if state == "raw" and any(guard not in guards_of(llm) for llm in _llms(memory)):
+        if state == "raw" and any(guard not in guards_of(llm) for llm in llms_of(memory)):
             where = f'attach(state="raw"), with a {type(memory).__name__} that has an LLM of its own,'
             guard.refuse(policy.at("input"), where, "build the memory with llm=protect(llm, guard)")
 
     guard.require(f"attach(state={state!r})", check)
-
-
-def _llms(memory: Any) -> Iterator[Any]:
-    """The LLMs of a memory and of its blocks."""
-    for value in list(vars(memory).values()):
-        for item in value if isinstance(value, list) else [value]:
-            if isinstance(item, BaseLLM):
-                yield item
-            elif type(item).__name__.endswith(("MemoryBlock", "Memory")):
-                yield from _llms(item)

@@ -22,6 +22,7 @@ from .._retrieval import asked, query_text, questions, requeried, texts_of
 from .._root import Root
 from .._seal import above, guards_of
 from ._answers import released
+from ._metadata import with_metadata
 
 __all__ = ["GuardedEngine"]
 
@@ -90,6 +91,7 @@ def _asked(guard: Guard, engine: Any, ask: Callable[[QueryType], Any], query: Qu
             yield Judge(guard, flow.settle_races())
         found = texts_of(getattr(response, "source_nodes", None) or ())
         flow.call = flow.call.but(context=found or root.context)
+        response = yield from with_metadata(root, response)
         if streamed:
             return (yield from _streamed(root, response))
         response, output = yield from released(root, response)

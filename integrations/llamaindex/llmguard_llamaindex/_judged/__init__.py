@@ -3,5 +3,6 @@
 from ._answers import released
 from ._gate import AnswerGate
 from ._messages import admitted, edited, judged_message, read, text_of
+from ._so_far import THOUGHT
 
-__all__ = ["AnswerGate", "admitted", "edited", "judged_message", "read", "released", "text_of"]
+__all__ = ["THOUGHT", "AnswerGate", "admitted", "edited", "judged_message", "read", "released", "text_of"]

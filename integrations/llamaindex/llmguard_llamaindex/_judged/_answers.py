@@ -17,10 +17,13 @@ from ._walk import Walk, texts_of
 __all__ = ["released"]
 
 
-def released(flow: Flow, message: ChatMessage, extra: dict[str, Any]) -> Plan[tuple[ChatMessage, dict[str, Any]]]:
+def released(
+    flow: Flow, message: ChatMessage, extra: dict[str, Any], *, reask: bool = True
+) -> Plan[tuple[ChatMessage, dict[str, Any]]]:
     """A message of the model, and what the provider says beside it, as they may go to the caller.
 
-    The arguments of tool calls are judged as what the caller gets and as what goes to a tool.
+    The arguments of tool calls are judged as what the caller gets and as what goes to a tool. `reask` says whether the
+    caller can ask the model again.
 
     Raises:
         GuardrailViolation: if a guardrail stops the answer.
@@ -29,7 +32,7 @@ def released(flow: Flow, message: ChatMessage, extra: dict[str, Any]) -> Plan[tu
     flow.root.check()
     yield from flow.settle_races()
     found = texts_of(message, extra)
-    ask = partial(flow.edits, stage="output", reask=True)
+    ask = partial(flow.edits, stage="output", reask=reask)
     if is_silent(found):
         text = apply("", (yield from ask("")))
         said = [block for block in message.blocks if not isinstance(block, TextBlock)]
