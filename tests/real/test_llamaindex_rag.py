@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import httpx
@@ -9,7 +10,7 @@ import pytest
 from llama_index.core import Settings, SimpleDirectoryReader, VectorStoreIndex
 from llama_index.llms.openai_like import OpenAILike
 
-from llmguard_llamaindex import attach
+from llmguard_llamaindex import attach, instrument, uninstrument
 from llmguard_middleware import Guard, Guardrail, GuardrailViolation
 from llmguard_middleware.scorers import pii, prompt_injection
 
@@ -99,6 +100,31 @@ def test_the_trace_has_the_query_its_retrieval_and_its_model_call(engine, captur
     query = "invoke_workflow RetrieverQueryEngine"
     chat = f"chat {smollm2.model}"
     assert tree == {(query, None), ("retrieval", query), (chat, query), ("POST", chat)}
+
+
+@pytest.mark.parametrize("streaming", [False, True])
+def test_instrument_traces_the_whole_application(engine, captured, smollm2, http_spans, streaming):
+    """Nothing is attached: the query, its retrieval and embedding, the model's call and its HTTP request."""
+    instrument(Guard(name="watch", **captured.providers))
+    try:
+        assert str(engine(streaming=streaming).query("May I return a parcel?")) is not None
+    finally:
+        uninstrument()
+    query, chat = "invoke_workflow RetrieverQueryEngine", f"chat {smollm2.model}"
+    tree = [(span.name, span.parent) for span in captured.spans if span.name != "POST"]
+    expected = [(query, None), ("retrieval", query), ("embeddings all-MiniLM-L6-v2", "retrieval"), (chat, query)]
+    assert sorted(tree, key=str) == sorted(expected, key=str)
+    # LlamaIndex sends a stream's request where no span is current: below the query, then, and not below the call.
+    assert captured.span("POST").parent == (query if streaming else chat)
+    assert len({span.trace_id for span in captured.spans}) == 1
+    retrieval, embeddings = (
+        captured.span("retrieval").attributes,
+        captured.span("embeddings all-MiniLM-L6-v2").attributes,
+    )
+    (document,) = json.loads(retrieval["gen_ai.retrieval.documents"])
+    assert 0 < document["score"] < 1
+    assert embeddings["gen_ai.embeddings.dimension.count"] == 384
+    assert "parcel" not in str([span.attributes for span in captured.spans])
 
 
 def test_the_settings_of_the_process_stay_as_they_were(engine, captured):
