@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from functools import lru_cache, partial
@@ -108,15 +108,17 @@ def as_called(tool: Any, tell: Callable[[Exception], None]) -> Any:
 
 
 @lru_cache(maxsize=256)
-def _telling(kind: Any, tell: Callable[[Exception], None]) -> type:
+def _telling(kind: Hashable, tell: Callable[[Exception], None]) -> type:
+    base: Any = kind
+
     async def acall(self: Any, *args: Any, **kwargs: Any) -> Any:
         try:
-            return await kind.acall(self, *args, **kwargs)
+            return await base.acall(self, *args, **kwargs)
         except Exception as error:
             tell(error)
             raise
 
-    made = subclass(kind)
+    made = subclass(base)
     made.acall = acall  # type: ignore[attr-defined]  # set afterwards, see _seal
     return made
 

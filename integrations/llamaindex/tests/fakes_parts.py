@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from typing import Any
 
 from llama_index.core import async_utils
@@ -114,9 +113,3 @@ def _parsed(call: Any) -> _Called:
         kwargs = said
     name, number = call["function"]["name"], call.get("id")
     return _Called(tool_call_id=number, tool_name=name, tool_kwargs=kwargs if isinstance(kwargs, dict) else said)
-
-
-__all__: Sequence[str] = [
-    "HAS_CALLS", "HAS_THINKING", "LOOPS_CARRY", "TOOLS_CARRY", "ThinkingBlock", "ToolCallBlock", "answer_of", "calls_of", "own_kwargs", "parts_of",
-    "raw_call", "selected", "thoughts_of",
-]  # fmt: skip

@@ -248,7 +248,7 @@ class ChatEngines(Adapter):
                 "span-nests/*": "the query engine in between has a span, and this test knows of none",
             }
         elif make in (_context, _condense_plus_context) and not hasattr(context_engine, "Thread"):
-            late = "in older releases this engine asks its model when its answer is first read, with which nothing can race"
+            late = "in older releases it asks its model when the answer is first read: nothing can race"
             self.gaps = {**self.gaps, "input-race/*stream_chat": late, "input-race-passes/*stream_chat": late}
 
     def build(self, guard: Guard, script: Script) -> Any:
