@@ -23,6 +23,7 @@ from ._mistakes import refuse_beyond, refuse_kind
 from ._overrides import route
 from ._seal import above, guards_of, seal
 from ._tools import guarded_tool
+from ._versions import carrying, off_the_loop
 from ._watched import watched
 
 __all__ = ["guarded_llm", "protect", "refuse_stages"]
@@ -86,13 +87,13 @@ class _GuardedLLM:
     def as_structured_llm(self, *args: Any, **kwargs: Any) -> Any:
         return shell(above(self).as_structured_llm(*args, **kwargs))
 
-    def predict_and_call(self, *args: Any, **kwargs: Any) -> Any:
+    def predict_and_call(self, tools: Any, *args: Any, **kwargs: Any) -> Any:
         with watched():
-            return above(self).predict_and_call(*args, **kwargs)
+            return off_the_loop(above(self).predict_and_call)(carrying(tools), *args, **kwargs)
 
-    async def apredict_and_call(self, *args: Any, **kwargs: Any) -> Any:
+    async def apredict_and_call(self, tools: Any, *args: Any, **kwargs: Any) -> Any:
         with watched():
-            return await above(self).apredict_and_call(*args, **kwargs)
+            return await above(self).apredict_and_call(carrying(tools), *args, **kwargs)
 
     def chat(self, messages: Sequence[ChatMessage], *args: Any, **kwargs: Any) -> Any:
         return guarded(self, WHOLE, CHAT, above(self).chat, args, kwargs)(messages)

@@ -79,6 +79,11 @@ def result_judged(flow: Flow, output: ToolOutput) -> Plan[ToolOutput]:
     return changed
 
 
+def _expect_no_violation(failure: Exception | None) -> None:
+    if isinstance(failure, GuardrailViolation):
+        raise failure  # LlamaIndex would tell it to the model
+
+
 class ToolUse:
     """A tool call under all guards of its agent, the outermost first.
 
@@ -123,8 +128,7 @@ class ToolUse:
         """Judge the result; the span is ended either way."""
         try:
             failure = self.error or getattr(output, "exception", None)  # before 0.14.8 it has none
-            if isinstance(failure, GuardrailViolation):
-                raise failure  # LlamaIndex would tell it to the model
+            _expect_no_violation(failure)
             for flow in reversed(self.flows):
                 output = await adrive(result_judged(flow, output), flow.guard.workers)
         except BaseException as error:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from functools import lru_cache, partial
-from typing import Any
+from typing import Any, TypeVar
 
+from llama_index.core import async_utils
 from llama_index.core.base.llms import types
 from llama_index.core.base.llms.types import ChatMessage
 from llama_index.core.tools import ToolOutput, function_tool
@@ -18,19 +21,23 @@ __all__ = [
     "as_called",
     "become",
     "carried",
+    "carrying",
     "events_before",
     "forget_events",
     "is_thinking",
     "keeps_events",
+    "off_the_loop",
     "step_config",
     "steps_of",
     "thinking",
     "thoughts",
 ]
 
+T = TypeVar("T")
 _THINKING: Any = getattr(types, "ThinkingBlock", None)  # since 0.14.3
 _THOUGHT = "thinking"  # of additional_kwargs, where providers put it before
 _TELLS_ERRORS = hasattr(ToolOutput, "exception")  # since 0.14.8; before, it is a text like any other
+_LOOPS_CARRY = hasattr(async_utils, "contextvars")  # since 0.14.10, likewise loops that it starts in a loop
 _CARRIES = hasattr(function_tool, "contextvars")  # since 0.14.22; before, threads of tools know of nothing
 
 
@@ -101,17 +108,59 @@ def as_called(tool: Any, tell: Callable[[Exception], None]) -> Any:
 
 
 @lru_cache(maxsize=256)
-def _telling(kind: Any, tell: Callable[[Exception], None]) -> type:
+def _telling(kind: Hashable, tell: Callable[[Exception], None]) -> type:
+    base: Any = kind
+
     async def acall(self: Any, *args: Any, **kwargs: Any) -> Any:
         try:
-            return await kind.acall(self, *args, **kwargs)
+            return await base.acall(self, *args, **kwargs)
         except Exception as error:
             tell(error)
             raise
 
-    made = subclass(kind)
+    made = subclass(base)
     made.acall = acall  # type: ignore[attr-defined]  # set afterwards, see _seal
     return made
+
+
+def carrying(tools: Any) -> Any:
+    """The tools, likewise."""
+    made = [(tool, carried(tool)) for tool in tools or ()]
+    if not any(replaced for _, replaced in made):
+        return tools
+    twins = []
+    for tool, replaced in made:
+        twins.append(copy.copy(tool) if replaced else tool)
+        vars(twins[-1]).update(replaced)
+    return twins
+
+
+# Threads
+
+
+def off_the_loop(method: Callable[..., T]) -> Callable[..., T]:
+    """A method that is no coroutine; where a loop runs, on a thread where none does.
+
+    There, LlamaIndex would start a thread by itself for what is, and that thread would know nothing of the call.
+    """
+    if _LOOPS_CARRY:
+        return method
+
+    def called(*args: Any, **kwargs: Any) -> T:
+        if not _in_loop():
+            return method(*args, **kwargs)
+        with ThreadPoolExecutor(max_workers=1) as thread:
+            return thread.submit(partial(copy_context().run, method, *args, **kwargs)).result()
+
+    return called
+
+
+def _in_loop() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
 
 
 # Contexts

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from typing import Any
 
+from llama_index.core import async_utils
 from llama_index.core.base.llms import types
 from llama_index.core.base.llms.types import ChatMessage, TextBlock
 from llama_index.core.llms.llm import ToolSelection
+from llama_index.core.tools import function_tool
 from pydantic import BaseModel, Field
 
 
@@ -28,6 +29,9 @@ class _Called(BaseModel):
 
 ThinkingBlock: Any = getattr(types, "ThinkingBlock", _Thinking)
 ToolCallBlock: Any = getattr(types, "ToolCallBlock", _Called)
+# Whether threads, and loops inside a loop, that LlamaIndex starts know on whose behalf they run.
+TOOLS_CARRY = hasattr(function_tool, "contextvars")
+LOOPS_CARRY = hasattr(async_utils, "contextvars")
 HAS_THINKING = ThinkingBlock is not _Thinking
 HAS_CALLS = ToolCallBlock is not _Called
 
@@ -62,8 +66,11 @@ def parts_of(message: ChatMessage) -> list[Any]:
 
 def own_kwargs(message: ChatMessage) -> dict[str, Any]:
     """The additional_kwargs that are no part."""
-    parts = {*(() if HAS_THINKING else ("thinking",)), *(() if HAS_CALLS else ("tool_calls",))}
-    return {key: value for key, value in message.additional_kwargs.items() if key not in parts}
+    kwargs = message.additional_kwargs
+    given = kwargs.get("tool_calls", ())
+    calls = ("tool_calls",) if not HAS_CALLS and all(isinstance(call, dict) for call in given) else ()
+    parts = {*calls, *(() if HAS_THINKING else ("thinking",))}
+    return {key: value for key, value in kwargs.items() if key not in parts}
 
 
 def calls_of(message: ChatMessage) -> list[Any]:
@@ -106,9 +113,3 @@ def _parsed(call: Any) -> _Called:
         kwargs = said
     name, number = call["function"]["name"], call.get("id")
     return _Called(tool_call_id=number, tool_name=name, tool_kwargs=kwargs if isinstance(kwargs, dict) else said)
-
-
-__all__: Sequence[str] = [
-    "HAS_CALLS", "HAS_THINKING", "ThinkingBlock", "ToolCallBlock", "answer_of", "calls_of", "own_kwargs", "parts_of",
-    "raw_call", "selected", "thoughts_of",
-]  # fmt: skip

@@ -223,7 +223,7 @@ async def test_monitors_score_the_run(telemetry: Any) -> None:
 
 
 async def test_waits_for_a_person(telemetry: Any) -> None:
-    """A tool that asks a person pauses the run and is no failure; where it runs anew, its second span is the answer's."""
+    """A tool that asks a person pauses the run and is no failure; run anew, it has a second span."""
 
     async def use(ctx: Context, text: str) -> str:
         """Ask."""

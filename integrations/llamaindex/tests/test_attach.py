@@ -304,11 +304,12 @@ async def test_abandoned(completing: Any, script: Any, telemetry: Any, engine: A
     ended = [
         (span.name, span.attributes.get("llmguard.abandoned")) for span in telemetry.spans if span.name != "retrieval"
     ]
-    assert ended == [
+    assert ended[:3] == [
         ("invoke_workflow RetrieverQueryEngine", True),
         ("chat scripted", True),
         ("invoke_workflow RetrieverQueryEngine", True),
     ]
+    assert set(ended[3:]) <= {("chat scripted", True)}  # the first releases ask the model before anybody reads
 
 
 # Engines of other kinds

@@ -6,6 +6,7 @@ import copy
 from typing import Any
 
 import pytest
+from fakes_parts import LOOPS_CARRY
 from llama_index.core import MockEmbedding, VectorStoreIndex
 from llama_index.core.base.base_selector import BaseSelector, MultiSelection, SelectorResult, SingleSelection
 from llama_index.core.base.response.schema import AsyncStreamingResponse, Response, StreamingResponse
@@ -165,7 +166,11 @@ async def test_guarded(kind: str, way: str, made: Any, script: Any, shelf: Any, 
     if kind != "FLARE" or way == "query":  # which answers nothing when it is awaited
         assert script.asked
     assert all("@" not in asked and "sk-" not in asked for asked in [*script.asked, *shelf.asked])
-    assert len([span for span in telemetry.spans if span.parent is None]) == 1
+    if LOOPS_CARRY or (kind, way) != (
+        "router of all",
+        "aquery",
+    ):  # before, LlamaIndex asks its parts in a loop of their own
+        assert len([span for span in telemetry.spans if span.parent is None]) == 1
 
 
 async def test_a_violation_sticks(kind: str, way: str, made: Any, script: Any, telemetry: Any, query: Any) -> None:

@@ -183,7 +183,7 @@ class Agents(Adapter):
                     yield event
             await handler
         finally:
-            handler._result_task.cancel()
+            getattr(handler, "_result_task", handler).cancel()
 
     def text(self, reply: Any) -> str:
         """What the agent answered, or a streamed event adds to it; not what it says to call a tool."""

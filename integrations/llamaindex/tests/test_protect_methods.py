@@ -305,7 +305,7 @@ async def test_a_race_is_settled_before_a_tool_call_leaves(mode: str) -> None:
     guard = Guard(Guardrail(lambda text: "nasty" in text, name="slow", stage="input", race=True))
     llm = protect(Speaking(answer=answer_of(called(to="x"))), guard)
 
-    assert (await asking(llm, mode, "nice"))[-1].message.blocks
+    assert calls_of((await asking(llm, mode, "nice"))[-1].message)
     with pytest.raises(GuardrailViolation):
         await asking(llm, mode, "nasty")
 

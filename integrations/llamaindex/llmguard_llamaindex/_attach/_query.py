@@ -21,6 +21,7 @@ from llmguard_middleware._steps import END, Ask, Emit, Judge, Pull, Relay, Steps
 from .._retrieval import asked, query_text, questions, requeried, texts_of
 from .._root import Root
 from .._seal import above, guards_of
+from .._versions import off_the_loop
 from ._answers import released
 from ._metadata import with_metadata
 
@@ -33,7 +34,7 @@ class GuardedEngine:
     """The guard methods, put before the engine's own class."""
 
     def query(self, str_or_query_bundle: QueryType) -> Any:
-        return _guarded(self, run, above(self).query)(str_or_query_bundle)
+        return _guarded(self, run, off_the_loop(above(self).query))(str_or_query_bundle)
 
     async def aquery(self, str_or_query_bundle: QueryType) -> Any:
         return await _guarded(self, arun, above(self).aquery)(str_or_query_bundle)

@@ -63,6 +63,8 @@ class Agent(Workflow):
 class Turn(Kind):
     """An agent's turn in a workflow of several agents: the step that asks its model."""
 
+    owned = False
+
     def begins(self, run: Run, arguments: Mapping[str, Any]) -> bool:
         """A lone agent's run has the span."""
         return run.outer is not None and type(run.outer.kind) is Workflow
@@ -74,6 +76,8 @@ class Turn(Kind):
 
 class ToolStep(Transparent):
     """The step that calls a tool: it knows the id under which the model asked for it."""
+
+    owned = False
 
     def asked(self, run: Run, arguments: Mapping[str, Any], method: str, *, judged: bool) -> Call:
         """Remember the id."""

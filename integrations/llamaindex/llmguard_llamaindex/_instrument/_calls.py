@@ -68,7 +68,7 @@ class Calls:
         around = outer = current.get()
         while outer is not None and outer.calls is not self:
             outer = outer.around
-        run = Run(self, id_, kind, instance, outer)
+        run = Run(self, id_, kind, instance if kind.owned else None, outer)
         run.around = around
         if (whole := self._part_of(run, bound, key[1])) is not None:
             self.live[id_] = whole
@@ -144,6 +144,14 @@ class Calls:
         run.leave()
         self.end(run, error=error or RuntimeError())
 
+    def step_failed(self, error: BaseException | None) -> None:
+        """Something inside a call raised that is no call itself, such as the step of a workflow."""
+        run = current.get()
+        while run is not None and run.calls is not self:
+            run = run.around
+        if run is not None and error is not None:
+            run.failure = error
+
     def _part_over(self, run: Run, id_: str) -> None:
         if run.reader == id_:
             run.leave()
@@ -170,7 +178,7 @@ class Calls:
         answer: dict[str, Any] = {}
         if error is None:
             try:
-                error = run.kind.error(result)
+                error = run.kind.error(result) or (run.failure if result is None else None)
                 answer = run.kind.answer(run, result)
             except Exception as fault:  # noqa: BLE001 - its span must end
                 self.fault(fault)

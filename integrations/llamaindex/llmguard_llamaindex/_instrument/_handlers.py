@@ -8,6 +8,7 @@ from typing import Any
 from llama_index.core.instrumentation.event_handlers import BaseEventHandler
 from llama_index.core.instrumentation.events import BaseEvent
 from llama_index.core.instrumentation.span_handlers import BaseSpanHandler
+from llama_index_instrumentation.dispatcher import Dispatcher
 
 from ._calls import Calls
 from ._models import told_of
@@ -15,6 +16,8 @@ from ._table import NO_CALLS
 
 __all__ = ["Events", "Spans"]
 
+# Whether a workflow's run that failed is told as one that did; before, all that is told is that it gave nothing.
+_RUNS_FAIL = hasattr(Dispatcher, "shutdown")
 _ID = -37  # LlamaIndex's span ids end with "-" and a UUID
 
 
@@ -85,6 +88,8 @@ class Spans(BaseSpanHandler[Any]):
                     calls.fail(id_, err)
                 except Exception as error:  # noqa: BLE001 - as above
                     calls.fault(error)
+            elif not _RUNS_FAIL:
+                calls.step_failed(err)
 
     def close(self) -> None:
         """LlamaIndex shuts its dispatchers down."""

@@ -21,6 +21,7 @@ class Kind:
     """One kind of call. There is one object of each; what belongs to a call is kept in its `Run`."""
 
     has_span = True
+    owned = True  # by the object whose method it is; a step is part of a run, which is
 
     def begins(self, run: Run, arguments: Mapping[str, Any]) -> bool:
         """Whether this call is one to tell of, where it stands."""

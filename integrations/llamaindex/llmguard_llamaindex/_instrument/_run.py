@@ -37,6 +37,7 @@ class Run:
     # What few runs have stays with the class.
     streams = False
     over = False
+    failure: BaseException | None = None  # of a step: what the run failed with, if it gives nothing
     around: Run | None = None
     heard = True  # since the last sweep
     quiet = 0  # sweeps since it was heard of

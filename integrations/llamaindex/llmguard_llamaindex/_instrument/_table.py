@@ -77,11 +77,11 @@ class Table:
     @staticmethod
     def _sort(of: type, method: str, instance: Any) -> type[Kind] | None:
         if instance is None:
-            return _STEPS.get(method)
+            return _STEPS.get(method)  # of workflows, which are told of as functions or, before 2.6, as methods
         bases = ((base.__module__, base.__qualname__) for base in of.__mro__)
         kind = next((_CLASSES[base] for base in bases if base in _CLASSES), None)
         if kind is None or method not in _METHODS[kind]:
-            return None
+            return _STEPS.get(method) if kind in (Agent, Workflow) else None
         return None if kind is Rerank and not _has_model(of, instance) else kind
 
 
