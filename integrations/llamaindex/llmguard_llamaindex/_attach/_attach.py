@@ -12,7 +12,7 @@ from llmguard_middleware import ConfigurationError, Guard
 from llmguard_middleware._checks import expect_known
 from llmguard_middleware._guard import expect_guard
 
-from .._agents import attach_agent, detach_agent, is_agent
+from .._agents import attach_agent, detach_agent, expect_idle, is_agent
 from .._postprocess import GuardPostprocessor
 from .._protect import refuse_stages
 from .._retrieval import GuardedRetriever
@@ -93,7 +93,12 @@ def _judge_last(engine: Any, guard: Guard, parts: Parts, replaced: dict[str, Any
 
 
 def detach(engine: E) -> E:
-    """Undo every `attach`: the engine's own class and parts are back. Returns the engine."""
+    """Undo every `attach`: the engine's own class and parts are back. Returns the engine.
+
+    Raises:
+        ConfigurationError: if it is an agent that runs.
+    """
+    expect_idle(engine)
     unseal(engine)
     detach_agent(engine)
     return engine
