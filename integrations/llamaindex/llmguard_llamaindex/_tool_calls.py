@@ -71,7 +71,7 @@ def result_judged(flow: Flow, output: ToolOutput) -> Plan[ToolOutput]:
     if flow.root.hides:
         given = leaves(output.raw_input)
         update["raw_input"] = with_leaves(output.raw_input, [flow.root.pseudonyms.hide(text) for text in given])
-    if not update:
+    if not update and not (acts and output.exception is not None):  # of which nobody knows what it holds
         return output
     changed = output.model_copy(update=update)
     changed._exception = None
@@ -123,6 +123,7 @@ class ToolUse:
 
     async def result(self, output: ToolOutput) -> ToolOutput:
         """Judge the result; the span is ended either way."""
+        failed = output.exception if output.is_error else None
         try:
             _expect_no_violation(output)
             for flow in reversed(self.flows):
@@ -130,7 +131,6 @@ class ToolUse:
         except BaseException as error:
             self.stopped(error)
             raise
-        failed = output.exception if output.is_error else None
         for flow in reversed(self.flows):
             if failed is not None:
                 flow.failed(failed)
