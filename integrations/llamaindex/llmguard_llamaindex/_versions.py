@@ -103,7 +103,8 @@ def as_called(tool: Any, tell: Callable[[Exception], None]) -> Any:
     else:
         object.__setattr__(twin, "__dict__", vars(tool))  # what a tool notes on itself is noted on it
     if not _TELLS_ERRORS:
-        object.__setattr__(twin, "__class__", _telling(type(tool), tell))
+        kind: Any = type(tool)
+        object.__setattr__(twin, "__class__", _telling(kind, tell))
     return twin
 
 

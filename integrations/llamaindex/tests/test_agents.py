@@ -497,3 +497,21 @@ async def test_unknown_tools(way: str) -> None:
     result, events = await run(agent, way, "hello")
     assert str(result) == "it is o@example.com"
     assert MAILS["tool_call"] not in shown(events) + repr(result)
+
+
+async def test_errors_of_tools_carry_nothing() -> None:
+    """What the error of a tool holds besides its text, which nobody can judge, does not leave with its result."""
+
+    def use(text: str) -> str:
+        """Use it."""
+        error = ValueError("no")
+        error.row = "r@example.com"  # type: ignore[attr-defined]  # as drivers of databases do
+        raise error
+
+    agent = FunctionAgent(name="helper", tools=[FunctionTool.from_defaults(use)], llm=Playing(play=Play([*TURNS])))
+    attach(agent, Guard(Guardrail(pii(), stage="tool_result", action="redact")))
+    result, events = await run(agent, "streamed", ASKED)
+    outputs = [event.tool_output for event in events if isinstance(event, ToolCallResult)]
+    outputs += [call.tool_output for call in result.tool_calls]
+    assert len(outputs) == 2
+    assert all(output.is_error and output.content == "no" and output.exception is None for output in outputs)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,7 +14,7 @@ from llama_index.core.agent.workflow.workflow_events import AgentOutput, AgentSt
 from llama_index.core.base.llms.types import ChatMessage, TextBlock
 
 from llmguard_llamaindex import attach, detach
-from llmguard_middleware import Guard, Guardrail, GuardrailViolation
+from llmguard_middleware import ConfigurationError, Guard, Guardrail, GuardrailViolation
 from llmguard_middleware.scorers import pii
 
 # LlamaIndex asks every attribute of a workflow whether it is a step.
@@ -100,3 +102,34 @@ async def test_an_agent_of_ones_own_is_blocked() -> None:
         await handler
     assert not any(isinstance(event, AgentStream) for event in events)
     assert "o@example.com" not in shown(events)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_no_detach_in_the_middle(kind: str) -> None:
+    """An agent keeps its guard as long as it runs: `detach` is refused, and does its work afterwards."""
+    play = Play([{"text": "x"}, SAID])
+    agent = attach(made(kind, play), Guard(Guardrail(pii(), stage="output", action="redact")))
+    guarded = type(agent)
+    handler = agent.run("Who?")
+    async for _ in handler.stream_events():
+        if not handler.is_done():
+            with pytest.raises(ConfigurationError, match="while a run of it is under way"):
+                detach(agent)
+    assert "<EMAIL_ADDRESS>" in str(await handler)
+    assert type(detach(agent)) is not guarded
+
+
+async def test_detach_after_a_run_that_was_cancelled() -> None:
+    """A run that was cancelled, or that a guardrail stopped, is over."""
+    agent = attach(made("function", Play([SAID])), Guard(Guardrail(pii(), stage="output")))
+    with pytest.raises(GuardrailViolation):
+        await agent.run("Who?")
+    handler = agent.run("Who?")
+    await handler.cancel_run()
+    await asyncio.wait([asyncio.ensure_future(_ended(handler))])
+    assert "_llmguard_seal" not in vars(detach(agent))
+
+
+async def _ended(handler: Any) -> None:
+    with contextlib.suppress(BaseException):
+        await handler

@@ -21,7 +21,7 @@ from llama_index.core.query_engine import CustomQueryEngine
 from llama_index.core.schema import ImageNode, TextNode
 
 from llmguard_llamaindex import attach, detach, protect
-from llmguard_middleware import ConfigurationError, Guardrail, GuardrailViolation, Monitor, UnenforceableError
+from llmguard_middleware import ConfigurationError, Guard, Guardrail, GuardrailViolation, Monitor, UnenforceableError
 from llmguard_middleware.scorers import pii, secrets
 
 KEY = "sk-abcdefghijklmnopqrstuvwx"
@@ -486,3 +486,20 @@ async def test_multi_modal(
     with no_stray_error(), pytest.raises(GuardrailViolation):
         await chat(engine, way, "Hello")
     assert len(kept(memory)) == 4
+
+
+@pytest.mark.parametrize("kind", ENGINES)
+@pytest.mark.parametrize("way", CHATS)
+async def test_a_history_of_a_blocked_turn(kind: str, way: str, chatting: Any, script: Any, shelf: Any) -> None:
+    """A turn that comes with a history of its own and is blocked leaves the memory as it was before."""
+    memory = ChatMemoryBuffer.from_defaults(token_limit=3000)
+    engine = attach(chat_engine(kind, chatting, shelf, memory), Guard(Guardrail(pii(), stage="output")))
+    await chat(engine, way, "Hello")
+    before, script.answer = kept(memory), "bob@example.com"
+    with pytest.raises(GuardrailViolation):
+        await chat(engine, way, "Who?", chat_history=[ChatMessage(role="user", content="Old")])
+    assert kept(memory) == before
+    script.answer = "fine"
+    await chat(engine, way, "Who?", chat_history=[ChatMessage(role="user", content="Old")])
+    if kind != "condense_question":  # which keeps its own
+        assert kept(memory) == [("user", "Old"), ("user", "Who?"), ("assistant", "fine")]

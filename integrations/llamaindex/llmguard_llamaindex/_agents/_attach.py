@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import weakref
 from collections.abc import Mapping
 from contextlib import ExitStack, nullcontext
 from functools import lru_cache
@@ -27,12 +28,13 @@ from ._handler import guarded_handler, task_of
 from ._run import AgentRun, Layer, current
 from ._steps import guarded_step, step_taken, tool_ran
 
-__all__ = ["attach_agent", "detach_agent", "is_agent"]
+__all__ = ["attach_agent", "detach_agent", "expect_idle", "is_agent"]
 
 A = TypeVar("A")
 State = Literal["raw", "redacted"]
 _STATE = "_llmguard_state"
 _STAGES = ("input", "output", "tool_call", "tool_result")
+_running: weakref.WeakKeyDictionary[AgentRun, weakref.ref[Any]] = weakref.WeakKeyDictionary()
 _DEFAULT_STORE_KEY = "chat_history"
 
 
@@ -63,6 +65,20 @@ def attach_agent(agent: A, guard: Guard, state: State = "redacted") -> A:
     sealed = seal(agent, _methods(_original(agent)), guard, replaced)
     object.__setattr__(sealed, _STATE, state)
     return sealed
+
+
+def expect_idle(agent: Any) -> None:
+    """Refuse to take the guard off an agent while it runs: LlamaIndex looks its steps up one by one.
+
+    Raises:
+        ConfigurationError: if a run of it is under way.
+    """
+    if any(of() is agent for of in list(_running.values())):
+        msg = (
+            f"detach({type(agent).__name__}) while a run of it is under way would leave the rest of that run without "
+            "its guard: await the run, or cancel it, first"
+        )
+        raise ConfigurationError(msg)
 
 
 def detach_agent(agent: Any) -> None:
@@ -149,7 +165,9 @@ def _run(self: Any, *args: Any, **kwargs: Any) -> Any:
             for layer in reversed(layers):
                 layer.stop(error)
             raise
+    _running[run] = weakref.ref(self)
     task_of(handler).add_done_callback(run.ended)
+    task_of(handler).add_done_callback(lambda _: _running.pop(run, None))
     return guarded_handler(handler)
 
 

@@ -12,7 +12,7 @@ from llmguard_middleware import ConfigurationError, Guard
 from llmguard_middleware._checks import expect_known
 from llmguard_middleware._guard import expect_guard
 
-from .._agents import attach_agent, detach_agent, is_agent
+from .._agents import attach_agent, detach_agent, expect_idle, is_agent
 from .._mistakes import ATTACHABLE, refuse_kind
 from .._postprocess import GuardPostprocessor
 from .._protect import refuse_stages
@@ -100,10 +100,11 @@ def detach(engine: E) -> E:
     """Undo every `attach`: the engine's own class and parts are back. Returns the engine, which may have no guard.
 
     Raises:
-        ConfigurationError: if `engine` is something that `attach` does not take.
+        ConfigurationError: if `engine` is something that `attach` does not take, or an agent that runs.
     """
     if not isinstance(engine, ATTACHABLE):
         refuse_kind("detach", engine)
+    expect_idle(engine)
     unseal(engine)
     detach_agent(engine)
     return engine

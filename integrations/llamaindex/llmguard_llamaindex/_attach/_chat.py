@@ -159,13 +159,19 @@ def _asked(
             history = before
         memory = getattr(engine, "_memory", None)
         turn = Turn(root, engine, memory, text, message if raw else text, streamed=streamed)
-        response = yield Ask(turn.active, partial(ask, text, history))
-        yield Judge(guard, flow.settle_races())
-        flow.call = flow.call.but(context=_context(root, response))
-        if isinstance(response, StreamingAgentChatResponse):  # what stops it by now is raised to its reader, as later
-            return (yield from _streamed(turn, response, is_async=is_async))
-        turn.check()
-        response, output = yield from released(root, (yield from with_metadata(root, response)))
+        if history is not None:
+            yield from turn.noted(is_async=is_async)
+        try:
+            response = yield Ask(turn.active, partial(ask, text, history))
+            yield Judge(guard, flow.settle_races())
+            flow.call = flow.call.but(context=_context(root, response))
+            if isinstance(response, StreamingAgentChatResponse):  # what stops it by now is raised to its reader
+                return (yield from _streamed(turn, response, is_async=is_async))
+            turn.check()
+            response, output = yield from released(root, (yield from with_metadata(root, response)))
+        except Exception:
+            yield from turn.undone(is_async=is_async)
+            raise
         if memory is not None:
             yield from turn.write(output, memory.aput if is_async else memory.put)
         flow.answered(output=output)
@@ -179,9 +185,9 @@ def _context(root: Root, response: Any) -> tuple[str, ...]:
 def _streamed(turn: Turn, response: StreamingAgentChatResponse, *, is_async: bool) -> Steps[Any]:
     # What is said where it is asked for holds for the stream as well, wherever that is read.
     if is_async:
-        pieces = yield Ask(nullcontext, partial(aopened, answered(turn, _read(response))))
+        pieces = yield Ask(nullcontext, partial(aopened, answered(turn, _read(response), is_async=True)))
         return GuardedChatStream.around(response, turn, apieces=held(pieces, captured()))
-    gen = opened(answered(turn, response.response_gen))
+    gen = opened(answered(turn, response.response_gen, is_async=False))
     return GuardedChatStream.around(response, turn, pieces=held(gen, captured()))
 
 

@@ -128,7 +128,7 @@ async def _alone(text: str) -> AsyncGenerator[str, None]:
     yield text
 
 
-def answered(turn: Turn, source: Any) -> Steps[None]:
+def answered(turn: Turn, source: Any, *, is_async: bool) -> Steps[None]:
     """The pieces of a streamed answer: those that something guarded let go as they come, others through a stream."""
     flow = turn.root.flow
     try:
@@ -138,9 +138,13 @@ def answered(turn: Turn, source: Any) -> Steps[None]:
             flow.answered(output=output)
     except GuardrailViolation as violation:
         turn.stopped(violation)
+        yield from turn.undone(is_async=is_async)
         if flow.guard.refusal is None:
             raise
         yield Emit(flow.guard.refusal)
+    except Exception:
+        yield from turn.undone(is_async=is_async)
+        raise
 
 
 def _pieces(turn: Turn, source: Any) -> Steps[str]:

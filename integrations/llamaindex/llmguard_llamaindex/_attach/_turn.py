@@ -59,6 +59,7 @@ class Turn:
         query_engine: the engine that this chat engine asks, of which it has a copy of its own for each turn.
         answer: the whole answer, once it may leave.
         error: what stopped the turn, if anything did.
+        before: what was in the memory, if the turn came with a history of its own.
     """
 
     def __init__(self, root: Root, engine: Any, memory: Any, given: str, original: str, *, streamed: bool) -> None:
@@ -69,6 +70,7 @@ class Turn:
         self.error: Exception | None = None
         self.pending: list[ChatMessage] = []
         self.view = None if memory is None else _View(self)
+        self.before: list[ChatMessage] | None = None
         self._given, self._original = given, original
         self._said = attributes()
         self._streamed = streamed
@@ -123,6 +125,19 @@ class Turn:
             return
         yield from self.write(answer, write)
         self.answer = answer
+
+    def noted(self, *, is_async: bool) -> Steps[None]:
+        """Note what is in the memory, which LlamaIndex is going to replace by the history that it is given."""
+        if self.memory is not None:
+            read = self.memory.aget_all if is_async else self.memory.get_all
+            self.before = list((yield Ask(nullcontext, read)))
+
+    def undone(self, *, is_async: bool) -> Steps[None]:
+        """The turn was stopped: what was in the memory is there again."""
+        before, self.before = self.before, None
+        if before is not None:
+            write = self.memory.aset if is_async else self.memory.set
+            yield Ask(nullcontext, partial(write, before))
 
     def write(self, answer: str | None, write: Callable[[ChatMessage], Any]) -> Steps[None]:
         """Write what the engine put, with this answer."""
