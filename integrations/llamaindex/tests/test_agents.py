@@ -360,6 +360,16 @@ async def test_handing_over(way: str, stage: Any) -> None:
         assert MAILS[stage] not in play.heard
 
 
+async def test_agents_that_come_later() -> None:
+    """An agent that is put into a workflow after attach is not run without its guard."""
+    play = _play()
+    workflow = attach(made("workflow", play), Guard(Guardrail(pii(), stage="input")))
+    workflow.agents["late"] = made("function", play)
+    with pytest.raises(ConfigurationError, match='"late" came to the workflow after its guard'):
+        workflow.run(ASKED)
+    assert play.asked == []
+
+
 def test_agents_with_their_own_guard() -> None:
     """An agent that is attached by itself cannot be run by a workflow under another guard only."""
     workflow = made("workflow", _play())

@@ -124,6 +124,14 @@ def _agents(workflow: AgentWorkflow, guard: Guard) -> dict[str, Any]:
     return agents
 
 
+def _expect_attached(workflow: Any) -> None:
+    """Refuse to run agents that came to a workflow after its guard."""
+    for name, agent in workflow.agents.items():
+        if set(guards_of(workflow)) - set(guards_of(agent)):
+            msg = f'agent "{name}" came to the workflow after its guard: detach(workflow), then attach the guard again'
+            raise ConfigurationError(msg)
+
+
 @lru_cache(maxsize=64)
 def _methods(original: type) -> type:
     """The guard methods for a class of agents or workflows: its steps, and what is run by them."""
@@ -145,6 +153,8 @@ def _run(self: Any, *args: Any, **kwargs: Any) -> Any:
     if inside_scorer.get():
         return _started(self, AgentRun([]), args, kwargs)
     several = isinstance(self, AgentWorkflow)
+    if several:
+        _expect_attached(self)
     state: State = vars(self).get(_STATE, "redacted")
     memory = kwargs.get("memory")
     call = Call(
