@@ -84,9 +84,7 @@ def response_attributes(answer: Mapping[str, Any]) -> dict[str, Any]:
         if value := answer.get(field):
             attributes[name] = value
     if (usage := answer.get("usage")) is not None:
-        for name, tokens in zip(_USAGE, usage, strict=True):
-            if tokens is not None:
-                attributes[name] = tokens
+        attributes.update({name: told for name, told in zip(_USAGE, usage, strict=True) if told is not None})
     if more := answer.get("answer_attributes"):
         attributes.update(more)
     return attributes
