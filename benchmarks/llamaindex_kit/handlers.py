@@ -26,7 +26,8 @@ from pydantic import PrivateAttr
 
 from llmguard_llamaindex import attach as attach_to
 from llmguard_llamaindex import instrument, protect, uninstrument
-from llmguard_middleware import Guard
+from llmguard_middleware import Guard, Guardrail
+from llmguard_middleware.scorers import pii
 
 __all__ = ["Variant", "variants"]
 
@@ -173,10 +174,11 @@ def _listening(*handlers: Any) -> Iterator[None]:
         root.span_handlers, root.event_handlers = before
 
 
-def variants(provider: TracerProvider) -> dict[str, Variant]:
+def variants(provider: TracerProvider | None) -> dict[str, Variant]:
     """All of ours, by name."""
     guard = Guard(tracer_provider=provider)
-    floor = Floor(provider.get_tracer("floor"))
+    tracer = trace.get_tracer("floor", tracer_provider=provider)
+    floor = Floor(tracer)
     nothing = NoOpSpans(), NoOpEvents()
 
     def protected(llm: Any) -> Any:
@@ -184,6 +186,12 @@ def variants(provider: TracerProvider) -> dict[str, Variant]:
 
     def attached(engine: Any) -> Any:
         return attach_to(engine, guard)
+
+    def ruled(llm: Any) -> Any:
+        redacting = [
+            Guardrail(pii(), stage=stage, action="redact", name=f"pii-{stage}") for stage in ("input", "output")
+        ]
+        return protect(llm, Guard(*redacting, tracer_provider=provider))
 
     @contextmanager
     def instrumented() -> Iterator[None]:
@@ -197,9 +205,10 @@ def variants(provider: TracerProvider) -> dict[str, Variant]:
         "bare": Variant(),
         "no-op": Variant(around_round=lambda: _listening(*nothing)),
         "floor": Variant(around_round=lambda: _listening(floor)),
-        "by hand, 4 spans": Variant(around_round=lambda: _listening(FourSpans(provider.get_tracer("floor")))),
+        "by hand, 4 spans": Variant(around_round=lambda: _listening(FourSpans(tracer))),
         "instrument": Variant(around_round=instrumented),
         "protect": Variant(around_model=protected),
+        "protect, 2 rules": Variant(around_model=ruled),
         "attach": Variant(around_engine=attached),
         "both": Variant(protected, around_round=instrumented),
     }

@@ -61,9 +61,9 @@ class Calls:
             kind = self._known[key]
         except KeyError:
             kind = self._table.find(key, instance)
-        if kind is None or (instance is not None and seal_of(instance) is not None) or inside_scorer.get():
+        if kind is None or (not self.live and unheard(self.guard)):
             return
-        if not self.live and unheard(self.guard):
+        if (instance is not None and seal_of(instance) is not None) or inside_scorer.get():
             return
         around = outer = current.get()
         while outer is not None and outer.calls is not self:
