@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from functools import lru_cache, partial
@@ -29,6 +29,7 @@ __all__ = [
     "off_the_loop",
     "step_config",
     "steps_of",
+    "stop_workers",
     "thinking",
     "thoughts",
 ]
@@ -97,19 +98,19 @@ def as_called(tool: Any, tell: Callable[[Exception], None]) -> Any:
     replaced = carried(tool)
     if _TELLS_ERRORS and not replaced:
         return tool
+    kind: type = type(tool)
     twin = copy.copy(tool)
     if replaced:
         vars(twin).update(replaced)
     else:
         object.__setattr__(twin, "__dict__", vars(tool))  # what a tool notes on itself is noted on it
     if not _TELLS_ERRORS:
-        kind: Any = type(tool)
         object.__setattr__(twin, "__class__", _telling(kind, tell))
     return twin
 
 
 @lru_cache(maxsize=256)
-def _telling(kind: Hashable, tell: Callable[[Exception], None]) -> type:
+def _telling(kind: type, tell: Callable[[Exception], None]) -> type:
     base: Any = kind
 
     async def acall(self: Any, *args: Any, **kwargs: Any) -> Any:
@@ -196,3 +197,10 @@ def forget_events(ctx: Any, since: int | None) -> None:
         kept = [event for event in queue._queue if id(event) not in ids]
         queue._queue.clear()
         queue._queue.extend(kept)
+
+
+def stop_workers(ctx: Any, run: asyncio.Future[Any]) -> None:
+    """End the tasks of a run that its caller cancelled, which older workflows leave behind."""
+    if run.cancelled() and ctx is not None and keeps_events(ctx):
+        for worker in list(ctx._tasks):
+            worker.cancel()

@@ -6,7 +6,7 @@ import copy
 import weakref
 from collections.abc import Mapping
 from contextlib import ExitStack, nullcontext
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, Literal, TypeVar
 
 from llama_index.core.agent.workflow import AgentWorkflow
@@ -23,7 +23,7 @@ from llmguard_middleware._scope import captured
 from .._mistakes import refuse_beyond
 from .._protect import guarded_llm
 from .._seal import above, guards_of, seal
-from .._versions import steps_of
+from .._versions import steps_of, stop_workers
 from ._handler import guarded_handler, task_of
 from ._run import AgentRun, Layer, current
 from ._steps import guarded_step, step_taken, tool_ran
@@ -178,6 +178,7 @@ def _run(self: Any, *args: Any, **kwargs: Any) -> Any:
     _running[run] = weakref.ref(self)
     task_of(handler).add_done_callback(run.ended)
     task_of(handler).add_done_callback(lambda _: _running.pop(run, None))
+    task_of(handler).add_done_callback(partial(stop_workers, handler.ctx))
     return guarded_handler(handler)
 
 
