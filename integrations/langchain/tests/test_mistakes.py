@@ -65,7 +65,7 @@ def test_the_class_of_a_callback_can_be_looked_through():
 
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
 @pytest.mark.parametrize("method", METHODS)
-@pytest.mark.parametrize("given_instead", [GUARD, Guard, GuardMiddleware(GUARD)], ids=repr)
+@pytest.mark.parametrize("given_instead", [GUARD, Guard, GuardMiddleware(GUARD)], ids=["guard", "class", "middleware"])
 def test_what_is_no_callback_lets_no_call_through(fake_chat, method, given_instead):
     """LangChain itself raises for callbacks=[guard], and the README says what to write."""
     model = fake_chat()
