@@ -71,7 +71,9 @@ def result_judged(flow: Flow, output: ToolOutput) -> Plan[ToolOutput]:
     if flow.root.hides:
         given = leaves(output.raw_input)
         update["raw_input"] = with_leaves(output.raw_input, [flow.root.pseudonyms.hide(text) for text in given])
-    if not update and not (acts and output.exception is not None):  # of which nobody knows what it holds
+    if not update and not (
+        acts and getattr(output, "exception", None) is not None
+    ):  # of which nobody knows what it holds
         return output
     changed = output.model_copy(update=update)
     if hasattr(changed, "_exception"):

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+from importlib import import_module
+from importlib.util import find_spec
 from typing import Any
 
 from llama_index.core import async_utils
 from llama_index.core.base.llms import types
 from llama_index.core.base.llms.types import ChatMessage, TextBlock
+from llama_index.core.chat_engine.types import StreamingAgentChatResponse
 from llama_index.core.llms.llm import ToolSelection
 from llama_index.core.tools import function_tool
 from pydantic import BaseModel, Field
@@ -32,8 +35,21 @@ ToolCallBlock: Any = getattr(types, "ToolCallBlock", _Called)
 # Whether threads, and loops inside a loop, that LlamaIndex starts know on whose behalf they run.
 TOOLS_CARRY = hasattr(function_tool, "contextvars")
 LOOPS_CARRY = hasattr(async_utils, "contextvars")
+# Whether a chat engine reads its streams by itself, to write the history, if nobody else does.
+READS_ITSELF = "write_response_to_history_thread" in StreamingAgentChatResponse.__dataclass_fields__
 HAS_THINKING = ThinkingBlock is not _Thinking
 HAS_CALLS = ToolCallBlock is not _Called
+
+
+def multi_modal_engines() -> list[Any]:
+    """The chat engines that show images to their models, of which old versions have none."""
+    names = {
+        "multi_modal_context": "MultiModalContextChatEngine",
+        "multi_modal_condense_plus_context": "MultiModalCondensePlusContextChatEngine",
+    }
+    package = "llama_index.core.chat_engine"
+    there = [name for name in names if find_spec(f"{package}.{name}") is not None]
+    return [getattr(import_module(f"{package}.{name}"), names[name]) for name in there]
 
 
 def answer_of(*parts: Any, **kwargs: Any) -> ChatMessage:

@@ -5,16 +5,16 @@ from __future__ import annotations
 import asyncio
 import copy
 import gc
+import threading
 from typing import Any
 
 import pytest
 from fakes_engines import CHATS, ENGINES, chat, chat_engine, kept, no_stray_error, response_of
+from fakes_parts import READS_ITSELF, multi_modal_engines
 from llama_index.core import MockEmbedding, Settings, VectorStoreIndex
 from llama_index.core.base.llms.types import ChatMessage
 from llama_index.core.base.response.schema import Response, StreamingResponse
 from llama_index.core.chat_engine import CondenseQuestionChatEngine
-from llama_index.core.chat_engine.multi_modal_condense_plus_context import MultiModalCondensePlusContextChatEngine
-from llama_index.core.chat_engine.multi_modal_context import MultiModalContextChatEngine
 from llama_index.core.chat_engine.types import AgentChatResponse, StreamingAgentChatResponse
 from llama_index.core.memory import ChatMemoryBuffer, ChatSummaryMemoryBuffer, Memory
 from llama_index.core.query_engine import CustomQueryEngine
@@ -147,7 +147,10 @@ async def test_unread(kind: str, streamed: str, llm: Any, script: Any, shelf: An
         with no_stray_error():
             response = await response_of(engine, streamed, "Hello")
             await _written(response)
-        if answer == "fine":
+        writes = READS_ITSELF or kind in ("simple", "condense_question")
+        if not writes:
+            assert (response.response, str(response)) == ("", "")  # older versions leave all of it to the reader
+        elif answer == "fine":
             assert (response.response, str(response)) == ("fine", "fine")
         else:
             with pytest.raises(GuardrailViolation):
@@ -157,15 +160,20 @@ async def test_unread(kind: str, streamed: str, llm: Any, script: Any, shelf: An
         del response
         gc.collect()
 
-    assert kept(memory) == [("user", "Hello"), ("assistant", "fine")]
+    fine = [("user", "Hello"), ("assistant", "fine")]
+    assert kept(memory) == (fine if writes else [])
 
 
 async def _written(response: Any) -> None:
     """LlamaIndex has written the history."""
     if response.awrite_response_to_history_task is not None:
         await response.awrite_response_to_history_task
-    else:
+    elif READS_ITSELF:
         response.write_response_to_history_thread.join(10)
+    else:  # older versions do not tell which thread it is
+        for thread in threading.enumerate():
+            if thread.name.startswith("Thread-"):
+                thread.join(10)
 
 
 async def test_every_way_to_read(
@@ -187,7 +195,7 @@ async def test_every_way_to_read(
     assert isinstance(response, StreamingAgentChatResponse)
     assert (capsys.readouterr().out, again) == (clean, clean)
     assert (response.response, str(response), response.unformatted_response) == (clean, clean, clean)
-    assert response.is_done
+    assert response.is_done or not READS_ITSELF
     assert "@" not in repr(response.sources)
     assert "@" not in repr(response.source_nodes)
 
@@ -466,26 +474,28 @@ async def test_whole_answer(way: str, llm: Any, shelf: Any, telemetry: Any) -> N
         await response.aprint_response_stream()
 
 
-@pytest.mark.parametrize("made", [MultiModalContextChatEngine, MultiModalCondensePlusContextChatEngine])
-async def test_multi_modal(
-    made: Any, way: str, chatting: Any, script: Any, shelf: Any, memory: Any, telemetry: Any
-) -> None:
-    """The engines that show images to their model are guarded like the others, and their images pass."""
-    script.answer = f"Key {KEY}."
-    shelf.nodes.append(ImageNode(image="aGVsbG8="))
-    engine = made.from_defaults(shelf, multi_modal_llm=chatting, memory=memory)
-    attach(engine, redacting(telemetry, Guardrail(refuse, stage="output"), kind="context"))
+if multi_modal_engines():
 
-    for _ in range(2):
-        assert await chat(engine, way, "Who is carol@example.com?") == "Key <OPENAI_API_KEY>."
+    @pytest.mark.parametrize("made", multi_modal_engines())
+    async def test_multi_modal(
+        made: Any, way: str, chatting: Any, script: Any, shelf: Any, memory: Any, telemetry: Any
+    ) -> None:
+        """The engines that show images to their model are guarded like the others, and their images pass."""
+        script.answer = f"Key {KEY}."
+        shelf.nodes.append(ImageNode(image="aGVsbG8="))
+        engine = made.from_defaults(shelf, multi_modal_llm=chatting, memory=memory)
+        attach(engine, redacting(telemetry, Guardrail(refuse, stage="output"), kind="context"))
 
-    assert all("@" not in asked and "sk-" not in asked for asked in [*script.asked, *shelf.asked])
-    assert kept(memory)[:2] == [("user", "Who is <EMAIL_ADDRESS>?"), ("assistant", "Key <OPENAI_API_KEY>.")]
-    assert ("image",) in [span.attributes.get("llmguard.not_scanned") for span in telemetry.spans]
-    script.answer = "a bomb"
-    with no_stray_error(), pytest.raises(GuardrailViolation):
-        await chat(engine, way, "Hello")
-    assert len(kept(memory)) == 4
+        for _ in range(2):
+            assert await chat(engine, way, "Who is carol@example.com?") == "Key <OPENAI_API_KEY>."
+
+        assert all("@" not in asked and "sk-" not in asked for asked in [*script.asked, *shelf.asked])
+        assert kept(memory)[:2] == [("user", "Who is <EMAIL_ADDRESS>?"), ("assistant", "Key <OPENAI_API_KEY>.")]
+        assert ("image",) in [span.attributes.get("llmguard.not_scanned") for span in telemetry.spans]
+        script.answer = "a bomb"
+        with no_stray_error(), pytest.raises(GuardrailViolation):
+            await chat(engine, way, "Hello")
+        assert len(kept(memory)) == 4
 
 
 @pytest.mark.parametrize("kind", ENGINES)

@@ -101,10 +101,10 @@ def test_what_is_attached_is_behind_its_guard_again(make: Any, index: VectorStor
             call(MAIL)
 
 
-def test_a_postprocessor_judges_again(index: VectorStoreIndex) -> None:
+def test_a_postprocessor_judges_again() -> None:
     """An engine with a GuardPostprocessor is loaded with it."""
     guard = Guard(Guardrail(pii(), stage="retrieval"))
-    index.insert(Document(text=MAIL))
+    index = VectorStoreIndex.from_documents([Document(text=MAIL)], embed_model=MockEmbedding(embed_dim=4))
     engine = index.as_query_engine(llm=MockLLM(), node_postprocessors=[GuardPostprocessor(guard)])
     with pytest.raises(GuardrailViolation):
         _again(engine).query("Hi")

@@ -111,7 +111,7 @@ def _of_inner(name: str) -> property:
         return (
             vars(self).get(name, getattr(StreamingAgentChatResponse, name, None))
             if inner is None
-            else getattr(inner, name)
+            else getattr(inner, name, None)  # not all versions have all of it
         )
 
     def write(self: GuardedChatStream, value: Any) -> None:
