@@ -311,7 +311,10 @@ async def holds(mode: str, stage: str, action: str) -> str:
 async def structured_matrix() -> str:
     """The table of what was tried just now."""
     claims = [(stage, action) for stage in STAGES for action in ACTIONS]
-    lines = [(mode, tuple([await holds(mode, *claim) for claim in claims])) for mode in STRUCTURED]
+    lines = []
+    for mode in STRUCTURED:
+        held = [await holds(mode, *claim) for claim in claims]
+        lines.append((mode, tuple(held)))
     head = [f"{stage}: {action}" if action == "block" else action for stage, action in claims]
     table = [["", *head], ["---", *[":-:"] * len(head)]]
     for cells, same in groupby(lines, key=lambda line: line[1]):
