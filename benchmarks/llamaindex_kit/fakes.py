@@ -48,7 +48,7 @@ class Fake(CustomLLM):
     def stream_complete(self, prompt: str, formatted: bool = False, **kwargs: Any) -> CompletionResponseGen:
         """200 tokens at once."""
         return (
-            CompletionResponse(text="word ", delta="word ", raw=RAW if number == 199 else None)  # noqa: PLR2004
+            CompletionResponse(text="word ", delta="word ", raw=RAW if number == 199 else None)  # noqa: PLR2004 - the last
             for number in range(200)
         )
 

@@ -8,6 +8,8 @@ from typing import Any, TypeVar
 
 from llmguard_middleware._begun import said_when_made
 
+from ._seal import subclass
+
 __all__ = ["begin_as_made", "shell"]
 
 T = TypeVar("T")
@@ -55,8 +57,7 @@ def shell(around: T) -> T:
 def _shell_class(original: type) -> type:
     if _BEGUN in vars(original):
         return original
-    names = {"__module__": original.__module__, "__qualname__": original.__qualname__, "__doc__": original.__doc__}
-    kind: type = type(original)(original.__name__, (original,), names)
+    kind = subclass(original)
     begin_as_made(kind)
     type.__setattr__(kind, "__reduce_ex__", _reduced)
     return kind

@@ -21,6 +21,7 @@ from ._seal import above, guards_of
 __all__ = [
     "GuardedRetriever",
     "asked",
+    "behind_guards",
     "judged",
     "query_text",
     "questions",
@@ -58,27 +59,39 @@ class GuardedRetriever:
     """The guard methods, put before the retriever's own class."""
 
     def retrieve(self, str_or_query_bundle: QueryType) -> Any:
-        return _guarded(self, run, above(self).retrieve)(str_or_query_bundle)
+        return behind_guards(self, run, _retrieved, above(self).retrieve)(str_or_query_bundle)
 
     async def aretrieve(self, str_or_query_bundle: QueryType) -> Any:
-        return await _guarded(self, arun, above(self).aretrieve)(str_or_query_bundle)
+        return await behind_guards(self, arun, _retrieved, above(self).aretrieve)(str_or_query_bundle)
 
 
-def _guarded(
-    retriever: Any, runner: Callable[[Steps[Any]], Any], ask: Callable[[QueryType], Any]
-) -> Callable[[QueryType], Any]:
-    if inside_scorer.get():  # a scorer's own call is not judged in turn
+Asker = Callable[[QueryType], Any]
+
+
+def behind_guards(
+    thing: Any,
+    runner: Callable[[Steps[Any]], Any],
+    steps: Callable[[Guard, Any, Asker, QueryType], Steps[Any]],
+    ask: Asker,
+) -> Asker:
+    """`ask`, behind every guard of `thing` that is not around this code yet; what a scorer asks passes."""
+    if inside_scorer.get():
         return ask
-    for guard in guards_of(retriever):
-        if not reentered(retriever, guard):
-            ask = partial(_behind, runner, guard, retriever, ask)
+    for guard in guards_of(thing):
+        if not reentered(thing, guard):
+            ask = partial(_behind, runner, steps, guard, thing, ask)
     return ask
 
 
 def _behind(
-    runner: Callable[[Steps[Any]], Any], guard: Guard, retriever: Any, ask: Callable[[QueryType], Any], query: QueryType
+    runner: Callable[[Steps[Any]], Any],
+    steps: Callable[..., Steps[Any]],
+    guard: Guard,
+    thing: Any,
+    ask: Asker,
+    query: QueryType,
 ) -> Any:
-    return runner(_retrieved(guard, retriever, ask, query))
+    return runner(steps(guard, thing, ask, query))
 
 
 def retrieval_call(retriever: Any, query: QueryType) -> Call:

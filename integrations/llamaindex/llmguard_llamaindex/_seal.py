@@ -36,9 +36,8 @@ __all__ = [
 
 T = TypeVar("T")
 _SEAL = "_llmguard_seal"
-STEP_CONFIGS = frozenset(
-    ("_step_config", "__step_config")
-)  # what steps of workflows carry: the older name is the second
+# What steps of workflows carry; older versions have the second name.
+STEP_CONFIGS = frozenset(("_step_config", "__step_config"))
 
 
 @dataclass(frozen=True, eq=False)
@@ -178,8 +177,8 @@ def _life(original: type) -> dict[str, Callable[..., Any]]:
 def guarded_again(thing: Any, guards: Sequence[tuple[Guard, bool]]) -> Any:
     """What was pickled, behind its guards again: each with whether a memory keeps what users said."""
     from ._attach import attach  # noqa: PLC0415 - all of these need this module
-    from ._protect import guarded_llm  # noqa: PLC0415
-    from ._tools import guarded_tool  # noqa: PLC0415
+    from ._protect import guarded_llm  # noqa: PLC0415 - as above
+    from ._tools import guarded_tool  # noqa: PLC0415 - as above
 
     for guard, raw in guards:
         if isinstance(thing, BaseLLM):

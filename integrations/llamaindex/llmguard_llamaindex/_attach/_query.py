@@ -13,14 +13,13 @@ from llama_index.core.schema import QueryType
 
 from llmguard_middleware import Call, Guard, GuardrailViolation
 from llmguard_middleware._begun import held
-from llmguard_middleware._drive import inside_scorer
-from llmguard_middleware._flow import Flow, reentered
+from llmguard_middleware._flow import Flow
 from llmguard_middleware._scope import captured
 from llmguard_middleware._steps import END, Ask, Emit, Judge, Pull, Relay, Steps, aopened, arun, opened, run
 
-from .._retrieval import asked, query_text, questions, requeried, texts_of
+from .._retrieval import asked, behind_guards, query_text, questions, requeried, texts_of
 from .._root import Root
-from .._seal import above, guards_of
+from .._seal import above
 from .._versions import off_the_loop
 from ._answers import released
 from ._metadata import with_metadata
@@ -34,27 +33,13 @@ class GuardedEngine:
     """The guard methods, put before the engine's own class."""
 
     def query(self, str_or_query_bundle: QueryType) -> Any:
-        return _guarded(self, run, off_the_loop(above(self).query))(str_or_query_bundle)
+        return behind_guards(self, run, partial(_queried, is_async=False), off_the_loop(above(self).query))(
+            str_or_query_bundle
+        )
 
     async def aquery(self, str_or_query_bundle: QueryType) -> Any:
-        return await _guarded(self, arun, above(self).aquery)(str_or_query_bundle)
-
-
-def _guarded(
-    engine: Any, runner: Callable[[Steps[Any]], Any], ask: Callable[[QueryType], Any]
-) -> Callable[[QueryType], Any]:
-    if inside_scorer.get():  # a scorer's own query is not judged in turn
-        return ask
-    for guard in guards_of(engine):
-        if not reentered(engine, guard):
-            ask = partial(_behind, runner, guard, engine, ask)
-    return ask
-
-
-def _behind(
-    runner: Callable[[Steps[Any]], Any], guard: Guard, engine: Any, ask: Callable[[QueryType], Any], query: QueryType
-) -> Any:
-    return runner(_queried(guard, engine, ask, query, is_async=runner is arun))
+        ask = behind_guards(self, arun, partial(_queried, is_async=True), above(self).aquery)
+        return await ask(str_or_query_bundle)
 
 
 def _queried(

@@ -104,7 +104,8 @@ def told_of(run: Run, event: BaseEvent) -> None:
             if run.last is not None:
                 run.last.append(event.response)  # type: ignore[attr-defined]  # _CHUNKS have one
             else:
-                run.first, run.last, run.begun = event.response, deque(maxlen=_LAST), True  # type: ignore[attr-defined]
+                run.last, run.begun = deque(maxlen=_LAST), True
+                run.first = event.response  # type: ignore[attr-defined]  # events of pieces have one
             run.heard = True
     elif kind in _STARTS:
         if run.ends_with is None:
