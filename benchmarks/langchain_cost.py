@@ -18,7 +18,7 @@ from collections.abc import Callable
 from time import process_time
 
 from kit.export import exporting
-from kit.pairing import added, load, take_turns
+from kit.pairing import table
 from langchain_kit.fakes import ROWS, Row
 from langchain_kit.handlers import Variant, variants
 from langchain_kit.peers import peers
@@ -57,21 +57,8 @@ def main() -> None:
             compared = {name: compared[name] for name in ("bare", "floor", *options.variants)}
         for name in options.only:
             row = ROWS[name]
-            found = take_turns(options.rounds, {key: timed(row, one, provider) for key, one in compared.items()})
-            cells = {
-                key: [added([pair[i] for pair in pairs], [pair[i] for pair in found["bare"]]) for i in (0, 1)]
-                for key, pairs in found.items()
-                if key != "bare"
-            }
-            floor = cells["floor"]
-            print(f"\n{name} ({options.rounds} rounds of {row.calls}; {load()})")
-            for key, (until, total) in cells.items():
-                print(
-                    f"  {key:18} {until.median:7.0f} / {total.median:7.0f}",
-                    f"  {until.median / floor[0].median:6.2f}x / {total.median / floor[1].median:5.2f}x",
-                    f"  +- {until.error / floor[0].median:.2f} / {total.error / floor[1].median:.2f}",
-                    flush=True,
-                )
+            timers = {key: timed(row, one, provider) for key, one in compared.items()}
+            table(name, timers, options.rounds, row.calls)
 
 
 if __name__ == "__main__":

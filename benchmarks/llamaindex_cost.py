@@ -16,7 +16,7 @@ from collections.abc import Callable
 from time import process_time
 
 from kit.export import exporting
-from kit.pairing import added, load, take_turns
+from kit.pairing import table
 from llamaindex_kit.fakes import ROWS, Fake, Row
 from llamaindex_kit.handlers import Variant, variants
 from opentelemetry.sdk.trace import TracerProvider
@@ -59,22 +59,7 @@ def main() -> None:
             row, engine = ROWS[name], name in _ENGINES
             those = {key: one for key, one in compared.items() if engine or key != "attach"}
             timers = {key: timed(row, one, provider, engine=engine) for key, one in those.items()}
-            found = take_turns(options.rounds, timers)
-            cells = {
-                key: [added([pair[i] for pair in pairs], [pair[i] for pair in found["bare"]]) for i in (0, 1)]
-                for key, pairs in found.items()
-                if key != "bare"
-            }
-            floor = cells["floor"]
-            bare = sorted(pair[0] for pair in found["bare"])[options.rounds // 2]
-            print(f"\n{name} ({options.rounds} rounds of {row.calls}; bare {bare:.0f} us; {load()})")
-            for key, (until, total) in cells.items():
-                print(
-                    f"  {key:18} {until.median:7.0f} / {total.median:7.0f}",
-                    f"  {until.median / floor[0].median:6.2f}x / {total.median / floor[1].median:5.2f}x",
-                    f"  +- {until.error / floor[0].median:.2f} / {total.error / floor[1].median:.2f}",
-                    flush=True,
-                )
+            table(name, timers, options.rounds, row.calls)
 
 
 if __name__ == "__main__":

@@ -51,7 +51,7 @@ class Active:
     def __enter__(self) -> None:
         flow = self._flow
         self._token = _inside.set((*_inside.get(), flow))
-        self._attached = otel.attach(flow.span.context) if flow.span.identity[1] else None
+        self._attached = otel.attach(flow.span.context) if flow.span.leads else None
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

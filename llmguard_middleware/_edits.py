@@ -26,7 +26,7 @@ __all__ = [
 
 # Characters. Spans that overlap in a chain longer than this are redacted whatever their action: a stream cannot hold
 # its text for ever to mask or hash it, and the whole text must become what the stream became.
-MAX_HOLD = 4096
+MAX_HOLD = 16_384
 
 _REDACT = Redact()
 

@@ -16,6 +16,7 @@ from opentelemetry import context as otel
 
 from . import _scope
 from ._call import Call, Message, Stage
+from ._capturing import capture, close, take_out
 from ._current import Active, around, innermost, reentered, surrounded
 from ._edits import Edit, cut
 from ._guard import Guard
@@ -30,7 +31,8 @@ from ._root import Root
 from ._rules import Guardrail
 from ._verdict import Verdict
 from .errors import GuardrailViolation, LLMGuardError
-from .telemetry._emitter import CallSpan
+from .telemetry._call_span import CallSpan
+from .telemetry._content import Content
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -62,12 +64,14 @@ class Flow:
     _calls_no_tool = False  # what an agent's model asks of tools is judged when a tool is called
     relays = False  # whether answers right below leave to the caller as they are, as those of an agent do
     _joined = False
-    _bypassed = False  # for the whole call, wherever a stream of it is read
-    _verdicts: tuple[Verdict, ...] = ()
+    bypassed = False  # for the whole call, wherever a stream of it is read
+    verdicts: tuple[Verdict, ...] = ()
     _races: Races | None = None
     _asked_again = 0
     _ended = False
     _identified = False  # whether `call` knows its span
+    _content: Content | None = None
+    outside: Sequence[Flow] = ()  # those that are around it
 
     def __init__(
         self,
@@ -89,6 +93,7 @@ class Flow:
         if root is not None:
             self._ends_root = False
         if flows := around():
+            self.outside = flows
             above = self._enclose(flows)
             root = root or (None if above is None else above.root)
             if span is None and owner is not None and surrounded(owner):
@@ -103,9 +108,11 @@ class Flow:
         if root is not None:
             self._root = root
         self.span: CallSpan = span or guard.emitter.start(call, parent, self.policy.digest)
+        if self._joined and guard.emitter.capture is not None:
+            self.span.shared()
         self._started = call.started or time_ns()
         if said and (reason := _scope.bypassed(guard.identity)) is not None:
-            self._bypassed = True
+            self.bypassed = True
             self.span.bypassed(reason)
 
     @property
@@ -131,6 +138,13 @@ class Flow:
     @call.setter
     def call(self, call: Call) -> None:
         self._call = call  # made of the one before
+
+    @property
+    def content(self) -> Content | None:
+        """Where an adapter tells what was said, as the guardrails let it pass; None if nobody captures it."""
+        if self._content is None and self.guard.emitter.capture is not None:
+            self._content = Content()
+        return self._content
 
     def turned_out(self, call: Call) -> None:
         """The framework tells only now what was called; the rules are those that were chosen before."""
@@ -250,7 +264,7 @@ class Flow:
 
     def _race(self, text: str, rules: Sequence[Guardrail], available: Mapping[str, Any]) -> Plan[Sequence[Guardrail]]:
         """Start the rules that race with the model; returns the others."""
-        if not self.policy.races("input") or self._bypassed:
+        if not self.policy.races("input") or self.bypassed:
             return rules
         racing = [rule for rule in rules if rule.race]
         if racing:
@@ -290,7 +304,7 @@ class Flow:
                 available=available,
                 memory=self.root,
                 policy=self.policy,
-                bypassed=self._bypassed,
+                bypassed=self.bypassed,
             )
         )
 
@@ -355,7 +369,7 @@ class Flow:
         """Whether the answer needs no look: no rule is for it, nothing races, nothing has to be restored or raised."""
         if self.violated or self._restoring:
             return False
-        return self.policy.idle or not (self._races or self.rules("output") or self.rules("tool_call"))
+        return self.policy.bare or not (self._races or self.rules("output") or self.rules("tool_call"))
 
     @property
     def unheeded(self) -> bool:
@@ -365,7 +379,7 @@ class Flow:
     @property
     def acts(self) -> bool:
         """Whether anything in the answer may be changed or stopped."""
-        rules = () if self._bypassed else (*self.rules("output"), *self.rules("tool_call"))
+        rules = () if self.bypassed else (*self.rules("output"), *self.rules("tool_call"))
         return self._restoring or any(rule.acts for rule in rules)
 
     def stream(self, *, reask: bool = False) -> GuardedStream:
@@ -377,7 +391,7 @@ class Flow:
 
         rules = self.rules("output")
         races = self.settle_races if self._races else None
-        judging = () if self._bypassed else rules
+        judging = () if self.bypassed else rules
         stream = GuardedStream(
             rules, self.call.available(), whole, self.noted, self.root, races, judging, restores=self._restores
         )
@@ -400,6 +414,7 @@ class Flow:
         self._record(verdict)
         if verdict.stops:
             violation = GuardrailViolation(verdict)
+            close(self.span)
             if self.guard.refusal is None:  # in refusal mode a call that is stopped has an answer, and life goes on
                 self.root.violation = violation
                 for flow in around():  # those of other guards, too
@@ -410,8 +425,13 @@ class Flow:
         return verdict.guarded
 
     def _record(self, verdict: Verdict) -> None:
-        self._verdicts += (verdict,)
+        self.verdicts += (verdict,)
+        take_out(self.span, verdict, self.policy)
         self.span.judged(verdict, self.guard.emitter)
+
+    def _capture(self, *, answered: bool = False) -> None:
+        hide = self._root.pseudonyms.hide if self._root is not None and self._root.hides else None
+        capture(self, self._call, self._content, hide, answered=answered)
 
     def answered(self, **answer: Any) -> None:
         """The call is over and was answered; `answer` are fields of `Call`: output, usage, response_id, ...
@@ -433,15 +453,16 @@ class Flow:
             answer["output"] = with_texts(answer["output"], root.pseudonyms.hide)
         if not self._identified:  # at once: each copy costs
             answer["started"] = self._started
-            if not self.policy.idle:
+            if not self.policy.bare:
                 self._identified = True
                 answer["trace_id"], answer["span_id"] = self.span.identity
         self._call = call = self._call.but(answered=True, ended=time_ns(), **answer)
-        if self._verdicts:
+        if self.verdicts:
             self._tell(call.response_id)
+        self._capture(answered=True)
         if not self._joined:
             self.span.answered(call)
-        if not self.policy.idle:
+        if not self.policy.bare:
             self.guard.observe(call, self.span.context, outermost=self.outermost, policy=self.policy)
 
     def stopped(self, error: BaseException) -> None:
@@ -457,6 +478,7 @@ class Flow:
         """The call is over and failed."""
         if self._end():
             self._tell()
+            self._capture()
             if not self._joined:
                 self.span.failed(error)
 
@@ -464,6 +486,7 @@ class Flow:
         """A framework's signal ended the call: it did not fail, and has no answer."""
         if self._end():
             self._tell()
+            self._capture()
             if not self._joined:
                 self.span.interrupted()
 
@@ -471,6 +494,7 @@ class Flow:
         """The reader of a stream went away before its end; `late` says that an answer may come all the same."""
         if self._end(races=late):
             self._tell()
+            self._capture()
             if not self._joined:
                 self.span.abandoned()
 
@@ -481,5 +505,5 @@ class Flow:
         return first
 
     def _tell(self, response_id: str = "") -> None:
-        if self._verdicts:
-            self.span.verdicts(self._verdicts, self.guard.emitter, response_id)
+        if self.verdicts:
+            self.span.verdicts(self.verdicts, self.guard.emitter, response_id)

@@ -10,16 +10,18 @@ from contextlib import contextmanager, nullcontext
 from contextvars import copy_context
 from functools import partial
 from os import PathLike
+from time import monotonic
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar, overload
 
 from opentelemetry._logs import LoggerProvider
 from opentelemetry.context import Context
+from opentelemetry.metrics import MeterProvider
 from opentelemetry.trace import TracerProvider
 
 from . import _scope
 from ._call import Call, Stage, expect_stage
-from ._checks import expect_known, expect_mapping, expect_provider, expect_text, expect_wait
+from ._checks import expect_kind, expect_known, expect_mapping, expect_provider, expect_text, expect_wait
 from ._drive import adrive, drive, inside_scorer
 from ._judge import Case, Plan, judge
 from ._monitoring import MonitorQueue, Monitors, MonitorStats, without_personal_data
@@ -34,6 +36,8 @@ from ._verdict import Finding, Verdict
 from ._workers import Workers
 from .errors import ConfigurationError, UnenforceableError
 from .telemetry._emitter import Emitter
+from .telemetry._options import TelemetryOptions
+from .telemetry._records import Providers
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -61,6 +65,8 @@ class Guard:
         name: how verdicts and telemetry call this guard.
         tracer_provider: the OpenTelemetry provider of spans; the global one if None.
         logger_provider: the OpenTelemetry provider of evaluation records; the global one if None.
+        meter_provider: the OpenTelemetry provider of metrics; the global one if None.
+        telemetry: what telemetry tells (content, which metrics); what the environment says if None.
         unenforceable: what an adapter does when a guardrail cannot be enforced where it was attached: `raise` an
             `UnenforceableError`, or `warn` and go on without it.
         refusal: refusal mode: what a stopped call answers with, in place of raising `GuardrailViolation`.
@@ -74,6 +80,7 @@ class Guard:
 
     source: Loader | None = None  # what `from_config` read the rules from
     watching: Watch | None = None  # what looks whether that has changed
+    left_out: tuple[Guardrail, ...] = ()  # of the rules in force, those that this guard is without
 
     def __init__(
         self,
@@ -81,6 +88,8 @@ class Guard:
         name: str = "default",
         tracer_provider: TracerProvider | None = None,
         logger_provider: LoggerProvider | None = None,
+        meter_provider: MeterProvider | None = None,
+        telemetry: TelemetryOptions | None = None,
         unenforceable: Unenforceable = "raise",
         refusal: str | None = None,
         queue: MonitorQueue | None = None,
@@ -94,13 +103,19 @@ class Guard:
         self.refusal = refusal
         expect_provider(tracer_provider, "tracer_provider", "get_tracer")
         expect_provider(logger_provider, "logger_provider", "get_logger")
+        expect_provider(meter_provider, "meter_provider", "get_meter")
+        expect_kind(telemetry, TelemetryOptions, "telemetry")
+        told = telemetry or TelemetryOptions.from_environment()
         self._signals: list[Callable[[BaseException], bool]] = []
         self._covered: set[Stage] = set()
         self.identity = object()  # what copies of this guard share
         self.workers = Workers(8, "llmguard-guardrail")
-        self._policies = Policies(Policy(rules))
-        self.emitter = Emitter(self.name, self.digest, tracer_provider, logger_provider)
+        self._heeds = told.content != "NO_CONTENT"
+        self._policies = Policies(Policy(rules).heeding() if self._heeds else Policy(rules))
+        providers = Providers(tracer_provider, logger_provider, meter_provider)
+        self.emitter = Emitter(self.name, self.digest, providers, told)
         self._monitoring = Monitors(self.monitors, self.emitter, self._for_monitors, queue, executor)
+        self.emitter.metering.watch(self)
         self._mark = known(self)
 
     @classmethod
@@ -196,6 +211,8 @@ class Guard:
             check(policy)
             for _, variant in variants:
                 check(variant)
+        if self._heeds:
+            policy, variants = policy.heeding(), [(takes, variant.heeding()) for takes, variant in variants]
         self._policies.now = InForce(policy, tuple(variants))
         self._policies.conversations = Conversations()
         self.emitter.digest = policy.digest
@@ -249,6 +266,7 @@ class Guard:
         rest = object.__new__(type(self))
         rest.__dict__.update(vars(self))
         rest._policies = self._policies.without(rules)
+        rest.left_out = (*self.left_out, *rules)
         return rest
 
     def refuse(self, rules: Iterable[Guardrail], where: str, instead: str) -> None:
@@ -340,7 +358,7 @@ class Guard:
             return self._told(await adrive(self._direct(text, stage, inputs, attributes), self.workers))
 
     def _told(self, verdict: Verdict) -> Verdict:
-        if verdict.outcome not in ("passed", "skipped"):
+        if verdict.outcome not in ("passed", "skipped") or self.emitter.recorder is not None:
             self.emitter.checked(verdict)
         return verdict
 
@@ -482,14 +500,28 @@ class Guard:
         """What became of all scores of the monitors so far, at this moment."""
         return self._monitoring.stats
 
+    @property
+    def settled(self) -> Mapping[Any, int]:
+        """How many scores of monitors came to which end: the books themselves, which go on."""
+        return self._monitoring.settled
+
     def flush(self, timeout: float = 5.0) -> int:
-        """Wait until the monitors are done, at most `timeout` seconds; return how many scores are still pending."""
+        """Wait until the monitors are done, and content is uploaded, at most `timeout` seconds.
+
+        Returns how many scores are still pending.
+        """
         expect_wait(timeout, "timeout of flush()")
-        return self._monitoring.flush(timeout)
+        until = monotonic() + timeout
+        pending = self._monitoring.flush(timeout)
+        self.emitter.flush(max(0.0, until - monotonic()))
+        return pending
 
     def shutdown(self, timeout: float = 5.0) -> int:
         """Take no more calls for the monitors, then flush. Guardrails go on working."""
-        return self._monitoring.shutdown(timeout)
+        until = monotonic() + timeout
+        pending = self._monitoring.shutdown(timeout)
+        self.emitter.flush(max(0.0, until - monotonic()))  # other guards may upload to the same place
+        return pending
 
     def _for_monitors(self, call: Call) -> Call:
         def edited(text: str, stage: Stage, rules: Sequence[Guardrail]) -> str:

@@ -23,6 +23,7 @@ def in_pieces(score: Callable[[str], Any], text: str, reach: int, scorer: Any, n
     Whether a character belongs to a match is decided within `reach`, so each piece is looked at with twice that on
     either side and answers for its own characters; a span that leaves a piece is joined to the rest of it in the next.
     """
+    reach = max(1, reach)  # what ends where a piece ends may go on
     spans: list[tuple[int, int, str]] = []
     scores: list[Score] = []
     begins: list[int] = []  # where each of the spans begins, as far as the pieces tell

@@ -20,15 +20,16 @@ class InForce:
         default: the common policy.
         variants: others, each with what tells the calls that it is for.
         selective: whether it depends on the call which rules apply.
-        idle: whether no call meets any rule or monitor.
+        bare: whether no call meets any rule or monitor.
+        idle: whether nobody wants its texts, either.
     """
 
-    __slots__ = ("default", "idle", "selective", "variants")
+    __slots__ = ("bare", "default", "idle", "selective", "variants")
 
     def __init__(self, default: Policy, variants: tuple[tuple[Callable[[Call], bool], Policy], ...] = ()) -> None:
         self.default, self.variants = default, variants
         self.selective = bool(variants) or default.filtered
-        self.idle = default.idle and not variants
+        self.bare, self.idle = default.bare and not variants, default.idle and not variants
 
     def choose(self, call: Call | None) -> Policy:
         """The policy for this call."""

@@ -22,11 +22,15 @@ class Policy:
     Attributes:
         guardrails, monitors: those that are active.
         digest: twelve hex digits that change with the rules.
+        heeded: whether somebody wants the texts of calls even if no rule does.
+        bare: whether no rule is for a call, whose texts may be wanted all the same.
         idle: whether there is nothing to do.
 
     Raises:
         ConfigurationError: for something that is no rule, or a name used twice.
     """
+
+    heeded = False
 
     def __init__(self, rules: Sequence[Guardrail | Monitor]) -> None:
         _check(rules)
@@ -45,7 +49,8 @@ class Policy:
             for role in ROLES
         }
         self._by_stage = by_stage
-        self.idle = not self.guardrails and not self.monitors
+        self.bare = not (self.guardrails or self.monitors)
+        self.idle = self.bare and not self.heeded
         self._filtered = {stage for stage, rules in by_stage.items() if any(rule.filter for rule in rules)}
         self._raced = {stage for stage, rules in by_stage.items() if any(rule.race for rule in rules)}
 
@@ -68,6 +73,12 @@ class Policy:
     def races(self, stage: Stage) -> bool:
         """Whether any guardrail of the stage races with the model."""
         return stage in self._raced
+
+    def heeding(self) -> Policy:
+        """This policy, whose calls' texts are wanted even if there is no rule for them."""
+        told = copy.copy(self)
+        told.heeded, told.idle = True, False
+        return told
 
     def without(self, rules: Collection[Guardrail]) -> Policy:
         """This policy without some of its guardrails, and with its digest."""

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-import os
 import threading
 import weakref
 from collections.abc import Callable
@@ -17,6 +16,7 @@ from contextlib import suppress
 from contextvars import ContextVar, copy_context
 from typing import Any
 
+from ._forks import renewed_in_children
 from ._parameters import is_async
 from .errors import ConfigurationError, LLMGuardError, ScorerError
 
@@ -197,6 +197,7 @@ class _Registry:
     def __init__(self) -> None:
         self._known: weakref.WeakValueDictionary[int, _Once] = weakref.WeakValueDictionary()
         self._lock = threading.RLock()  # a scorer that is collected meanwhile may bind another
+        renewed_in_children(self)
 
     def once(self, scorer: object) -> _Once:
         with self._lock:
@@ -207,8 +208,8 @@ class _Registry:
                     weakref.finalize(scorer, _let_go, once).atexit = False
             return once
 
-    def after_fork(self) -> None:
-        # Whoever held a lock or made an attempt stayed with the parent; what was done by then is done here too.
+    def begin_anew(self) -> None:
+        """After a fork: who held a lock or made an attempt stayed with the parent; what was done is done here too."""
         self._lock = threading.RLock()
         for once in list(self._known.values()):
             once.reset()
@@ -219,6 +220,3 @@ def _let_go(_: _Once) -> None:
 
 
 _REGISTRY = _Registry()
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_REGISTRY.after_fork)

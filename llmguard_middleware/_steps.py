@@ -11,6 +11,7 @@ from collections.abc import AsyncGenerator, Callable, Generator
 from contextlib import AbstractContextManager
 from contextvars import Context, copy_context
 from functools import partial
+from time import perf_counter
 from typing import Any, Final, TypeVar
 
 from ._drive import adrive, drive
@@ -76,13 +77,13 @@ class Pull:
     """Take the next item of `source` inside `around`; the reply is the item or `END`. One may be yielded many times.
 
     If it is `apart`, a sync source runs in a context of its own, a copy of that of its first item, where `around` is
-    entered once: a stream of many small pieces would pay for it at each of them.
+    entered once: a stream of many small pieces would pay for it at each of them. `times` is told when each item came.
     """
 
-    __slots__ = ("_context", "apart", "around", "source")
+    __slots__ = ("_context", "apart", "around", "source", "times")
 
-    def __init__(self, around: Around, source: Any, *, apart: bool = False) -> None:
-        self.around, self.source, self.apart = around, source, apart
+    def __init__(self, around: Around, source: Any, *, apart: bool = False, times: list[float] | None = None) -> None:
+        self.around, self.source, self.apart, self.times = around, source, apart, times
         self._context: Context | None = None
 
     def now(self) -> Any:
@@ -92,7 +93,10 @@ class Pull:
         if self._context is None:
             self._context = copy_context()
             self._context.run(self.around().__enter__)  # never left: the context ends with the source
-        return self._context.run(next, self.source, END)
+        item = self._context.run(next, self.source, END)
+        if self.times is not None and item is not END:
+            self.times.append(perf_counter())
+        return item
 
     def close(self) -> None:
         """Nobody wants the rest of a sync source."""
@@ -101,7 +105,10 @@ class Pull:
 
     async def later(self) -> Any:
         with self.around():
-            return await anext(self.source, END)
+            item = await anext(self.source, END)
+        if self.times is not None and item is not END:
+            self.times.append(perf_counter())
+        return item
 
 
 class Relay:

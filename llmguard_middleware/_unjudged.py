@@ -2,23 +2,38 @@
 
 from __future__ import annotations
 
+from time import perf_counter
 from typing import Any
 
 from opentelemetry import context as otel
-from opentelemetry import trace
 from opentelemetry.context import Context
 
 from ._call import Call
+from ._current import around
 from ._guard import Guard
 from ._scope import anything
-from .telemetry._emitter import CallSpan
+from .telemetry._boundary import never_raises
+from .telemetry._call_span import COUNTING, CallSpan
+from .telemetry._content import Content, ledger_in
 
-__all__ = ["Unjudged", "unheard", "unjudged"]
+__all__ = ["Unjudged", "quoted", "unheard", "unjudged"]
 
 
 def unjudged(guard: Guard) -> bool:
     """Whether nothing is to be judged, scored or said about a call of this guard that is made here."""
     return guard.in_force.idle and not anything()
+
+
+def quoted(guard: Guard, parent: Context | None) -> bool:
+    """Whether content is captured of a call made here, and no rule of any guard around it could keep it back."""
+    capture = guard.emitter.capture
+    return (
+        capture is not None
+        and capture.simple
+        and guard.in_force.bare
+        and not (guard.left_out or around() or anything())
+        and ledger_in(parent) is None
+    )
 
 
 def unheard(guard: Guard) -> bool:
@@ -27,31 +42,64 @@ def unheard(guard: Guard) -> bool:
 
 
 class Unjudged:
-    """What a `Flow` is to an adapter, for a call of which `unjudged` is true."""
+    """What a `Flow` is to an adapter, for a call of which `unjudged` is true, or `quoted`: that has a `content`."""
 
-    __slots__ = ("_parent", "_span", "call", "guard")
+    __slots__ = ("_begun", "_ended", "_parent", "_span", "arrivals", "call", "content", "guard")
 
-    def __init__(self, guard: Guard, call: Call, parent: Context | None) -> None:
-        self.guard, self.call = guard, call
+    def __init__(self, guard: Guard, call: Call, parent: Context | None, content: Content | None = None) -> None:
+        self.guard, self.call, self.content = guard, call, content
         self._parent = otel.get_current() if parent is None else parent
         self._span = guard.emitter.open(call, self._parent)
+        self._begun = perf_counter()
+        self._ended: CallSpan | None = None  # made if it ends in any other way than most do
+        self.arrivals: list[float] | None = None
 
     @property
     def context(self) -> Context:
         """The OpenTelemetry context below it."""
-        return trace.set_span_in_context(self._span, self._parent)
+        if self.call.operation in COUNTING or self.content is not None:  # those below it look for it, or take out of it
+            return self._whole().context
+        return self.guard.emitter.below(self._span, self._parent, self.call.operation)
 
-    def _ends(self) -> CallSpan:
-        return CallSpan(self.guard.emitter, self._span, self._parent)
+    def _whole(self) -> CallSpan:
+        if self._ended is None:
+            self._ended = CallSpan(self.guard.emitter, self._span, self._parent, self.call)
+            self._ended.begun = self._begun
+        return self._ended
+
+    def _ends(self, call: Call | None = None) -> CallSpan:
+        span = self._whole()
+        if self.arrivals is not None:
+            span.arrivals = self.arrivals
+        if self.content is not None:
+            self._quote(span, call or self.call, self.content, answered=call is not None)
+        return span
+
+    @never_raises
+    def _quote(self, span: CallSpan, call: Call, content: Content, *, answered: bool) -> None:
+        if (capture := self.guard.emitter.capture) is not None:
+            capture.take(span, call, content, None, None, answered=answered)
+
+    def timed(self) -> list[float] | None:
+        """As that of a `CallSpan`."""
+        if self.guard.emitter.recorder_in(self._parent) is None and not self._span.is_recording():
+            return None
+        self.arrivals = [perf_counter()]
+        return self.arrivals
 
     def turned_out(self, call: Call) -> None:
         """The framework tells only now what was called."""
         self.call = call
-        self._ends().renamed(call)
+        self._whole().renamed(call)
 
     def answered(self, **answer: Any) -> None:
         """The call is over and was answered; `answer` are fields of `Call`."""
-        self.guard.emitter.close(self._span, answer)
+        if self._ended is not None:  # it is known as a whole: it has something below, say
+            call = self.call.but(answered=True, **answer)
+            self._ends(call).answered(call)
+            return
+        emitter, content = self.guard.emitter, self.content
+        emitter.close(self._span, answer, self.call, self._begun, self.arrivals, self._parent, content)
 
     def stopped(self, error: BaseException) -> None:
         """An exception ended the call: a failure, a framework's signal, or the reader of a stream who went away."""

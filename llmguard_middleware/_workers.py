@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import threading
-import weakref
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
 from contextvars import Context
 from typing import Any
 
+from ._forks import renewed_in_children
 from ._pool import Pool
 
 __all__ = ["Workers"]
@@ -23,10 +22,11 @@ class Workers:
 
     def __init__(self, size: int, name: str, nap: float = 0.0) -> None:
         self._size, self._name, self._nap = size, name, nap
-        self._reset()
-        _ALL.add(self)
+        self.begin_anew()
+        renewed_in_children(self)
 
-    def _reset(self) -> None:
+    def begin_anew(self) -> None:
+        """After a fork: what was pending stays with the parent, and so do the threads."""
         self._lock = threading.Lock()
         self._pool = Pool(self._size, self._name, self._nap)
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -110,16 +110,3 @@ async def _settle(coroutine: Coroutine[Any, Any, Any], future: Future[Any]) -> N
 def _cancel(task: asyncio.Task[Any], loop: asyncio.AbstractEventLoop) -> None:
     if not loop.is_closed():
         loop.call_soon_threadsafe(task.cancel)
-
-
-_ALL: weakref.WeakSet[Workers] = weakref.WeakSet()
-
-
-def _after_fork() -> None:
-    # A child has none of its parent's threads: what was pending stays with the parent, the child starts fresh.
-    for workers in list(_ALL):
-        workers._reset()  # noqa: SLF001 - same module, one noun
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)

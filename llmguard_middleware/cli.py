@@ -11,16 +11,19 @@ from importlib.metadata import version
 from pathlib import Path
 
 from ._guard import Guard
+from ._stored_commands import add_stored_commands, replay_command, traces_command
 from .errors import ConfigurationError, LLMGuardError
 
 __all__ = ["main"]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; returns its exit code: 0, 1 if something could not be scored, 2 for a mistake of the user."""
+    """Run the command; returns its exit code: 0, 1 if something was not scored or not sent, 2 for a mistake."""
     options = _parser().parse_args(arguments)
     if options.command == "config":
         return _config(options)
+    if options.command in ("replay", "traces"):
+        return _stored(options)
     failures = _Failures()
     logging.getLogger("llmguard").addHandler(failures)
     try:
@@ -63,7 +66,20 @@ def _parser() -> argparse.ArgumentParser:
         action.add_argument("file", metavar="FILE")
     explain.add_argument("--tenant", metavar="NAME", help="as they are for this tenant")
     actions.add_parser("schema", help="print the JSON schema of the file")
+    add_stored_commands(commands)
     return parser
+
+
+def _stored(options: argparse.Namespace) -> int:
+    try:
+        if options.command == "replay":
+            print(replay_command(options))
+        else:
+            traces_command(options)
+    except LLMGuardError as error:
+        print(f"llmguard: {error}", file=sys.stderr)
+        return 2 if isinstance(error, ConfigurationError) else 1
+    return 0
 
 
 def _config(options: argparse.Namespace) -> int:

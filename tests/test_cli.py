@@ -138,7 +138,7 @@ asks_late = Guard(Monitor(tone))
             "the model server at http://127.0.0.1:1/v1 does not",
         ),
         (["--base-url", "http://127.0.0.1:1/v1"], 2, "--base-url needs --model NAME"),
-        (["--traces", "/proc/nowhere"], 2, 'cannot write traces into "/proc/nowhere"'),
+        (["--traces", "/proc/nowhere"], 2, 'cannot write telemetry into "/proc/nowhere"'),
         (["--framework", "langchian"], 2, 'did you mean "langchain"?'),
         (["--guard", "guards.py"], 2, "write FILE:NAME"),
         (["--guard", "missing.py:guard"], 2, 'there is no Python file "missing.py"'),

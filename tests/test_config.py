@@ -232,7 +232,8 @@ tenants:
         ),
         (
             'guard.yaml:9:14: no scorer is registered as "pi"; give one of these or "package.module:attribute": '
-            'did you mean "pii"? Known: pii, prompt_injection, secrets'
+            'did you mean "pii"? '
+            "Known: deny_list, invisible_text, length, pii, prompt_injection, secrets, valid_json"
         ),
         "guard.yaml:9:50: timeout is 0; give a number greater than 0.0",
         (
@@ -250,7 +251,9 @@ tenants:
         'guard.yaml:13:49: race=True of rule "c" is for block and log at the input stage: the model has read the text',
         (
             'guard.yaml:14:52: pii() knows no kind "EMAIL": '
-            "Known: EMAIL_ADDRESS, KR_RRN, CREDIT_CARD, PHONE_NUMBER, US_SSN"
+            "Known: EMAIL_ADDRESS, KR_RRN, KR_FRN, CREDIT_CARD, US_SSN, US_ITIN, KR_BRN, KR_DRIVER_LICENSE, "
+            "BANK_ACCOUNT, PHONE_NUMBER, IBAN_CODE, PASSPORT, US_DRIVER_LICENSE, DATE_OF_BIRTH, IP_ADDRESS, "
+            "MAC_ADDRESS, URL_CREDENTIALS, CRYPTO"
         ),
         'guard.yaml:15:5: guardrail "e" has no "stage"; give one or a list',
         'guard.yaml:16:5: rule "f" has no "scorer"',

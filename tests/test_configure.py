@@ -69,7 +69,7 @@ def test_a_span_and_its_scores_are_lines_in_files(telemetry):
 
 def test_only_the_owner_can_read_the_files(telemetry):
     """The files are made with mode 0600."""
-    assert [file.stat().st_mode & 0o777 for file in telemetry.files] == [0o600, 0o600]
+    assert [file.stat().st_mode & 0o777 for file in telemetry.files] == [0o600] * 3
 
 
 def test_a_killed_process_loses_nothing_that_had_ended(tmp_path):
@@ -108,7 +108,14 @@ def test_a_killed_process_loses_nothing_that_had_ended(tmp_path):
         ),
         ({"endpoint": "http://host:port"}, '"http://host:port" is not an OTLP endpoint'),
         ({"endpoint": "http://localhost:4318", "protocol": "htp/protobuf"}, 'did you mean "http/protobuf"?'),
-        ({"file": "/proc/nowhere"}, 'cannot write traces into "/proc/nowhere"'),
+        ({"endpoint": "http://host:4318/v1/traces"}, "takes one signal only; leave out /v1/traces"),
+        ({"file": "/proc/nowhere"}, 'cannot write telemetry into "/proc/nowhere"'),
+        ({"file": ""}, "file= takes the path of a folder and was given ''"),
+        ({"keep_days": -1}, "keep_days is -1; give days greater than 0, or None"),
+        ({"keep_days": "x"}, "keep_days is 'x'; give days greater than 0, or None"),
+        ({"max_file_bytes": "64M"}, "max_file_bytes is '64M'; it must be a whole number of bytes, 4096 or more"),
+        ({"service_name": 3}, "service_name of configure() is int; give a text"),
+        ({"console": "yes"}, "console of configure() is 'yes'; give True or False"),
     ],
 )
 def test_a_wrong_argument_is_told_in_a_sentence(arguments, sentence):
@@ -117,6 +124,13 @@ def test_a_wrong_argument_is_told_in_a_sentence(arguments, sentence):
         configure(**arguments, set_global=False)
     assert sentence in str(raised.value)
     assert "\n" not in str(raised.value)
+
+
+def test_a_variable_that_is_no_url_is_told_in_a_sentence(monkeypatch):
+    """An endpoint without http:// in the environment is a configuration error that names the variable."""
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "collector:4318")
+    with pytest.raises(ConfigurationError, match='OTEL_EXPORTER_OTLP_ENDPOINT is "collector:4318", which is no URL'):
+        configure(set_global=False)
 
 
 def test_a_second_provider_is_refused(tmp_path):

@@ -9,20 +9,65 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from opentelemetry.trace import set_span_in_context
 
-from llmguard_middleware import Call, Finding, Guard, Score, Usage, Verdict
+from llmguard_middleware import Call, Finding, Guard, Guardrail, Score, Usage, Verdict, scorer
 from llmguard_middleware.testing import CapturedRecord, CapturedSpan
 
 if TYPE_CHECKING:
     from llmguard_middleware.testing import CapturedTelemetry
 
+CHAT = {"gen_ai.operation.name": "chat", "gen_ai.provider.name": "unknown"}
+
 
 @pytest.mark.parametrize(
     ("call", "span"),
     [
-        (Call("chat"), CapturedSpan("chat", "CLIENT", attributes={"gen_ai.operation.name": "chat"})),
+        (Call("chat"), CapturedSpan("chat", "CLIENT", attributes=CHAT)),
         (
             Call("chat", model="m", name="ignored"),
-            CapturedSpan("chat m", "CLIENT", attributes={"gen_ai.operation.name": "chat", "gen_ai.request.model": "m"}),
+            CapturedSpan("chat m", "CLIENT", attributes={**CHAT, "gen_ai.request.model": "m"}),
+        ),
+        (
+            Call("chat", streamed=True, settings={"temperature": 0, "top_k": 2.0, "stop": ["a"]}),
+            CapturedSpan(
+                "chat",
+                "CLIENT",
+                attributes={
+                    **CHAT,
+                    "gen_ai.request.stream": True,
+                    "gen_ai.request.temperature": 0.0,
+                    "gen_ai.request.top_k": 2,
+                    "gen_ai.request.stop_sequences": ("a",),
+                },
+            ),
+        ),
+        (
+            Call("chat", settings={"temperature": "warm", "seed": float("inf"), "max_tokens": object(), "stop": "end"}),
+            CapturedSpan("chat", "CLIENT", attributes={**CHAT, "gen_ai.request.stop_sequences": ("end",)}),
+        ),
+        (
+            Call("embeddings", name="ignored", usage=Usage(3, 0), response_id="r"),
+            CapturedSpan(
+                "embeddings",
+                "CLIENT",
+                attributes={
+                    "gen_ai.operation.name": "embeddings",
+                    "gen_ai.provider.name": "unknown",
+                    "gen_ai.usage.input_tokens": 3,
+                },
+            ),
+        ),
+        (
+            Call("invoke_agent", name="a", model="m", usage=Usage(3, 1, 2), response_id="r", streamed=True),
+            CapturedSpan(
+                "invoke_agent a",
+                attributes={
+                    "gen_ai.operation.name": "invoke_agent",
+                    "gen_ai.agent.name": "a",
+                    "gen_ai.request.model": "m",
+                    "gen_ai.usage.input_tokens": 3,
+                    "gen_ai.usage.output_tokens": 1,
+                },
+            ),
         ),
         (
             Call("execute_tool", name="search"),
@@ -32,8 +77,10 @@ if TYPE_CHECKING:
             ),
         ),
         (
-            Call("retrieval", name="index", attributes={"custom": 1}),
-            CapturedSpan("retrieval index", "CLIENT", attributes={"gen_ai.operation.name": "retrieval", "custom": 1}),
+            Call("retrieval", name="index", attributes={"user.id": "u"}),
+            CapturedSpan(
+                "retrieval index", "CLIENT", attributes={"gen_ai.operation.name": "retrieval", "user.id": "u"}
+            ),
         ),
         (
             Call("chat", server_port=80, settings={"max_tokens": 5, "top_p": 0.1, "other": "user text"}, provider="p"),
@@ -50,13 +97,11 @@ if TYPE_CHECKING:
         ),
         (
             Call("chat", usage=Usage(), response_id="", finish_reasons=()),
-            CapturedSpan("chat", "CLIENT", attributes={"gen_ai.operation.name": "chat"}),
+            CapturedSpan("chat", "CLIENT", attributes=CHAT),
         ),
         (
             Call("chat", usage=Usage(0, None)),
-            CapturedSpan(
-                "chat", "CLIENT", attributes={"gen_ai.operation.name": "chat", "gen_ai.usage.input_tokens": 0}
-            ),
+            CapturedSpan("chat", "CLIENT", attributes={**CHAT, "gen_ai.usage.input_tokens": 0}),
         ),
     ],
 )
@@ -105,6 +150,7 @@ def test_a_slow_guardrail_is_seen_though_it_passes(telemetry: CapturedTelemetry)
         parent="chat",
         attributes={
             "llmguard.guard.name": "default",
+            "llmguard.guard.digest": emitter.digest,
             "llmguard.guardrail.name": "slow",
             "llmguard.stage": "input",
             "llmguard.action": "block",
@@ -144,6 +190,35 @@ def test_the_label_of_a_score_is_kept(telemetry: CapturedTelemetry) -> None:
         CapturedRecord("gen_ai.evaluation.result", {**shared, **own}, chat.trace_id, chat.span_id) for own in (one, two)
     )
     assert "user text" not in repr(telemetry.spans) + repr(telemetry.records)
+
+
+@pytest.mark.parametrize(
+    ("spans", "kinds"),
+    [
+        ([(0, 4, "NAME"), (10, 16, "CITY_2"), (0, 4, "NAME")], ("CITY_2", "NAME")),
+        ([(0, 4, "Hong"), (10, 16, "in Jeonju today"), (0, 4, "NAME")], ("NAME",)),
+        ([(0, 4, "hong-of-Jeonju"), (10, 16, "number 900101")], None),
+        (
+            [(5, 16, f"KIND_{letter}") for letter in "abcdefghijklmnopqrstuvwxyz"],
+            tuple(f"KIND_{x}" for x in "abcdefghijklmnopqrst"),
+        ),
+    ],
+    ids=["sorted, each once", "quotes its text", "nothing else", "not without end"],
+)
+def test_a_span_says_what_was_redacted_by_its_kinds(
+    telemetry: CapturedTelemetry, spans: list[tuple[int, int, str]], kinds: tuple[str, ...] | None
+) -> None:
+    """The kinds of what was redacted are on the call's span; a kind that quotes its text, or is no name, is not."""
+
+    @scorer
+    def people(text: str) -> dict[str, Any]:
+        return {"flagged": True, "spans": spans}
+
+    guard = Guard(Guardrail(people, stage="input", action="redact"), **telemetry.providers)
+    guard.op(len)("Hong from Jeonju")
+    attributes = telemetry.span("invoke_workflow len").attributes
+    assert attributes.get("llmguard.redacted.kinds") == kinds
+    assert attributes["llmguard.flagged_by"] == ("people",)
 
 
 def test_a_failure_of_telemetry_is_swallowed(telemetry: CapturedTelemetry, caplog: pytest.LogCaptureFixture) -> None:

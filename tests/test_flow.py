@@ -95,6 +95,21 @@ def test_an_answered_call_is_one_span(telemetry: CapturedTelemetry) -> None:
     )
 
 
+def test_guardrails_that_pass_add_no_span(telemetry: CapturedTelemetry) -> None:
+    """However many are asked at both stages, there is the span of the call and no other."""
+    rules = (
+        Guardrail(pii(), stage="input"),
+        Guardrail(Flags(when="bad"), stage="input"),
+        Guardrail(pii(), stage="output", name="out"),
+    )
+    guard = guarded(telemetry, *rules)
+    with Flow(guard, ASKED) as flow:
+        drive(flow.admit([Message("user", "fine")]), guard.workers)
+        drive(flow.release(["fine"]), guard.workers)
+        flow.answered(output="fine")
+    assert [(span.name, span.attributes["llmguard.verdict"]) for span in telemetry.spans] == [("chat gpt", "passed")]
+
+
 async def test_a_blocked_call_is_a_failed_span(telemetry: CapturedTelemetry) -> None:
     """A block ends the span as failed with the violation's sentence, and shows the guardrail as a child span."""
     guard = guarded(telemetry, Guardrail(Flags(when="bad"), stage="input"))
@@ -102,6 +117,7 @@ async def test_a_blocked_call_is_a_failed_span(telemetry: CapturedTelemetry) -> 
         await adrive(flow.admit([Message("user", "bad user text")]), guard.workers)
     found = {
         "llmguard.guard.name": "default",
+        "llmguard.guard.digest": guard.digest,
         "llmguard.guardrail.name": "flags",
         "llmguard.stage": "input",
         "llmguard.action": "block",
@@ -151,6 +167,7 @@ def test_a_redacted_call_goes_on(telemetry: CapturedTelemetry) -> None:
         **REQUEST,
         **policy(guard, "redacted"),
         "llmguard.flagged_by": ("out", "pii"),
+        "llmguard.redacted.kinds": ("EMAIL_ADDRESS",),
         "llmguard.redactions": 3,
     }
     assert not re.search("@", repr(telemetry.spans) + repr(telemetry.records))

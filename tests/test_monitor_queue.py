@@ -176,7 +176,7 @@ def test_shutdown_lets_callers_go() -> None:
     guard.observe(answered("0"))
     caller = threading.Thread(target=guard.observe, args=(answered("1"),))
     caller.start()
-    assert until(lambda: guard._monitoring._backlog._changed._waiters)  # type: ignore[attr-defined]
+    assert until(lambda: guard._monitoring._backlog._changed._waiters)  # type: ignore[attr-defined]  # Python's
     assert guard.shutdown(0) == 1
     caller.join(10)
     assert (caller.is_alive(), guard.dropped) == (False, 1)

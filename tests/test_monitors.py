@@ -63,12 +63,9 @@ def test_a_score_becomes_a_record_and_a_linked_span(telemetry: CapturedTelemetry
         "gen_ai.response.id": "r1",
         "llmguard.monitor.name": "quality",
         "llmguard.guard.name": "default",
+        "llmguard.guard.digest": guard.digest,
     }
-    assert telemetry.records == (
-        CapturedRecord(
-            "gen_ai.evaluation.result", {**told, "llmguard.guard.digest": guard.digest}, scored.trace_id, scored.span_id
-        ),
-    )
+    assert telemetry.records == (CapturedRecord("gen_ai.evaluation.result", told, scored.trace_id, scored.span_id),)
     late = telemetry.span("llmguard.monitor quality")
     assert late == CapturedSpan("llmguard.monitor quality", parent="chat m", attributes=told, links=("chat m",))
     assert late.trace_id == scored.trace_id
@@ -115,8 +112,9 @@ def test_a_failure_is_an_unscored_record(
         "gen_ai.response.id": "r1",
         "llmguard.monitor.name": name,
         "llmguard.guard.name": "default",
+        "llmguard.guard.digest": guard.digest,
     }
-    assert failed == CapturedRecord("gen_ai.evaluation.result", {**told, "llmguard.guard.digest": guard.digest})
+    assert failed == CapturedRecord("gen_ai.evaluation.result", told)
     assert telemetry.span(f"llmguard.monitor {name}") == CapturedSpan(
         f"llmguard.monitor {name}", attributes=told, status="ERROR"
     )

@@ -48,7 +48,7 @@ def pieced(scorer_: Any, text: str) -> Score:
     """The score in pieces."""
     reach = scorer_.reach
     assert reach is not None
-    steps = in_pieces(scorer_.score, text, reach, scorer_, "words")
+    steps = in_pieces(getattr(scorer_, "score", scorer_), text, reach, scorer_, "words")
     while True:
         try:
             next(steps)
@@ -118,7 +118,7 @@ async def test_others_get_their_turn_between_pieces() -> None:
             turns.append(1)
             await asyncio.sleep(0)
 
-    import asyncio  # noqa: PLC0415
+    import asyncio  # noqa: PLC0415 - for this one
 
     done: list[bool] = []
     task = asyncio.ensure_future(other(done))
@@ -159,3 +159,17 @@ def test_pii_in_pieces_equals_pii_at_once() -> None:
     for _ in range(10):
         text = "".join(dice.choice(parts) * dice.choice((1, 1, 30)) for _ in range(3000))
         assert pieced(fake, text) == fake.score(text)
+
+
+@pytest.mark.parametrize("length", [PIECE - 1, PIECE, PIECE + 1, 3 * PIECE])
+def test_a_run_that_ends_where_a_piece_ends_may_go_on(length: int) -> None:
+    """With a reach of 0 what lies on both sides of a border is one span, however long."""
+    text = " " + "1" * length + " "
+    assert covered(pieced(digits, text).spans) == [(1, length + 1, "N")]
+
+
+@scorer(cheap=True, reach=0)
+def digits(text: str) -> Score:
+    """Runs of digits: whether a digit belongs to one depends on nothing else."""
+    spans = tuple(TextSpan(*match.span(), "N") for match in re.finditer(r"\d+", text))
+    return Score(flagged=bool(spans), spans=spans)

@@ -58,7 +58,7 @@ def test_output_may_be_mapped_to_text() -> None:
 
 def test_the_window_of_a_local_redaction_is_its_reach() -> None:
     """Only a cheap, sync, local scorer that redacts is run in a window; all others see the whole answer."""
-    local = Guardrail(pii("US_SSN"), stage="output", action="redact")
+    local = Guardrail(Flags(reach=13, cheap=True), stage="output", action="redact")
     assert local.window == 13
     assert Guardrail(pii(), stage="output").window is None
     assert Guardrail(Flags(cheap=True), stage="output", action="redact").window is None

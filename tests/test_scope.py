@@ -199,7 +199,7 @@ def test_a_bypassed_stream_is_what_the_whole_answer_would_be(rule: Guardrail) ->
         whole = drive(Flow(guard, Call("chat")).release(["mail a@b.co"]), guard.workers)
     assert whole == ["mail a@b.co"]
     assert released == ["mail a@b.co " + "x" * 100, ""]
-    assert [verdict.outcome for verdict in flow._verdicts] == ["skipped"]
+    assert [verdict.outcome for verdict in flow.verdicts] == ["skipped"]
 
 
 def test_a_call_is_bypassed_as_it_began() -> None:

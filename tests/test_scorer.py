@@ -49,7 +49,7 @@ class Mapped(Scorer):
 def test_a_decorated_function_is_still_that_function() -> None:
     """@scorer keeps a function callable, with its name and docstring."""
     assert length("abc") == {"length": 3, "style": "plain"}
-    assert (length.__name__, length.__doc__, length.name) == ("length", "A function scorer.", "length")  # type: ignore[attr-defined]
+    assert (length.__name__, length.__doc__, length.name) == ("length", "A function scorer.", "length")  # type: ignore[attr-defined]  # a function
 
 
 def test_score_normalises() -> None:
@@ -70,7 +70,7 @@ def test_options_of_the_decorator_stay_on_the_scorer() -> None:
 
 def test_a_decorated_class_is_that_class_marked() -> None:
     """@scorer on a class returns it, with a name."""
-    assert Counting.name == "Counting"  # type: ignore[attr-defined]
+    assert Counting.name == "Counting"  # type: ignore[attr-defined]  # given by the decorator
     assert bind(Counting())({"text": "abc"}) == 3
 
 

@@ -168,7 +168,10 @@ def test_a_ready_scorer_is_the_same_object() -> None:
     assert load("ready") is load("acme_scorers:ready") is module.ready
 
 
-KNOWN = "Known: Tone, later, nested, number, pii, prompt_injection, ready, secrets, strict, tone, wrong"
+KNOWN = (
+    "Known: Tone, deny_list, invisible_text, later, length, nested, number, pii, prompt_injection, ready, secrets, "
+    "strict, tone, valid_json, wrong"
+)
 
 
 @pytest.mark.usefixtures("acme")
@@ -195,7 +198,7 @@ KNOWN = "Known: Tone, later, nested, number, pii, prompt_injection, ready, secre
             {},
             (
                 'scorer "prompt_injection" cannot be made with these options: too many positional arguments; '
-                "it takes no options"
+                "it takes threshold"
             ),
         ),
         (

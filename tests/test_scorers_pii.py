@@ -52,7 +52,6 @@ def test_it_is_found_where_it_is(text: str, kind: str, what: str) -> None:
         "900-12-3456",
         "123-00-4567",
         "123-45-0000",
-        "02-123-4567",
         "1010-1234-5678-9",
         "2026-10-04 12:00:00",
     ],
@@ -80,7 +79,7 @@ def test_an_unknown_kind_is_refused() -> None:
     with pytest.raises(ConfigurationError) as caught:
         pii("EMAIL")
     assert str(caught.value).startswith('pii() knows no kind "EMAIL": ')
-    assert str(caught.value).endswith("Known: EMAIL_ADDRESS, KR_RRN, CREDIT_CARD, PHONE_NUMBER, US_SSN")
+    assert "Known: EMAIL_ADDRESS, KR_RRN, KR_FRN, CREDIT_CARD, " in str(caught.value)
 
 
 def test_digits_of_other_scripts_do_no_harm() -> None:

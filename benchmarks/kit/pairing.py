@@ -8,7 +8,7 @@ import statistics
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple, TypeVar
 
-__all__ = ["Added", "added", "load", "take_turns"]
+__all__ = ["Added", "added", "load", "table", "take_turns"]
 
 T = TypeVar("T")
 _WARM_UP = 2  # rounds that are thrown away
@@ -43,3 +43,26 @@ def added(one: Sequence[float], base: Sequence[float]) -> Added:
 def load() -> str:
     """How busy the machine is, as a line to print under a table."""
     return f"load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores"
+
+
+def table(name: str, timers: Mapping[str, Callable[[], tuple[float, float]]], rounds: int, calls: int) -> None:
+    """Let these take turns, and print what each adds to "bare", in us and as a multiple of what "floor" adds.
+
+    Each timer gives the microseconds of one call: until it returns, and in total. Each line shows both, with errors.
+    """
+    found = take_turns(rounds, timers)
+    cells = {
+        key: [added([pair[i] for pair in pairs], [pair[i] for pair in found["bare"]]) for i in (0, 1)]
+        for key, pairs in found.items()
+        if key != "bare"
+    }
+    floor = cells["floor"]
+    bare = sorted(pair[0] for pair in found["bare"])[rounds // 2]
+    print(f"\n{name} ({rounds} rounds of {calls}; bare {bare:.0f} us; {load()})")
+    for key, (until, total) in cells.items():
+        print(
+            f"  {key:22} {until.median:7.0f} / {total.median:7.0f}",
+            f"  {until.median / floor[0].median:6.2f}x / {total.median / floor[1].median:5.2f}x",
+            f"  +- {until.error / floor[0].median:.2f} / {total.error / floor[1].median:.2f}",
+            flush=True,
+        )

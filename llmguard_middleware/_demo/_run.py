@@ -22,6 +22,7 @@ from ._scenario import App, Scenario
 __all__ = ["Options", "run"]
 
 _GROUP = "llmguard_middleware.demo"
+_SERVICE = "llmguard-demo"
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,7 @@ def run(options: Options, console: Console) -> None:
     model = InProcessModel()
     scenario = Scenario(guard, DOCUMENTS, model.reply, options.model, options.base_url, options.api_key)
     apps = {framework: _build(framework, scenario) for framework in options.frameworks or _frameworks()}
-    telemetry = configure(options.otlp, file=options.traces, service_name="llmguard-demo")
+    telemetry = configure(options.otlp, file=options.traces, service_name=_SERVICE)
     try:
         for framework, app in apps.items():
             console.rule(framework)
@@ -66,13 +67,14 @@ def run(options: Options, console: Console) -> None:
         telemetry.flush()
         telemetry.shutdown()
     console.rule("traces")
-    for tree in trees(read_spans(telemetry.files[:1]), list(read_records(telemetry.files[1:]))):
+    for tree in trees(read_spans(telemetry.files), list(read_records(telemetry.files))):
         console.print(tree)
     if left:
         console.print(f"{left} scores were still pending", style="yellow")
     console.print(Text(f"written to {', '.join(map(str, telemetry.files))}", style="dim"))
     if options.otlp:
-        console.print(Text(f"sent to {options.otlp}", style="dim"))
+        some = "not all of it was " if telemetry.dropped else ""
+        console.print(Text(f"{some}sent to {options.otlp}: look for the service {_SERVICE}", style="dim"))
 
 
 def _frameworks() -> tuple[str, ...]:

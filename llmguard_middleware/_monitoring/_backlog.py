@@ -67,7 +67,7 @@ class Backlog:
         self._changed = threading.Condition()
         self._behind = Courtesy(self._changed)  # how the threads that score take it
         self._pending = self._running = self._abandoned = 0
-        self._settled: dict[How, int] = dict.fromkeys(get_args(How), 0)
+        self.settled: dict[How, int] = dict.fromkeys(get_args(How), 0)
         self._told, self._told_at = 0, -math.inf
         self._hurries = 0
         self.lines: Sequence[Line] = ()
@@ -83,7 +83,7 @@ class Backlog:
         """Add a job if there is room or room is made by then; what has to be done now that it is there."""
         due: Literal["", "ticket", "timer"] = ""
         with self._changed:
-            before = self._settled["dropped"]
+            before = self.settled["dropped"]
             if self._pending < self._queue.size or self._make_room(until):
                 self._pending += 1
                 line.waiting.append(Job(call, context, self._now()))
@@ -95,8 +95,8 @@ class Backlog:
                     line.timed = True
                     due = "timer"
             else:
-                self._settled["dropped"] += 1
-            warning = self._warning() if self._settled["dropped"] > before else ""
+                self.settled["dropped"] += 1
+            warning = self._warning() if self.settled["dropped"] > before else ""
         if warning:
             _log.warning("%s", warning)
         return due
@@ -108,7 +108,7 @@ class Backlog:
                 return False
             min(lines, key=lambda line: line.waiting[0].arrived).waiting.popleft()
             self._pending -= 1
-            self._settled["dropped"] += 1
+            self.settled["dropped"] += 1
             return True
         if until is None or _on_an_event_loop():
             return False
@@ -117,7 +117,7 @@ class Backlog:
         return self._pending < self._queue.size and self.open
 
     def _warning(self) -> str:
-        now, dropped = self._now(), self._settled["dropped"]
+        now, dropped = self._now(), self.settled["dropped"]
         if now - self._told_at < _QUIET:
             return ""
         new, size = dropped - self._told, self._queue.size
@@ -140,7 +140,7 @@ class Backlog:
         with self._behind:
             self._pending -= jobs
             self._running -= jobs
-            self._settled[how] += jobs
+            self.settled[how] += jobs
             self._changed.notify_all()
 
     def overdue(self, line: Line, wait: float) -> float | None:
@@ -206,9 +206,7 @@ class Backlog:
     def stats(self) -> MonitorStats:
         """The books at this moment."""
         with self._changed:
-            return MonitorStats(
-                self._pending - self._running, self._running, **self._settled, abandoned=self._abandoned
-            )
+            return MonitorStats(self._pending - self._running, self._running, **self.settled, abandoned=self._abandoned)
 
 
 def _on_an_event_loop() -> bool:

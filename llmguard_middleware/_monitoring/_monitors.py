@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import atexit
-import os
 import random
 import weakref
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import Executor
 
 from opentelemetry.context import Context
@@ -14,11 +13,12 @@ from opentelemetry.context import Context
 from .._call import Call
 from .._clock import Clock
 from .._drive import inside_scorer
+from .._forks import renewed_in_children
 from .._rules import Monitor
 from .._workers import Workers
 from ..errors import ConfigurationError
 from ..telemetry._emitter import Emitter
-from ._backlog import Backlog
+from ._backlog import Backlog, How
 from ._lane import Lane, Means
 from ._queue import MonitorQueue, MonitorStats
 from ._remote import ExecutorRun
@@ -56,10 +56,11 @@ class Monitors:
         self._starter = Workers(1, "llmguard-monitor-start", _NAP)
         self._sender = Workers(1, "llmguard-monitor-send", _NAP)
         self._open = True
-        self._reset()
-        _ALL.add(self)
+        self.begin_anew()
+        renewed_in_children(self)
 
-    def _reset(self) -> None:
+    def begin_anew(self) -> None:
+        """After a fork: pending scores stay with the parent."""
         self._backlog = Backlog(self._queue)
         clock = Clock("llmguard-monitor-clock")
         self._means = Means(self._emitter, self._prepare, self._backlog, clock, self._workers, self._executor)
@@ -115,6 +116,11 @@ class Monitors:
         """What became of all scores so far."""
         return self._backlog.stats
 
+    @property
+    def settled(self) -> Mapping[How, int]:
+        """How many scores came to which end: the books themselves, which go on."""
+        return self._backlog.settled
+
     def flush(self, timeout: float) -> int:
         """Wait until all is scored, at most `timeout` seconds; return how many scores are still pending."""
         backlog = self._backlog
@@ -136,15 +142,3 @@ class Monitors:
 def _flush_at_exit(monitors: weakref.ref[Monitors]) -> None:
     if (alive := monitors()) is not None:
         alive.flush(_AT_EXIT)
-
-
-_ALL: weakref.WeakSet[Monitors] = weakref.WeakSet()
-
-
-def _after_fork() -> None:
-    for monitors in list(_ALL):
-        monitors._reset()  # noqa: SLF001 - pending scores stay with the parent; same module, one noun
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)

@@ -1,8 +1,21 @@
 """Scorers that come with the library: local, fast, without a network."""
 
 from ._load import load
+from .deny_list import deny_list
+from .invisible_text import invisible_text
+from .length import length
 from .pii import pii
 from .prompt_injection import prompt_injection
 from .secrets import secrets
+from .valid_json import valid_json
 
-__all__ = ["load", "pii", "prompt_injection", "secrets"]
+__all__ = [
+    "deny_list",
+    "invisible_text",
+    "length",
+    "load",
+    "pii",
+    "prompt_injection",
+    "secrets",
+    "valid_json",
+]

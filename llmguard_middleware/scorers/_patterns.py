@@ -11,7 +11,7 @@ import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 from .._edits import merge_spans
 from .._packed import rows
@@ -19,7 +19,7 @@ from .._score import Score, TextSpan
 from .._scorer import Scorer
 from ..errors import ConfigurationError, nearest
 
-__all__ = ["Kind", "PatternScorer", "matches"]
+__all__ = ["Kind", "PatternScorer", "Patterns", "matches", "select"]
 
 Find = Callable[[str], Iterator[tuple[int, int]]]
 
@@ -53,29 +53,35 @@ def matches(pattern: str, *, trigger: str = "", length: Callable[[str], int | No
     return find
 
 
-K = TypeVar("K", bound=Kind)
+class Named(Protocol):
+    """Whatever kind of text a scorer knows."""
+
+    @property
+    def name(self) -> str:
+        """How scores and settings call it."""
+
+
+K = TypeVar("K", bound=Named)
 
 
 class PatternScorer(Scorer, Generic[K]):
     """Flags texts that hold any of `kinds`; value is how many spans, label the kinds found."""
 
     cheap = True
-    behind = 1  # characters that the look-behind of a pattern sees
 
-    def __init__(self, name: str, kinds: Sequence[K], open_tail: str) -> None:
+    def __init__(self, name: str, kinds: Sequence[K], reach: int) -> None:
         super().__init__(name=name)
         self._kinds = tuple(kinds)
         self.options = ",".join(kind.name for kind in self._kinds)
-        self.reach = max(kind.reach for kind in self._kinds)
-        self._open_tail = re.compile(f"(?:{open_tail})\\Z")
+        self.reach = reach
+
+    def found(self, text: str) -> Iterable[TextSpan]:
+        """Each match, in any order; they may overlap."""
+        raise NotImplementedError
 
     def score(self, text: str) -> Score:
         """The spans found in `text`, in order, without overlap."""
-        return self.joined(
-            tuple(
-                merge_spans(TextSpan(start, end, kind.name) for kind in self._kinds for start, end in kind.find(text))
-            )
-        )
+        return self.joined(tuple(merge_spans(self.found(text))))
 
     def joined(self, spans: Sequence[TextSpan]) -> Score:
         """The score of a text with these spans, in order and without overlap."""
@@ -83,6 +89,20 @@ class PatternScorer(Scorer, Generic[K]):
             return Score(value=0.0)
         label = ",".join(sorted({kind for _, _, kind in rows(spans)}))
         return Score(value=float(len(spans)), flagged=True, label=label, spans=spans)
+
+
+class Patterns(PatternScorer[Kind]):
+    """A scorer of kinds that are found one by one, each in the whole text."""
+
+    behind = 1  # characters that the look-behind of a pattern sees
+
+    def __init__(self, name: str, kinds: Sequence[Kind], open_tail: str) -> None:
+        super().__init__(name, kinds, max(kind.reach for kind in kinds))
+        self._open_tail = re.compile(f"(?:{open_tail})\\Z")
+
+    def found(self, text: str) -> Iterable[TextSpan]:
+        """Each match of each kind."""
+        return (TextSpan(start, end, kind.name) for kind in self._kinds for start, end in kind.find(text))
 
     def open_tail(self, text: str) -> int:
         """How many characters at the end of `text` may belong to a match that is not complete yet (at most `reach`)."""

@@ -1,100 +1,113 @@
-"""pii: personal data by pattern and checksum, Korean and English alike."""
+"""pii: personal data by pattern, checksum and context, Korean and English alike."""
 
 from __future__ import annotations
 
-import re
-import string
-from collections.abc import Iterator
-from contextlib import suppress
-from importlib.util import find_spec
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Final
 
-from ._patterns import Kind, PatternScorer, matches, select
+from .._score import TextSpan
+from ._patterns import PatternScorer, select
+from ._pii import _addresses as addresses
+from ._pii import _papers as papers
+from ._pii._context import BEHIND
+from ._pii._numbers import NUMBERS, Ends
+from ._pii._phones import phone, spelled
+from ._pii._sight import Sight
+from ._pii._tails import open_tail
 
-__all__ = ["pii"]
+__all__ = ["PII", "pii"]
 
-# ASCII classes, not \w and \b: a Korean particle follows an address without a space (hong@example.com입니다).
-_LOCAL = f"{string.ascii_letters}{string.digits}._%+-"
-_DOMAIN = re.compile(r"(?:[A-Za-z0-9](?:[A-Za-z0-9\-]{0,61}[A-Za-z0-9])?\.){1,4}[A-Za-z]{2,24}")
+Find = Callable[[Sight], Iterable[tuple[int, int]]]
 
-
-def _emails(text: str) -> Iterator[tuple[int, int]]:
-    at = text.find("@")
-    while at >= 0:
-        before = text[max(0, at - 64) : at]
-        local = len(before) - len(before.rstrip(_LOCAL))  # far cheaper than a pattern, which tries every start
-        domain = _DOMAIN.match(text, at + 1)
-        if local and domain:
-            yield at - local, domain.end()
-        at = text.find("@", at + 1)
+# Characters of the given text. The longest match is an address of 350 of them, with room for invisible ones in between:
+# what has more of those is for `invisible_text()`.
+_REACH: Final = 2000
+_LONGEST_GROUP: Final = 17
 
 
-def _luhn(digits: str) -> bool:
-    total = 0
-    for place, digit in enumerate(reversed(digits)):
-        value = int(digit) * (2 if place % 2 else 1)
-        total += value - 9 if value > 9 else value
-    return total % 10 == 0
+class _Kind:
+    """One kind of personal data: where it is in a text, or where a number that starts at a place ends."""
+
+    def __init__(
+        self, name: str, find: Find | None = None, ends: Ends | None = None, groups: frozenset[int] = frozenset()
+    ) -> None:
+        self.name, self.find, self.ends, self.groups = name, find, ends, groups
 
 
-def _card(candidate: str) -> int | None:
-    """The longest stretch of 13 to 19 digits from the start that passes ISO/IEC 7812's check digit."""
-    ends = [i + 1 for i, c in enumerate(candidate) if c.isdecimal()]
-    for count in range(len(ends), 12, -1):
-        end = ends[count - 1]
-        whole = end == len(candidate) or not candidate[end].isdecimal()
-        if whole and _luhn("".join(c for c in candidate[:end] if c.isdecimal())):
-            return end
-    return None
+def _in_text(find: Callable[[str], Iterator[tuple[int, int]]]) -> Find:
+    return lambda sight: find(sight.text)
 
 
-def _birth_date(candidate: str) -> int | None:
-    """Length if the number starts with a date (YYMMDD); the check digit was dropped from new numbers in 2020."""
-    month, day = int(candidate[2:4]), int(candidate[4:6])
-    return len(candidate) if 1 <= month <= 12 and 1 <= day <= 31 else None
-
-
-_HAS_PHONENUMBERS = find_spec("phonenumbers") is not None
-_KOREAN_MOBILE = matches(r"(?<!\d)(?:\+82[ \-.]?1|01)[016789][ \-.]?\d{3,4}[ \-.]?\d{4}(?!\d)")
-
-
-def _valid_number(candidate: str) -> int | None:
-    """The longest stretch from the start that is a number in use somewhere, by Google's libphonenumber."""
-    import phonenumbers  # noqa: PLC0415 - an extra, loaded when there is something to look at
-
-    for end in range(len(candidate), 7, -1):
-        if candidate[end - 1].isdecimal() and not candidate[end : end + 1].isdecimal():
-            with suppress(phonenumbers.NumberParseException):
-                if phonenumbers.is_valid_number(phonenumbers.parse(candidate[:end])):
-                    return end
-    return None
-
-
-_INTERNATIONAL = matches(r"(?<![\d+])\+[1-9][\d \-.()]{5,20}\d(?!\d)", trigger="+", length=_valid_number)
-
-
-def _phones(text: str) -> Iterator[tuple[int, int]]:
-    yield from _KOREAN_MOBILE(text)
-    if _HAS_PHONENUMBERS:
-        yield from _INTERNATIONAL(text)
-
-
-# Names are Presidio's entity names. A reach is the longest match plus what its look-arounds see.
+# Names are Presidio's entity names, where it has one.
 _KINDS = (
-    Kind("EMAIL_ADDRESS", _emails, 64 + 1 + 4 * 64 + 24),
-    Kind("KR_RRN", matches(r"(?<!\d)\d{6}[ \-–]?[1-8]\d{6}(?!\d)", length=_birth_date), 16),
-    Kind("CREDIT_CARD", matches(r"(?<!\d)[2-6]\d{3}(?:[ \-]?\d){9,15}(?!\d)", length=_card), 40),
-    Kind("PHONE_NUMBER", _phones, 25),
-    Kind("US_SSN", matches(r"(?<!\d)(?!000|666|9)\d{3}-(?!00)\d{2}-(?!0000)\d{4}(?!\d)", trigger="-"), 13),
+    _Kind("EMAIL_ADDRESS", _in_text(addresses.emails)),
+    *(_Kind(name, ends=ends, groups=groups) for name, (ends, groups) in NUMBERS.items()),
+    _Kind("PHONE_NUMBER", lambda sight: spelled(sight.text), phone),
+    _Kind("IBAN_CODE", papers.ibans),
+    _Kind("PASSPORT", papers.passports),
+    _Kind("US_DRIVER_LICENSE", papers.licences),
+    _Kind("DATE_OF_BIRTH", papers.births),
+    _Kind("IP_ADDRESS", _in_text(addresses.ips)),
+    _Kind("MAC_ADDRESS", _in_text(addresses.macs)),
+    _Kind("URL_CREDENTIALS", _in_text(addresses.url_credentials)),
+    _Kind("CRYPTO", _in_text(addresses.crypto)),
 )
 
-_OPEN_TAIL = r"[A-Za-z0-9._%+\-@]+|[+\d][\d \-–.()]*"
+
+class PII(PatternScorer[_Kind]):
+    """Flags texts that hold personal data; value is how many spans, label the kinds found."""
+
+    behind = BEHIND + 8  # what tells a kind may stand before it
+
+    def __init__(self, kinds: Sequence[_Kind]) -> None:
+        super().__init__("pii", kinds, _REACH)
+        self._finders = [(kind.name, kind.find) for kind in kinds if kind.find is not None]
+        numbers = [(kind.name, kind.ends, kind.groups) for kind in kinds if kind.ends is not None]
+        # By how many digits the first group has; longer ones are as the longest that any kind speaks of.
+        self._numbers = [
+            [(name, ends) for name, ends, groups in numbers if not groups or size in groups]
+            for size in range(_LONGEST_GROUP + 1)
+        ]
+
+    def found(self, text: str) -> Iterator[TextSpan]:
+        """Each stretch of personal data; where two kinds fit a number, the first in order."""
+        sight = Sight(text)
+        for name, find in self._finders:
+            for start, end in find(sight):
+                yield self._span(sight, start, end, name)
+        for start, size in sight.numbers if any(self._numbers) else ():
+            for name, ends in self._numbers[min(size, _LONGEST_GROUP)]:
+                if stop := ends(sight, start):
+                    yield self._span(sight, _before(sight.text, start, stop), stop, name)
+                    break
+
+    @staticmethod
+    def _span(sight: Sight, start: int, end: int, name: str) -> TextSpan:
+        start, end = sight.places(start, end)
+        # What is longer than the reach, by invisible characters, would be found or not as a stream is cut.
+        return TextSpan(start, end if end - start < _REACH - PII.behind else start, name)
+
+    def open_tail(self, text: str) -> int:
+        """How many characters at the end of `text` may belong to a match that is not complete yet (at most `reach`)."""
+        return open_tail(text, _REACH)
 
 
-def pii(*kinds: str) -> PatternScorer[Kind]:
-    """Find personal data, by pattern and checksum.
+def _before(text: str, start: int, end: int) -> int:
+    """Where a number starts with its +, and with the bracket that closes inside it."""
+    if text[start - 1 : start] == "(" and ")" in text[start:end] and "(" not in text[start:end]:
+        start -= 1
+    return start - 1 if text[start - 1 : start] == "+" else start
 
-    The kinds have Presidio's names: EMAIL_ADDRESS, CREDIT_CARD, US_SSN, KR_RRN (Korean resident numbers) and
-    PHONE_NUMBER (Korean mobile numbers and, with the extra `[pii]`, valid numbers of all countries written with `+`).
+
+def pii(*kinds: str) -> PII:
+    """Find personal data, by pattern, checksum and the words before it, in English and in Korean.
+
+    Full-width and other digits, dashes and spaces of all sorts, and characters that nobody sees make no difference.
+    Without a word before them: EMAIL_ADDRESS (also spelled out), CREDIT_CARD, PHONE_NUMBER (Korean, American, and with
+    the extra `[pii]` those of all countries written with `+`), IBAN_CODE, US_SSN, US_ITIN, KR_RRN and KR_FRN (Korean
+    resident and foreigner registration numbers), KR_BRN (business), KR_DRIVER_LICENSE, IP_ADDRESS, MAC_ADDRESS,
+    URL_CREDENTIALS, CRYPTO. After a word that says so: other phone numbers, BANK_ACCOUNT, PASSPORT, US_DRIVER_LICENSE,
+    DATE_OF_BIRTH.
 
     Args:
         kinds: look for these only; all if none is named.
@@ -102,4 +115,4 @@ def pii(*kinds: str) -> PatternScorer[Kind]:
     Raises:
         ConfigurationError: if a kind is unknown.
     """
-    return PatternScorer("pii", select(_KINDS, kinds, "pii"), _OPEN_TAIL)
+    return PII(select(_KINDS, kinds, "pii"))

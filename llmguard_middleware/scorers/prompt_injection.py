@@ -1,55 +1,86 @@
-"""prompt_injection: attempts to override the instructions of an application, by phrase."""
+"""prompt_injection: attempts to override the instructions of an application, direct or inside documents."""
 
 from __future__ import annotations
 
-import re
+from collections.abc import Iterator
+from typing import Final
 
 from .._score import Score
 from .._scorer import Scorer
+from ..errors import ConfigurationError
+from ._injection._plain import plain, readings
+from ._injection._signals import signals_for
 
 __all__ = ["PromptInjection", "prompt_injection"]
 
-# Phrases of the public jailbreak collections, as families; ASCII-insensitive, and the same claims in Korean.
-_GAP = r"[^.\n]"  # within one sentence
-_FAMILIES = {
-    "override": (
-        rf"\b(?:ignore|disregard|forget|override|bypass)\b{_GAP}{{0,40}}"
-        r"\b(?:instruction|prompt|rule|direction|guideline|polic|command)"
-    ),
-    "override_ko": (
-        rf"(?:이전|위의|앞의|기존|모든|지금까지의){_GAP}{{0,20}}(?:지시|명령|지침|규칙|프롬프트|설정)"
-        rf"{_GAP}{{0,12}}(?:무시|잊|따르지)"
-    ),
-    "reveal": (
-        rf"\b(?:reveal|show|print|repeat|output|tell me|what is)\b{_GAP}{{0,30}}"
-        rf"\b(?:system|hidden|initial|original)\b{_GAP}{{0,15}}\b(?:prompt|instruction|message)"
-    ),
-    "reveal_ko": rf"시스템\s{{0,10}}(?:프롬프트|메시지|지시){_GAP}{{0,15}}(?:보여|알려|출력|공개|말해)",
-    "persona": (
-        rf"\b(?:you are now|act as|pretend to be|roleplay as)\b{_GAP}{{0,40}}"
-        r"\b(?:dan|jailbroken|unrestricted|unfiltered|uncensored|evil)\b"
-    ),
-    "mode": r"\b(?:developer|god|jailbreak|sudo|dan|admin) mode\b",
-    "no_limits": r"\bwithout (?:any )?(?:restrictions?|filters?|limitations?|censorship|ethical)",
-}
-_PATTERN = re.compile("|".join(f"(?P<{family}>{pattern})" for family, pattern in _FAMILIES.items()), re.IGNORECASE)
+_WITHIN: Final = 2000  # characters in which signals count together; a long document says much that is harmless
 
 
 class PromptInjection(Scorer):
-    """Flags a text that tries to override instructions; label is the family of the phrase."""
+    """Flags a text that tries to override instructions; label is the family of what says most."""
 
     name = "prompt_injection"
     cheap = True
-    extent = 200
+    extent = _WITHIN
+
+    def __init__(self, threshold: float) -> None:
+        super().__init__(name="prompt_injection")
+        self.threshold = threshold
+        self.options = f"{threshold:g}"
 
     def score(self, text: str) -> Score:
-        """Value 1 if such a phrase is found, else 0."""
-        match = _PATTERN.search(text)
-        if match is None:
-            return Score(value=0.0)
-        return Score(value=1.0, flagged=True, label=match.lastgroup or "")
+        """Value from 0 to 1: the sum of the weights of what is found close together."""
+        lower = plain(text)
+        best, label = _strongest(lower)
+        if best < 1:
+            for disguise, reading in readings(text, lower):
+                value, family = _strongest(reading)
+                # Who takes the pains to hide such words means them.
+                if value >= min(1.0, self.threshold) and value > best:
+                    best, label = value, f"{disguise}:{family}"
+        value = min(1.0, round(best, 2))
+        flagged = value >= self.threshold
+        return Score(value=value, flagged=flagged, label=label if flagged else "")
 
 
-def prompt_injection() -> PromptInjection:
-    """Find attempts to override the application's instructions (phrases in English and Korean, no model)."""
-    return PromptInjection()
+def _strongest(lower: str) -> tuple[float, str]:
+    """The largest sum of weights of the families that are found within a stretch, and the heaviest of them."""
+    found = sorted(_found(lower))
+    best, label, first = 0.0, "", 0
+    for last, (at, _, _) in enumerate(found):
+        while at - found[first][0] > _WITHIN:
+            first += 1
+        weights = {name: weight for _, name, weight in found[first : last + 1]}
+        if (total := sum(weights.values())) > best:
+            best, label = total, max(weights, key=weights.__getitem__)
+    return best, label
+
+
+def _found(lower: str) -> Iterator[tuple[int, str, float]]:
+    for signal in signals_for(lower):
+        if all(any(word in lower for word in group) for group in signal.words):
+            last = -_WITHIN
+            for match in signal.pattern.finditer(lower):
+                if match.start() - last >= _WITHIN // 4:  # once is enough
+                    last = match.start()
+                    yield last, signal.name, signal.weight
+
+
+def prompt_injection(*, threshold: float = 1.0) -> PromptInjection:
+    """Find attempts to override the application's instructions, by phrase and structure; no model, no network.
+
+    For what users say (stage "input") and for what comes from elsewhere: documents ("retrieval") and results of tools
+    ("tool_result"). English and Korean; letters of other scripts that look alike, characters that nobody sees, spread
+    letters, Base64, hexadecimal, ROT13 and percent encoding are seen through.
+
+    Args:
+        threshold: flagged from this value on, above 0 and at most 1. Lower finds more, and more that is harmless.
+
+    Raises:
+        ConfigurationError: if the threshold is out of its range.
+    """
+    given: object = threshold  # a setting in a file may be anything
+    if not isinstance(given, (int, float)) or isinstance(given, bool) or not 0 < given <= 1:
+        msg = f"threshold is {threshold!r}; it must be a number above 0 and at most 1"
+        raise ConfigurationError(msg)
+    return PromptInjection(float(threshold))

@@ -1,32 +1,91 @@
-"""secrets: credentials by their providers' documented formats."""
+"""secrets: credentials by their issuers' formats, private keys, and values that the words before them give away."""
 
 from __future__ import annotations
 
-from ._patterns import Kind, PatternScorer, matches, select
+from collections.abc import Callable, Iterator, Sequence
+from typing import Final, NamedTuple
 
-__all__ = ["secrets"]
+from .._score import TextSpan
+from ._lower import lower
+from ._patterns import PatternScorer, select
+from ._secrets import _blocks as blocks
+from ._secrets import _context as context
+from ._secrets import _formats as formats
 
-_LONGEST = 512
+__all__ = ["Secrets", "secrets"]
+
+Find = Callable[[str], Iterator[tuple[int, int]]]
+_WRITTEN: Final = "".join(map(chr, range(ord("!"), 127)))
+_PRIVATE_KEY: Final = "PRIVATE_KEY"
 
 
-def _kind(name: str, prefix: str, pattern: str, longest: int) -> Kind:
-    # The prefix is a literal of the format, so looking for it first costs next to nothing.
-    return Kind(name, matches(rf"(?<![A-Za-z0-9_])(?:{pattern})", trigger=prefix), longest + 2)
+class _Kind(NamedTuple):
+    """One kind of secret: by how it is written, by what is written before it, or a block of lines."""
+
+    name: str
+    formats: tuple[formats.Format, ...] = ()
+    contexts: tuple[context.Context, ...] = ()
+    find: Find | None = None
+
+    @property
+    def reach(self) -> int:
+        """Characters of the longest."""
+        if self.find is not None:
+            return blocks.REACH
+        return formats.REACH if self.formats else context.LONGEST + context.BEHIND
 
 
-_KINDS = (
-    _kind("AWS_ACCESS_KEY", "A", r"A(?:KIA|SIA)[0-9A-Z]{16}(?![0-9A-Za-z])", 20),
-    _kind("GITHUB_TOKEN", "gh", r"gh[pousr]_[A-Za-z0-9]{36,255}", 260),
-    _kind("OPENAI_API_KEY", "sk-", rf"sk-[A-Za-z0-9_\-]{{20,{_LONGEST - 3}}}", _LONGEST),
-    _kind("SLACK_TOKEN", "xox", r"xox[abeoprs]-[A-Za-z0-9\-]{10,250}", 256),
-    _kind("GOOGLE_API_KEY", "AIza", r"AIza[0-9A-Za-z_\-]{35}", 39),
+_KINDS: Final = (
+    *(_Kind(name, formats.of(name)) for name in dict.fromkeys(one.kind for one in formats.FORMATS)),
+    *(_Kind(one.kind, contexts=(one,)) for one in context.CONTEXTS),
+    _Kind(_PRIVATE_KEY, find=blocks.private_keys),
 )
 
-_OPEN_TAIL = r"[A-Za-z0-9_\-]+"
+
+class Secrets(PatternScorer[_Kind]):
+    """Flags texts that hold credentials; value is how many spans, label the kinds found."""
+
+    behind = context.BEHIND  # what tells a kind may stand before it
+
+    def __init__(self, kinds: Sequence[_Kind]) -> None:
+        super().__init__("secrets", kinds, max(kind.reach for kind in kinds))
+        self._formats = [one for kind in kinds for one in kind.formats]
+        self._contexts = [one for kind in kinds for one in kind.contexts]
+        self._blocks = [(kind.name, kind.find) for kind in kinds if kind.find is not None]
+
+    def found(self, text: str) -> Iterator[TextSpan]:
+        """Each credential; of one that has a format and a word before it, the kind is that of the format."""
+        written: dict[int, str] = {}
+        # Keys hold no spaces, and few words are so long: signs are looked for in those.
+        words = " ".join([word for word in text.split() if len(word) >= formats.LEAST]) if self._formats else ""
+        for one in self._formats if words else ():
+            if one.sign in words:
+                for start, end in one.find(text):
+                    written[start] = one.kind
+                    yield TextSpan(start, end, one.kind)
+        for kind, find in self._blocks:
+            for start, end in find(text):
+                yield TextSpan(start, end, kind)
+        low = lower(text) if self._contexts else ""
+        for told in self._contexts:
+            for start, end in told.find(text, low):
+                yield TextSpan(start, end, written.get(start, told.kind))
+
+    def open_tail(self, text: str) -> int:
+        """How many characters at the end of `text` may belong to a match that is not complete yet (at most `reach`)."""
+        assert self.reach is not None
+        given = text[-self.reach :]
+        tail = len(given) - len(given.rstrip(_WRITTEN))
+        return min(len(given), max(tail, blocks.begun(given)) if self._blocks else tail)
 
 
-def secrets(*kinds: str) -> PatternScorer[Kind]:
-    """Find credentials: AWS_ACCESS_KEY, GITHUB_TOKEN, OPENAI_API_KEY, SLACK_TOKEN, GOOGLE_API_KEY.
+def secrets(*kinds: str) -> Secrets:
+    """Find credentials, in code, configuration and sentences.
+
+    By format: the keys and tokens of some eighty issuers (AWS_ACCESS_KEY, GITHUB_TOKEN, OPENAI_API_KEY, SLACK_TOKEN,
+    STRIPE_KEY, JWT, ...). PRIVATE_KEY: the whole block, also where its end is missing. By the words before them, in
+    English and Korean: API_KEY, ACCESS_TOKEN, BEARER_TOKEN and PASSWORD, where the value looks like chance made it;
+    CONNECTION_STRING: the password in a URL.
 
     Args:
         kinds: look for these only; all if none is named.
@@ -34,4 +93,4 @@ def secrets(*kinds: str) -> PatternScorer[Kind]:
     Raises:
         ConfigurationError: if a kind is unknown.
     """
-    return PatternScorer("secrets", select(_KINDS, kinds, "secrets"), _OPEN_TAIL)
+    return Secrets(select(_KINDS, kinds, "secrets"))

@@ -1,48 +1,23 @@
-"""configure(): an OpenTelemetry SDK set-up for applications that have none. The only file that knows the SDK."""
+"""configure(): an OpenTelemetry SDK set-up for applications that have none."""
 
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
-from datetime import datetime, timezone
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import get_args
 from urllib.parse import urlsplit
 
-from opentelemetry import _logs, trace
+from opentelemetry import _logs, metrics, trace
 
+from .._checks import expect_bool, expect_text, is_number
 from ..errors import ConfigurationError, nearest
+from ._handle import Telemetry
+from ._sinks import Protocol, sinks
+from ._variables import check_variables
+from ._violations import kept_elsewhere
 
-if TYPE_CHECKING:
-    from opentelemetry.sdk._logs import LoggerProvider
-    from opentelemetry.sdk.trace import TracerProvider
-
-__all__ = ["Protocol", "Telemetry", "configure"]
-
-Protocol = Literal["http/protobuf", "grpc"]
-
-DEFAULT_FOLDER = "traces"
-
-
-@dataclass(frozen=True)
-class Telemetry:
-    """What `configure` set up; `files` are the JSON-lines files being written."""
-
-    tracer_provider: TracerProvider
-    logger_provider: LoggerProvider
-    files: tuple[Path, ...] = field(default=())
-
-    def flush(self, timeout: float = 5.0) -> bool:
-        """Send what is waiting; False if `timeout` seconds were not enough."""
-        milliseconds = int(timeout * 1000)
-        spans = self.tracer_provider.force_flush(milliseconds)
-        return self.logger_provider.force_flush(milliseconds) and spans
-
-    def shutdown(self) -> None:
-        """Flush and stop: nothing is recorded after this."""
-        self.tracer_provider.shutdown()
-        self.logger_provider.shutdown()
+__all__ = ["Protocol", "check_url", "configure"]
 
 
 def configure(
@@ -52,11 +27,25 @@ def configure(
     protocol: Protocol | None = None,
     service_name: str | None = None,
     set_global: bool = True,
+    journal: str | os.PathLike[str] | None = None,
+    console: bool = False,
+    max_file_bytes: int = 64 * 2**20,
+    keep_days: float | None = 14,
+    journal_bytes: int = 16 * 2**20,
 ) -> Telemetry:
-    """Set up OpenTelemetry for this process: spans and evaluation results, to a backend, to files, or to both.
+    """Set up OpenTelemetry for this process: spans, metrics and evaluation results, to a backend, to files, or to both.
 
-    With neither `endpoint` nor `file`: to the endpoint that the standard `OTEL_EXPORTER_OTLP_*` variables name, else to
-    files in `traces/`. Sampling, resource and limits follow the standard `OTEL_*` variables.
+    With neither `endpoint` nor `file`: to the endpoint or the exporters that the standard variables name, else to files
+    in `traces/`, unless `console` is asked for. The standard `OTEL_*` variables are honoured: sampler, resource,
+    limits, sizes of queues, intervals, headers, certificates, time-outs, compression, OTEL_TRACES_EXPORTER and its
+    like, OTEL_SDK_DISABLED.
+
+    Nothing that a backend does reaches the application: queues are bounded, what is lost is counted
+    (`Telemetry.dropped`, the metric `llmguard.telemetry.dropped`) and told once a minute by the logger
+    `llmguard.telemetry`, and the process ends within seconds.
+
+    Violations are kept even so. Their log records are exported whatever the sampler says; each also goes into the
+    journal, at once; with neither `journal` nor `file`, into the log `llmguard.violations` (level WARNING, no content).
 
     Args:
         endpoint: base URL of an OTLP receiver, for example `http://localhost:4318`.
@@ -65,57 +54,97 @@ def configure(
         protocol: `http/protobuf` or `grpc`; if None, OTEL_EXPORTER_OTLP_PROTOCOL, else grpc for port 4317, else HTTP.
         service_name: overrides `OTEL_SERVICE_NAME`.
         set_global: make the providers the process's own; else pass them to `Guard(tracer_provider=..., ...)`.
+        journal: a folder for the violations, as OTLP JSON lines that `llmguard replay` sends to a backend later.
+        console: print each trace as a tree on standard error when its root ends (extra `console`).
+        max_file_bytes: a file that would outgrow this is closed and the next one begun.
+        keep_days: days after its last line that a file stays in its folder; None for ever. Only files of this library.
+        journal_bytes: what the journal may take up; beyond it the oldest violations go, and are counted.
 
     Raises:
-        ConfigurationError: if the SDK is not installed, an argument is wrong, the folder cannot be written, or this
-            process has a provider already.
+        ConfigurationError: if the SDK is not installed, an argument or a variable is wrong, a folder cannot be written,
+            or this process has a provider already.
     """
-    if find_spec("opentelemetry.sdk") is None or find_spec("opentelemetry.exporter") is None:
-        msg = "configure() needs the OpenTelemetry SDK: pip install 'llmguard-middleware[otlp]'"
-        raise ConfigurationError(msg)
+    _check_switches(set_global=set_global, console=console)
+    _check_installed(console=console)
     if set_global:
         _refuse_existing()
-    if protocol is not None and protocol not in get_args(Protocol):
-        msg = f'unknown protocol "{protocol}": {nearest(str(protocol), get_args(Protocol))}'
-        raise ConfigurationError(msg)
+    _check_protocol(protocol)
     if endpoint is not None:
-        _check_url(endpoint)
-    if file is not None and not isinstance(file, (str, os.PathLike)):
-        msg = f"file= takes the path of a folder and was given {file!r}"
-        raise ConfigurationError(msg)
-    by_environment = any(key.startswith("OTEL_EXPORTER_OTLP_") and key.endswith("ENDPOINT") for key in os.environ)
-    if endpoint is None and file is None and not by_environment:
-        file = DEFAULT_FOLDER
+        check_url(endpoint)
+    _check_folders(file=file, journal=journal)
+    _check_sizes(max_file_bytes=max_file_bytes, journal_bytes=journal_bytes)
+    _check_days(keep_days)
+    if service_name is not None:
+        expect_text(service_name, "service_name of configure()")
 
-    from opentelemetry.sdk._logs import LoggerProvider
-    from opentelemetry.sdk.resources import Resource
-    from opentelemetry.sdk.trace import TracerProvider
+    from ._sdk._pipeline import Pipeline
 
-    files = _files(Path(file)) if file is not None else ()
-    resource = Resource.create({"service.name": service_name} if service_name else None)
-    telemetry = Telemetry(TracerProvider(resource=resource), LoggerProvider(resource=resource), files)
-    if files:
-        _write(telemetry, *files)
-    if endpoint is not None or (file is None and by_environment):
-        _send(telemetry, endpoint, protocol or _protocol(endpoint))
+    to = sinks(endpoint, file, elsewhere=console)
+    if not to.disabled:
+        check_variables()
+    try:
+        pipeline = Pipeline(
+            to,
+            endpoint,
+            protocol,
+            service_name,
+            max_file_bytes=max_file_bytes,
+            keep=None if keep_days is None else keep_days * 24 * 3600,
+            journal=None if journal is None else Path(journal),
+            journal_bytes=journal_bytes,
+            console=console,
+        )
+    except ConfigurationError:
+        raise
+    except ValueError as error:  # as the SDK says it of its limits and filters
+        msg = f"OpenTelemetry cannot be set up, correct the OTEL_* variable: {error}"
+        raise ConfigurationError(msg) from error
+    telemetry = Telemetry(pipeline)
+    if not to.disabled:
+        kept_elsewhere.add(telemetry.logger_provider)
     if set_global:
         trace.set_tracer_provider(telemetry.tracer_provider)
         _logs.set_logger_provider(telemetry.logger_provider)
+        metrics.set_meter_provider(telemetry.meter_provider)
     return telemetry
+
+
+_LEAST = 4096
+
+
+def _check_installed(*, console: bool) -> None:
+    if find_spec("opentelemetry.sdk") is None or find_spec("opentelemetry.exporter") is None:
+        extras = "otlp,console" if console else "otlp"
+        msg = f"configure() needs the OpenTelemetry SDK: pip install 'llmguard-middleware[{extras}]'"
+        raise ConfigurationError(msg)
+    if console and find_spec("rich") is None:
+        msg = "configure(console=True) needs rich: pip install 'llmguard-middleware[console]'"
+        raise ConfigurationError(msg)
+
+
+def _check_days(keep_days: float | None) -> None:
+    if keep_days is not None and not (is_number(keep_days) and keep_days > 0):
+        msg = f"keep_days is {keep_days!r}; give days greater than 0, or None to keep files for ever"
+        raise ConfigurationError(msg)
 
 
 def _refuse_existing() -> None:
     # The API's own stand-ins live in the API's modules; anything else was set up by somebody.
-    provider = trace.get_tracer_provider()
-    if not type(provider).__module__.startswith("opentelemetry.trace"):
-        msg = (
-            f"this process already has a tracer provider ({type(provider).__name__}), and every Guard uses it: "
-            "leave configure() out, or pass set_global=False"
-        )
-        raise ConfigurationError(msg)
+    for kind, provider, stand_ins in (
+        ("tracer", trace.get_tracer_provider(), "opentelemetry.trace"),
+        ("logger", _logs.get_logger_provider(), "opentelemetry._logs"),
+        ("meter", metrics.get_meter_provider(), "opentelemetry.metrics"),
+    ):
+        if not type(provider).__module__.startswith(stand_ins):
+            msg = (
+                f"this process already has a {kind} provider ({type(provider).__name__}), and every Guard uses it: "
+                "leave configure() out, or pass set_global=False"
+            )
+            raise ConfigurationError(msg)
 
 
-def _check_url(endpoint: str) -> None:
+def check_url(endpoint: str) -> None:
+    """Raise ConfigurationError unless this is the base URL of a receiver."""
     url = urlsplit(str(endpoint))
     try:
         well_formed = url.scheme in ("http", "https") and bool(url.hostname) and (url.port is None or url.port > 0)
@@ -124,61 +153,32 @@ def _check_url(endpoint: str) -> None:
     if not well_formed:
         msg = f'"{endpoint}" is not an OTLP endpoint; give its base URL, for example http://localhost:4318'
         raise ConfigurationError(msg)
+    if url.path.rstrip("/").endswith(("/v1/traces", "/v1/logs", "/v1/metrics")):
+        path = url.path[url.path.rindex("/v1/") :]
+        msg = f'"{endpoint}" takes one signal only; leave out {path}, which each signal adds itself'
+        raise ConfigurationError(msg)
 
 
-def _protocol(endpoint: str | None) -> str:
-    configured = os.environ.get("OTEL_EXPORTER_OTLP_PROTOCOL")
-    if configured:
-        return configured
-    return "grpc" if endpoint and urlsplit(endpoint).port == 4317 else "http/protobuf"  # noqa: PLR2004 - OTLP's port
+def _check_protocol(protocol: str | None) -> None:
+    if protocol is not None and protocol not in get_args(Protocol):
+        msg = f'unknown protocol "{protocol}": {nearest(str(protocol), get_args(Protocol))}'
+        raise ConfigurationError(msg)
 
 
-def _files(folder: Path) -> tuple[Path, Path]:
-    stem = f"{datetime.now(timezone.utc):%Y%m%dT%H%M%S.%f}-{os.getpid()}"
-    spans, logs = folder / f"{stem}.spans.jsonl", folder / f"{stem}.logs.jsonl"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        for path in (spans, logs):
-            path.touch(mode=0o600)
-    except OSError as error:
-        msg = (
-            f'cannot write traces into "{folder}" ({error.strerror}); choose another folder or correct its permissions'
-        )
-        raise ConfigurationError(msg) from error
-    return spans, logs
+def _check_folders(**folders: object) -> None:
+    for name, folder in folders.items():
+        if folder is not None and not (isinstance(folder, (str, os.PathLike)) and str(folder)):
+            msg = f"{name}= takes the path of a folder and was given {folder!r}"
+            raise ConfigurationError(msg)
 
 
-def _write(telemetry: Telemetry, spans: Path, logs: Path) -> None:
-    from opentelemetry.exporter.otlp.json.file import FileSpanExporter
-    from opentelemetry.exporter.otlp.json.file._log_exporter import FileLogExporter
-    from opentelemetry.sdk._logs.export import SimpleLogRecordProcessor
-    from opentelemetry.sdk.trace.export import SimpleSpanProcessor
-
-    telemetry.tracer_provider.add_span_processor(SimpleSpanProcessor(FileSpanExporter(spans)))
-    telemetry.logger_provider.add_log_record_processor(SimpleLogRecordProcessor(FileLogExporter(logs)))
+def _check_sizes(**sizes: int) -> None:
+    for name, size in sizes.items():
+        if type(size) is not int or size < _LEAST:
+            msg = f"{name} is {size!r}; it must be a whole number of bytes, {_LEAST} or more"
+            raise ConfigurationError(msg)
 
 
-def _send(telemetry: Telemetry, endpoint: str | None, protocol: str) -> None:
-    from opentelemetry.sdk._logs.export import BatchLogRecordProcessor
-    from opentelemetry.sdk.trace.export import BatchSpanProcessor
-
-    spans, logs = _exporters(endpoint, protocol)
-    telemetry.tracer_provider.add_span_processor(BatchSpanProcessor(spans))
-    telemetry.logger_provider.add_log_record_processor(BatchLogRecordProcessor(logs))
-
-
-def _exporters(endpoint: str | None, protocol: str) -> tuple[Any, Any]:
-    if protocol == "grpc":
-        from opentelemetry.exporter.otlp.proto.grpc import _log_exporter as grpc_logs
-        from opentelemetry.exporter.otlp.proto.grpc import trace_exporter as grpc_spans
-
-        # Without TLS unless the URL says https: that is what the scheme means to the exporter too.
-        return grpc_spans.OTLPSpanExporter(endpoint=endpoint), grpc_logs.OTLPLogExporter(endpoint=endpoint)
-    from opentelemetry.exporter.otlp.proto.http import _log_exporter as http_logs
-    from opentelemetry.exporter.otlp.proto.http import trace_exporter as http_spans
-
-    base = endpoint.rstrip("/") if endpoint else None
-    return (
-        http_spans.OTLPSpanExporter(endpoint=base and f"{base}/v1/traces"),
-        http_logs.OTLPLogExporter(endpoint=base and f"{base}/v1/logs"),
-    )
+def _check_switches(**switches: bool) -> None:
+    for name, value in switches.items():
+        expect_bool(value, f"{name} of configure()")

@@ -20,9 +20,10 @@ Importing this package needs neither pytest nor the OpenTelemetry SDK; `captured
 """
 
 from ._fakes import FakeScorer, Flags, Hangs, Raises, Returns
-from ._telemetry import CapturedRecord, CapturedSpan, CapturedTelemetry, captured_telemetry
+from ._telemetry import CapturedPoint, CapturedRecord, CapturedSpan, CapturedTelemetry, captured_telemetry
 
 __all__ = [
+    "CapturedPoint",
     "CapturedRecord",
     "CapturedSpan",
     "CapturedTelemetry",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypedDict
@@ -11,12 +11,14 @@ from ..errors import ConfigurationError
 
 if TYPE_CHECKING:
     from opentelemetry._logs import LoggerProvider
+    from opentelemetry.metrics import MeterProvider
     from opentelemetry.sdk._logs import ReadableLogRecord
+    from opentelemetry.sdk.metrics.export import Metric
     from opentelemetry.sdk.trace import ReadableSpan
     from opentelemetry.trace import TracerProvider
     from typing_extensions import Self
 
-__all__ = ["CapturedRecord", "CapturedSpan", "CapturedTelemetry", "captured_telemetry"]
+__all__ = ["CapturedPoint", "CapturedRecord", "CapturedSpan", "CapturedTelemetry", "captured_telemetry"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +41,22 @@ class CapturedSpan:
 
 
 @dataclass(frozen=True, slots=True)
+class CapturedPoint:
+    """One series of a metric as it stands: `value` is a sum or a gauge's value; a histogram's `sum`, with its `count`.
+
+    `kind` is `counter`, `gauge` or `histogram`; `buckets` are a histogram's bounds.
+    """
+
+    metric: str
+    attributes: Mapping[str, Any] = field(default_factory=dict)
+    value: float = 0
+    count: int | None = None
+    unit: str = ""
+    kind: str = "counter"
+    buckets: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class CapturedRecord:
     """A log record, such as an evaluation result, and the span in whose context it was written (ids 0 if none)."""
 
@@ -51,17 +69,20 @@ class CapturedRecord:
 class _Providers(TypedDict):
     tracer_provider: TracerProvider
     logger_provider: LoggerProvider
+    meter_provider: MeterProvider
 
 
 class CapturedTelemetry:
     """OpenTelemetry providers that keep what is written in memory, in the order in which it was written.
 
-    Pass `**telemetry.providers` to a Guard, or the two one by one. Also a context manager, which shuts them down.
+    Pass `**telemetry.providers` to a Guard, or the three one by one. Also a context manager, which shuts them down.
     """
 
     def __init__(self) -> None:
         try:
             from opentelemetry.sdk._logs import LoggerProvider, export
+            from opentelemetry.sdk.metrics import MeterProvider
+            from opentelemetry.sdk.metrics.export import InMemoryMetricReader
             from opentelemetry.sdk.resources import Resource
             from opentelemetry.sdk.trace import TracerProvider
             from opentelemetry.sdk.trace.export import SimpleSpanProcessor
@@ -79,7 +100,11 @@ class CapturedTelemetry:
         self._tracers = TracerProvider(ALWAYS_ON, resource=Resource.get_empty(), shutdown_on_exit=False)
         self._tracers.add_span_processor(SimpleSpanProcessor(self._span_exporter))
         self._loggers = LoggerProvider(resource=Resource.get_empty(), shutdown_on_exit=False)
+        self._reader = InMemoryMetricReader()
+        self._meters = MeterProvider([self._reader], resource=Resource.get_empty(), shutdown_on_exit=False)
         self._loggers.add_log_record_processor(export.SimpleLogRecordProcessor(self._record_exporter))
+        for tell in on_capture:
+            tell(self)
 
     def __enter__(self) -> Self:
         return self
@@ -89,6 +114,7 @@ class CapturedTelemetry:
     ) -> None:
         self._tracers.shutdown()
         self._loggers.shutdown()
+        self._meters.shutdown()
 
     @property
     def tracer_provider(self) -> TracerProvider:
@@ -101,9 +127,18 @@ class CapturedTelemetry:
         return self._loggers
 
     @property
+    def meter_provider(self) -> MeterProvider:
+        """The provider of metrics."""
+        return self._meters
+
+    @property
     def providers(self) -> _Providers:
-        """Both providers, as keyword arguments of a Guard."""
-        return {"tracer_provider": self._tracers, "logger_provider": self._loggers}
+        """All three providers, as keyword arguments of a Guard."""
+        return {
+            "tracer_provider": self._tracers,
+            "logger_provider": self._loggers,
+            "meter_provider": self._meters,
+        }
 
     @property
     def spans(self) -> tuple[CapturedSpan, ...]:
@@ -116,6 +151,20 @@ class CapturedTelemetry:
     def records(self) -> tuple[CapturedRecord, ...]:
         """Every log record since the start or the last `clear()`."""
         return tuple(_record(written) for written in self._record_exporter.get_finished_logs())
+
+    @property
+    def points(self) -> tuple[CapturedPoint, ...]:
+        """Every metric series since the start, as it stands now; `clear()` does not reset them."""
+        found = self._reader.get_metrics_data()
+        if found is None:
+            return ()
+        return tuple(
+            _point(metric, point)
+            for resource in found.resource_metrics
+            for scope in resource.scope_metrics
+            for metric in scope.metrics
+            for point in metric.data.data_points
+        )
 
     def span(self, name: str) -> CapturedSpan:
         """The one span of this name.
@@ -133,9 +182,13 @@ class CapturedTelemetry:
         return found[0]
 
     def clear(self) -> None:
-        """Forget all spans and records."""
+        """Forget all spans and records; metrics go on."""
         self._span_exporter.clear()
         self._record_exporter.clear()
+
+
+on_capture: list[Callable[[CapturedTelemetry], object]] = []
+"""Who is told of new providers: the tests of this project hold all that is captured against the conventions."""
 
 
 def captured_telemetry() -> CapturedTelemetry:
@@ -169,6 +222,15 @@ def _span(span: ReadableSpan, names: Mapping[int, str]) -> CapturedSpan:
 def _record(written: ReadableLogRecord) -> CapturedRecord:
     record = written.log_record
     return CapturedRecord(record.event_name or "", _plain(record.attributes), record.trace_id or 0, record.span_id or 0)
+
+
+def _point(metric: Metric, point: Any) -> CapturedPoint:
+    kind = type(metric.data).__name__.lower()
+    common = (metric.name, _plain(point.attributes))
+    if hasattr(point, "bucket_counts"):
+        bounds = tuple(point.explicit_bounds)
+        return CapturedPoint(*common, point.sum, point.count, metric.unit or "", "histogram", bounds)
+    return CapturedPoint(*common, point.value, None, metric.unit or "", "gauge" if kind == "gauge" else "counter")
 
 
 def _plain(attributes: Mapping[str, Any] | None) -> Mapping[str, Any]:

@@ -32,7 +32,7 @@ class Receiver(LoopbackServer):
         self._spans: list[ReceivedSpan] = []
         self._logs: list[ReceivedLog] = []
         self._points: list[ReceivedPoint] = []
-        self._payloads: list[bytes] = []
+        self._requests: list[tuple[str, bytes]] = []
 
     @property
     def spans(self) -> list[ReceivedSpan]:
@@ -56,7 +56,13 @@ class Receiver(LoopbackServer):
     def payloads(self) -> list[bytes]:
         """Each request's body, decompressed: where a text must not occur anywhere, look here."""
         with self.lock:
-            return list(self._payloads)
+            return [payload for _, payload in self._requests]
+
+    @property
+    def requests(self) -> list[tuple[str, bytes]]:
+        """Each request's signal (traces, logs, metrics) and body, decompressed."""
+        with self.lock:
+            return list(self._requests)
 
     def wait_for(self, predicate: Callable[[Receiver], object], timeout: float = 5.0) -> None:
         """Return once `predicate(self)` is true; AssertionError with what did arrive after `timeout` seconds."""
@@ -74,7 +80,7 @@ class Receiver(LoopbackServer):
                     self._points += _otlp.points(payload)
                 case _:
                     return False
-            self._payloads.append(payload)
+            self._requests.append((path.removeprefix("/v1/"), payload))
             return True
 
     def _summary(self) -> str:

@@ -93,6 +93,7 @@ def test_each_call_is_one_span_with_the_http_span_below_it(chat, recorder, call,
     whole = sum(chunks[1:], start=chunks[0])
     if recorder.requests[0].json().get("stream"):  # this server tells neither usage nor, by LangChain, an id
         assert attributes.pop("gen_ai.request.stream") is True
+        assert attributes.pop("gen_ai.response.time_to_first_chunk") > 0
     else:
         assert attributes.pop("gen_ai.usage.input_tokens") == whole.usage_metadata["input_tokens"]
         assert attributes.pop("gen_ai.usage.output_tokens") == whole.usage_metadata["output_tokens"]

@@ -138,6 +138,7 @@ async def test_each_call_is_one_span_with_the_http_span_below_it(llm, recorder, 
     attributes = dict(chat.attributes)
     if recorder.requests[0].json().get("stream"):  # this server does not tell the usage of a stream
         assert attributes.pop("gen_ai.request.stream") is True
+        assert attributes.pop("gen_ai.response.time_to_first_chunk") > 0
     else:
         assert attributes.pop("gen_ai.usage.input_tokens") > 0
         assert attributes.pop("gen_ai.usage.output_tokens") > 0

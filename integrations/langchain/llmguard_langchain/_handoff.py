@@ -24,7 +24,7 @@ from llmguard_middleware import Guard
 from llmguard_middleware._flow import Flow, surrounded
 from llmguard_middleware._root import Root
 from llmguard_middleware._scope import Captured, captured
-from llmguard_middleware.telemetry._emitter import CallSpan
+from llmguard_middleware.telemetry._call_span import CallSpan
 
 __all__ = [
     "MARK",

@@ -134,7 +134,11 @@ def test_protect_the_callback_and_both_tell_the_same(fake_chat, ask, captured, m
         "gen_ai.provider.name": "fake",
         "gen_ai.request.model": "fake-1",
         "gen_ai.request.temperature": 0.5,
-        **({"gen_ai.request.stream": True} if streamed else {}),
+        **(
+            {"gen_ai.request.stream": True, "gen_ai.response.time_to_first_chunk": pytest.approx(30, abs=30)}
+            if streamed
+            else {}
+        ),
         "gen_ai.response.finish_reasons": ("stop",),
         "gen_ai.response.id": "resp-1",
         "gen_ai.response.model": "fake-1-20260101",

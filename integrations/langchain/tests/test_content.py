@@ -10,7 +10,7 @@ from langchain_core.messages import AIMessage, ChatMessage, HumanMessage, System
 from langchain_core.outputs import ChatGeneration, ChatResult
 from pydantic import BaseModel
 
-from llmguard_langchain import protect
+from llmguard_langchain import GuardCallback, protect
 from llmguard_middleware import Guard, Guardrail, GuardrailViolation, Pseudonymize, Reask
 from llmguard_middleware.scorers import pii
 from llmguard_middleware.testing import Flags
@@ -325,6 +325,26 @@ def test_scorers_may_ask_for_the_question_beside_any_text(fake_chat):
     messages = [AIMessage("", tool_calls=[{"name": "f", "args": {}, "id": "1"}]), HumanMessage("Why?")]
     protect(fake_chat(), Guard(Guardrail(watches, stage="input", roles=("user", "assistant")))).invoke(messages)
     assert asked == [("f", "Why?"), ("Why?", "Why?")]
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ({"response_format": {"type": "json_schema", "json_schema": {}}}, "json"),
+        ({"response_format": {"type": "text"}}, "text"),
+        ({}, None),
+    ],
+)
+@pytest.mark.parametrize("way", ["protect", "callback"])
+def test_the_kind_of_answer_that_is_asked_for_is_on_the_span(fake_chat, captured, way, given, expected):
+    """As gen_ai.output.type where a call says so, as `with_structured_output` binds it; else nothing is said."""
+    guard = Guard(**captured.providers)
+    if way == "protect":
+        protect(fake_chat(), guard).invoke("Hi", **given)
+    else:
+        fake_chat().bind(**given).invoke("Hi", {"callbacks": [GuardCallback(guard)]})
+    (span,) = captured.spans
+    assert span.attributes.get("gen_ai.output.type") == expected
 
 
 def test_settings_of_the_request_are_on_the_span(fake_chat, captured):

@@ -56,7 +56,11 @@ def chat(parent, **more):
     )
 
 
-REDACTED = {"llmguard__verdict": "redacted", "llmguard__redactions": 1}
+REDACTED = {
+    "llmguard__verdict": "redacted",
+    "llmguard__redactions": 1,
+    "llmguard__redacted__kinds": ("EMAIL_ADDRESS",),
+}
 
 
 def agent(installed, name, *, heard=False):
@@ -102,7 +106,16 @@ def streamed(span):
     """The span of the same call, streamed."""
     if span.name != "chat":
         return span
-    return CapturedSpan(span.name, span.kind, span.parent, {**span.attributes, "gen_ai.request.stream": True})
+    return CapturedSpan(
+        span.name,
+        span.kind,
+        span.parent,
+        {
+            **span.attributes,
+            "gen_ai.request.stream": True,
+            "gen_ai.response.time_to_first_chunk": pytest.approx(30, abs=30),
+        },
+    )
 
 
 @pytest.mark.parametrize("callback", [False, True], ids=["alone", "with a GuardCallback"])

@@ -172,6 +172,7 @@ def test_a_call_is_one_span_with_the_verdict_on_it(fake_chat, captured):
         "llmguard.flagged_by": ("pii", "secrets"),
         "llmguard.guard.digest": guard.digest,
         "llmguard.guard.name": "shop",
+        "llmguard.redacted.kinds": ("AWS_ACCESS_KEY", "KR_RRN"),
         "llmguard.redactions": 2,
         "llmguard.verdict": "redacted",
     }
@@ -184,7 +185,8 @@ def test_a_streamed_call_is_the_same_span(fake_chat, captured):
     guarded.invoke("Hi")
     list(guarded.stream("Hi"))
     whole, streamed = (span for span in captured.spans if span.kind == "CLIENT")
-    assert streamed.attributes == {**whole.attributes, "gen_ai.request.stream": True}
+    told = {"gen_ai.request.stream": True, "gen_ai.response.time_to_first_chunk": pytest.approx(30, abs=30)}
+    assert streamed.attributes == {**whole.attributes, **told}
 
 
 def test_a_blocked_call_ends_its_span_without_content(fake_chat, captured):

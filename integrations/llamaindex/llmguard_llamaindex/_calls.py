@@ -12,6 +12,7 @@ from llmguard_middleware._drive import inside_scorer
 from llmguard_middleware._flow import AskAgain, Flow, reentered
 from llmguard_middleware._steps import END, Ask, Emit, Judge, Pull, Relay, Steps, aopened, arun, opened, run
 
+from ._content import tell_answer, tell_asked
 from ._convert import facts
 from ._forms import Form
 from ._judged import THOUGHT, AnswerGate
@@ -81,6 +82,7 @@ def _answered(asked: Asked, request: Any) -> Steps[Any]:
     with asked.flow(streamed=False) as flow:
         if not flow.policy.idle or flow.violated:
             request = yield Judge(guard, form.admitted(flow, request))
+            tell_asked(flow, request, asked.options)
         while True:
             response = yield Ask(flow.active, partial(asked.ask, request))
             if flow.transparent:
@@ -96,6 +98,7 @@ def _answered(asked: Asked, request: Any) -> Steps[Any]:
         output = form.answer(response)
         if root is not None:
             root.released.add(output)
+        tell_answer(flow, response)
         flow.answered(output=output, **facts(response))
     return response
 
@@ -106,15 +109,18 @@ def _streamed(asked: Asked, request: Any) -> Steps[None]:
         with asked.flow(streamed=True) as flow:
             if not flow.policy.idle or flow.violated:
                 request = yield Judge(guard, form.admitted(flow, request))
+                tell_asked(flow, request, asked.options)
+            times = flow.span.timed()
             source = yield Ask(flow.active, partial(asked.ask, request))
             yield Emit(None)
             begun = True
             while True:
                 try:
-                    flow.answered(**(yield from _pieces(asked, flow, source, said)))
+                    flow.answered(**(yield from _pieces(asked, flow, source, said, times)))
                     break
                 except AskAgain as again:
                     request = form.again(request, again.answer, again.feedback)
+                    times = flow.span.timed()
                     source = yield Ask(flow.active, partial(asked.ask, request))
     except GuardrailViolation as violation:
         if guard.refusal is None:
@@ -139,19 +145,24 @@ class _Said:
     text = ""
 
 
-def _pieces(asked: Asked, flow: Flow, source: Any, said: _Said) -> Steps[dict[str, Any]]:
+def _pieces(asked: Asked, flow: Flow, source: Any, said: _Said, times: list[float] | None) -> Steps[dict[str, Any]]:
     """The chunks as they may leave; returns what `Flow.answered` takes."""
     guard, root = asked.guard, root_of(asked.guard)
-    pull = Pull(flow.active, source, apart=True)
+    pull = Pull(flow.active, source, apart=True, times=times)
     if flow.transparent:
         heard = _Noted() if flow.unheeded else _Heard(asked.form, root)
         yield Relay(pull, heard)
+        if isinstance(heard, _Heard):
+            tell_answer(flow, heard.last)
         return heard.answer()
     stream = flow.stream(reask=True)
     gate = AnswerGate(asked.form, stream)
 
+    last: Any = None
+
     def left(free: Any) -> Emit:
-        said.text = gate.said
+        nonlocal last
+        last, said.text = free, gate.said
         if root is not None:
             root.passed(free.delta or "", free.additional_kwargs.get(THOUGHT) or "")
         return Emit(free)
@@ -164,6 +175,7 @@ def _pieces(asked: Asked, flow: Flow, source: Any, said: _Said) -> Steps[dict[st
                 yield left(free)
     for free in gate.finish((yield Judge(guard, stream.finish()))):
         yield left(free)
+    tell_answer(flow, last)
     return gate.answer()
 
 
@@ -189,10 +201,10 @@ class _Heard:
         self._form, self._root = form, root
         self._pieces: list[str] = []
         self._facts: dict[str, Any] = {}
-        self._last: Any = None
+        self.last: Any = None
 
     def __call__(self, chunk: Any) -> None:
-        self._last = chunk
+        self.last = chunk
         self._facts |= facts(chunk)
         piece = chunk.delta
         if piece:
@@ -202,7 +214,7 @@ class _Heard:
 
     def answer(self) -> dict[str, Any]:
         """What `Flow.answered` takes."""
-        whole = "" if self._pieces or self._last is None else self._form.answer(self._last)
+        whole = "" if self._pieces or self.last is None else self._form.answer(self.last)
         return {"output": "".join(self._pieces) or whole, **self._facts}
 
 

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 from llama_index.core.base.llms.base import BaseLLM
 
 from llmguard_middleware import Call, Usage
+from llmguard_middleware.telemetry._output_type import output_type
 
 __all__ = ["envelope", "facts", "get", "model_call", "provider"]
 
@@ -74,7 +75,27 @@ def _settings(llm: BaseLLM, options: Mapping[str, Any]) -> dict[str, Any]:
     }
     if isinstance(found["stop"], str):
         found["stop"] = [found["stop"]]
-    return {name: value for name, value in found.items() if isinstance(value, (int, float, list, tuple))}
+    for layer in layers[:2]:
+        for name, ours in _MORE:
+            if found.get(ours) is None and isinstance(value := layer.get(name), (int, float)):
+                found[ours] = value
+    if found.get("choices") == 1:
+        del found["choices"]
+    told: dict[str, Any] = {
+        name: value for name, value in found.items() if isinstance(value, (int, float, list, tuple))
+    }
+    if wanted := output_type(layers[0]) or output_type(layers[1]):
+        told["output_type"] = wanted
+    return told
+
+
+# What no LLM has as a field of its own: how it is given, and how we say it.
+_MORE = (
+    ("n", "choices"),
+    ("seed", "seed"),
+    ("frequency_penalty", "frequency_penalty"),
+    ("presence_penalty", "presence_penalty"),
+)
 
 
 def _server(llm: BaseLLM) -> tuple[str, int | None]:
@@ -92,11 +113,11 @@ def facts(response: Any) -> dict[str, Any]:
     """What a response, or a chunk of one, tells of itself, as fields of `Call`; what it does not tell is left out."""
     raw = getattr(response, "raw", None)
     found: dict[str, Any] = {}
-    if counted := get(raw, "usage") or getattr(response, "additional_kwargs", None):
-        asked = _count(counted, "prompt_tokens", "input_tokens")
-        answered = _count(counted, "completion_tokens", "output_tokens")
-        if not (asked is None and answered is None):
-            found["usage"] = Usage(asked, answered)
+    counted = get(raw, "usage")
+    if not counted and (more := getattr(response, "additional_kwargs", None)):
+        counted = get(more, "usage") or more
+    if counted and (usage := _usage(counted)) is not None:
+        found["usage"] = usage
     if raw is None:
         return found
     if (value := get(raw, "id")) and isinstance(value, str):
@@ -130,6 +151,27 @@ def get(thing: Any, name: str) -> Any:
     if type(thing) is dict:  # mostly; asking whether it is a Mapping costs
         return thing.get(name)
     return thing.get(name) if isinstance(thing, Mapping) else getattr(thing, name, None)
+
+
+def _usage(counted: Any) -> Usage | None:
+    """Tokens as OpenAI's two APIs and Anthropic's count them, in an object or a mapping.
+
+    OpenAI says of the input and of the output how many of them were cached, or reasoning. Anthropic counts as input
+    only what was neither read from a cache nor written to it; here, and in the conventions, the input is all three.
+    """
+    asked, answered = _count(counted, "prompt_tokens"), _count(counted, "completion_tokens", "output_tokens")
+    apart = asked is None
+    if apart:
+        asked = _count(counted, "input_tokens")
+    if asked is None and answered is None:
+        return None
+    read, written = _count(counted, "cache_read_input_tokens"), _count(counted, "cache_creation_input_tokens")
+    if apart and asked is not None:
+        asked += (read or 0) + (written or 0)
+    if read is None and (of_input := get(counted, "prompt_tokens_details") or get(counted, "input_tokens_details")):
+        read = _count(of_input, "cached_tokens")
+    of_output = get(counted, "completion_tokens_details") or get(counted, "output_tokens_details")
+    return Usage(asked, answered, read, written, _count(of_output, "reasoning_tokens") if of_output else None)
 
 
 def _count(counted: Any, *names: str) -> int | None:

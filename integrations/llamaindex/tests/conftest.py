@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import inspect
 from collections.abc import AsyncGenerator, Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -238,6 +240,18 @@ class Telemetry:
     def records(self) -> list[dict[str, Any]]:
         """The attributes of the evaluation results."""
         return [dict(item.log_record.attributes or {}) for item in self._records.get_finished_logs()]
+
+
+@pytest.fixture(autouse=True)
+def _no_loop_left_behind(request: pytest.FixtureRequest) -> Iterator[None]:
+    """LlamaIndex's sync methods make an event loop for the thread and leave it: a later test would be blamed for it."""
+    yield
+    if not inspect.iscoroutinefunction(getattr(request, "function", None)):
+        # `get_event_loop` would make one where there is none.
+        loop = getattr(getattr(asyncio.get_event_loop_policy(), "_local", None), "_loop", None)
+        if loop is not None and not loop.is_running():
+            loop.close()
+            asyncio.set_event_loop(None)
 
 
 @pytest.fixture

@@ -81,6 +81,7 @@ async def test_attributes(telemetry: Any, way: str) -> None:
         "gen_ai.tool.call.id": "call-1",
         "llmguard.verdict": "redacted",
         "llmguard.flagged_by": ("pii",),
+        "llmguard.redacted.kinds": ("EMAIL_ADDRESS",),
         "llmguard.redactions": 1,
     }
 

@@ -64,6 +64,17 @@ def test_settings() -> None:
     assert call.settings == {"temperature": 0.0, "max_tokens": 9, "top_p": 0.9, "stop": ["."]}
 
 
+def test_less_common_settings() -> None:
+    """How many answers are asked for, their kind, the seed and the penalties; a call's own before the model's."""
+    model = like(additional_kwargs={"n": 3, "seed": 7, "response_format": {"type": "text"}})
+    own = {"presence_penalty": 0.1, "frequency_penalty": 0, "response_format": {"type": "json_object"}}
+    call = model_call(model, own, streamed=False)
+    told = {"choices": 3, "seed": 7, "presence_penalty": 0.1, "frequency_penalty": 0, "output_type": "json"}
+    assert {name: call.settings.get(name) for name in told} == told
+    assert "choices" not in model_call(model, {"n": 1}, streamed=False).settings
+    assert model_call(model, {}, streamed=False).settings["output_type"] == "text"
+
+
 def test_nothing_known() -> None:
     """A model that tells nothing of itself still has a provider."""
     call = model_call(MockLLM(), {}, streamed=False)
@@ -96,3 +107,44 @@ def test_facts() -> None:
     }
     assert facts(CompletionResponse(text="", raw={"usage": None, "choices": [{"finish_reason": None}]})) == {}
     assert facts(None) == {}
+
+
+OPENAI = {
+    "prompt_tokens": 9,
+    "completion_tokens": 5,
+    "prompt_tokens_details": {"cached_tokens": 4, "audio_tokens": 0},
+    "completion_tokens_details": {"reasoning_tokens": 3},
+}
+RESPONSES = {
+    "input_tokens": 9,
+    "output_tokens": 5,
+    "input_tokens_details": {"cached_tokens": 4},
+    "output_tokens_details": {"reasoning_tokens": 3},
+}
+ANTHROPIC = {"input_tokens": 3, "output_tokens": 5, "cache_read_input_tokens": 4, "cache_creation_input_tokens": 2}
+
+
+def _object(tree: Any) -> Any:
+    return SimpleNamespace(**{key: _object(one) for key, one in tree.items()}) if isinstance(tree, dict) else tree
+
+
+@pytest.mark.parametrize("shape", [lambda tree: tree, _object], ids=["dict", "object"])
+@pytest.mark.parametrize(
+    ("usage", "expected"),
+    [
+        (OPENAI, Usage(9, 5, 4, None, 3)),
+        (RESPONSES, Usage(9, 5, 4, None, 3)),
+        (ANTHROPIC, Usage(9, 5, 4, 2)),
+        ({**ANTHROPIC, "cache_read_input_tokens": None, "cache_creation_input_tokens": None}, Usage(3, 5)),
+        ({**OPENAI, "prompt_tokens_details": None, "completion_tokens_details": None}, Usage(9, 5)),
+        ({**OPENAI, "cache_read_input_tokens": 4}, Usage(9, 5, 4, None, 3)),
+    ],
+    ids=["openai", "responses", "anthropic", "uncached", "no details", "litellm"],
+)
+def test_cached_and_reasoning_tokens(usage: dict[str, Any], shape: Any, expected: Usage) -> None:
+    """They are read as each API tells them, from the raw answer or what LlamaIndex keeps of it; input is all of it."""
+    told = shape(usage)
+    for raw in ({"usage": told}, SimpleNamespace(usage=told)):
+        assert facts(CompletionResponse(text="", raw=raw)) == {"usage": expected}
+    assert facts(CompletionResponse(text="", additional_kwargs={"usage": told})) == {"usage": expected}
+    assert facts(CompletionResponse(text="", additional_kwargs=usage)) == {"usage": expected}

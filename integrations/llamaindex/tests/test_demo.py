@@ -49,4 +49,4 @@ def test_openai_compatible(telemetry: Any) -> None:
     scenario = Scenario(
         guard=telemetry.guard(), documents=["a"], reply=str, model="smollm2", base_url="http://127.0.0.1:9/v1"
     )
-    assert build(scenario)._whole._response_synthesizer._llm.api_base == scenario.base_url  # type: ignore[attr-defined]
+    assert build(scenario)._whole._response_synthesizer._llm.api_base == scenario.base_url  # type: ignore[attr-defined]  # LlamaIndex's

@@ -70,7 +70,11 @@ async def test_one_span(llm: Any, mode: str, script: Any, telemetry: Any, ask: A
         "llmguard.guard.name": "default",
         "llmguard.guard.digest": guard.digest,
         "llmguard.verdict": "passed",
-        **({"gen_ai.request.stream": True} if "stream" in mode else {}),
+        **(
+            {"gen_ai.request.stream": True, "gen_ai.response.time_to_first_chunk": pytest.approx(30, abs=30)}
+            if "stream" in mode
+            else {}
+        ),
     }
 
 

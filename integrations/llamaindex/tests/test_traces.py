@@ -138,7 +138,7 @@ def embeddings(count: int = 1) -> Any:
         "gen_ai.embeddings.dimension.count": 8,
         "llmguard.embeddings.input.count": count,
     }
-    return ("embeddings MockEmbedding", "CLIENT", "UNSET", told, [])
+    return ("embeddings", "CLIENT", "UNSET", told, [])
 
 
 def chat(llm: Any, *, streamed: bool = False) -> Any:
@@ -149,7 +149,11 @@ def chat(llm: Any, *, streamed: bool = False) -> Any:
         "gen_ai.response.id": "answer-1",
         "gen_ai.response.model": "scripted-2",
         "gen_ai.response.finish_reasons": ("stop",),
-        **({"gen_ai.request.stream": True} if streamed else {}),
+        **(
+            {"gen_ai.request.stream": True, "gen_ai.response.time_to_first_chunk": pytest.approx(30, abs=30)}
+            if streamed
+            else {}
+        ),
     }
     return ("chat scripted", "CLIENT", "UNSET", told, [])
 

@@ -26,12 +26,16 @@ and runs every scenario, here with pytest:
     async def test_it_conforms(scenario):
         await scenario.run(ADAPTER)
 
+`hunts(ADAPTER)` are run likewise (`await hunt.run()`): a secret in all that the adapter is given must be in nothing
+that telemetry writes.
+
 What the adapter refuses is declared in `cannot` and must be refused; what does not hold yet is declared in `gaps` and
 must fail. `table(adapter, await report(adapter))` tells people about both; `matrix(adapter)`, in short, what each call
 mode enforces, which `check_matrix` keeps in step with a README. Needs the OpenTelemetry SDK (extra `otlp`).
 """
 
 from ._adapter import Adapter, Mode
+from ._hunting import Hunt, hunts
 from ._matrix import check_matrix, matrix
 from ._scenario import Claim, Result, Scenario
 from ._script import Gate, Script
@@ -42,11 +46,13 @@ __all__ = [
     "Adapter",
     "Claim",
     "Gate",
+    "Hunt",
     "Mode",
     "Result",
     "Scenario",
     "Script",
     "check_matrix",
+    "hunts",
     "matrix",
     "report",
     "scenarios",

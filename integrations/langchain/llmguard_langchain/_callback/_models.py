@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from time import perf_counter
 from typing import Any
 from uuid import UUID
 
@@ -13,9 +14,12 @@ from llmguard_middleware import Call, Message
 from llmguard_middleware._drive import drive, inside_scorer
 from llmguard_middleware._flow import Flow
 from llmguard_middleware._judge import Plan
-from llmguard_middleware._unjudged import Unjudged, unheard, unjudged
+from llmguard_middleware._unjudged import Unjudged, quoted, unheard, unjudged
+from llmguard_middleware.telemetry._content import Content
+from llmguard_middleware.telemetry._output_type import output_type
 
 from .. import _convert as convert
+from .._content import tell_answers, tell_asked
 from .._handoff import MARK, Handoff, marked, report
 from .._judged import admitted, examined
 from .._session import with_session
@@ -30,7 +34,7 @@ _INSTEAD = "put protect(model, guard) around the model"
 class ModelEvents(RunEvents):
     """Runs of chat models and text models."""
 
-    _last: tuple[Call, Any, str, dict[str, Any], Any, Any] | None = None
+    _last: tuple[Call, Any, str, dict[str, Any], Any, Any, str] | None = None
 
     def on_chat_model_start(
         self, serialized: dict[str, Any], messages: list[list[BaseMessage]], **started: Any
@@ -64,45 +68,66 @@ class ModelEvents(RunEvents):
         if inside_scorer.get():
             return
         call = self._asked(operation, serialized, metadata, started)
-        if not mark and unjudged(self.guard):
+        within = None if above is None else above.context
+        said = not mark and type(asked) is list and quoted(self.guard, within)
+        if said or (not mark and unjudged(self.guard)):
             if above is not None and above.root is not None:
                 above.root.check()  # what another guard stopped
             run = Run(run_id, None, above)
-            run.bare = Unjudged(self.guard, call, None if above is None else above.context)
+            run.bare = Unjudged(self.guard, call, within, Content() if said else None)
+            if said:
+                tell_asked(run.bare, asked, (started.get("invocation_params") or {}).get("tools"))  # type: ignore[arg-type]  # a list
         else:
-            run = self._admitted(call, asked, run_id, above)
+            params = started.get("invocation_params")
+            run = self._admitted(call, asked, run_id, above, params.get("tools") if params else None)
             if mark and run.flow is not None:
                 outermost = None if above is None else False
                 run.handoff = Handoff(self.guard, outermost=outermost, span=run.flow.span, root=run.flow.root)
                 report(metadata, run_id, run.handoff)
+        if not mark:
+            run.hush = self.guard.emitter.hush(operation)
         self._runs.start(run)
+        run.asked = perf_counter()
 
     def _asked(
         self, operation: str, serialized: dict[str, Any] | None, metadata: dict[str, Any], started: Started
     ) -> Call:
         """The call that LangChain tells of: the very one of last time if it tells the same of it, as it mostly does."""
         tags, name = started.get("tags"), started.get("name")
+        params = started.get("invocation_params")
+        wanted = output_type(params) if params else ""
         last = self._last
         try:
-            if last is not None and last[1] is serialized and last[2:] == (operation, metadata, tags, name):
+            if last is not None and last[1] is serialized and last[2:] == (operation, metadata, tags, name, wanted):
                 return last[0]
         except Exception:  # noqa: BLE001, S110 - what an application puts into metadata may refuse to be compared
             pass
         source = serialized.get("kwargs") if serialized else None
         call = convert.model_call(operation, metadata, source or convert.NOTHING)
+        if wanted:
+            call = call.but(settings={**call.settings, "output_type": wanted})
         call = with_session(call, metadata, tags, name)
-        self._last = call, serialized, operation, dict(metadata), tags, name
+        self._last = call, serialized, operation, dict(metadata), tags, name, wanted
         return call
 
-    def _admitted(self, call: Call, asked: list[BaseMessage] | str, run_id: UUID, above: Run | None) -> Run:
+    def _admitted(
+        self, call: Call, asked: list[BaseMessage] | str, run_id: UUID, above: Run | None, tools: Any = None
+    ) -> Run:
         enforced = self._enforced
         if (refused := enforced.refused["model"]) and (above is None or not above.covered):
             self.guard.refuse(refused, "GuardCallback", _INSTEAD)
         flow = self._flow(enforced.model, call, above)
-        self._judge(flow, flow.admit([Message("user", asked)]) if isinstance(asked, str) else admitted(flow, asked))
+        if isinstance(asked, str):
+            self._judge(flow, flow.admit([Message("user", asked)]))
+        else:
+            if flow.violated or not flow.policy.bare:
+                self._judge(flow, admitted(flow, asked))
+            tell_asked(flow, asked, tools)
         return Run(run_id, flow, above)
 
-    def on_llm_new_token(self, token: str | list[str | dict[str, Any]], *, run_id: UUID, **kwargs: Any) -> None:
+    def on_llm_new_token(
+        self, token: str | list[str | dict[str, Any]], *, run_id: UUID, chunk: Any = None, **kwargs: Any
+    ) -> None:
         """Refuse to let a stream begin whose answer a callback could not hold back."""
         run = self._streaming
         if run is None or run.identity is not run_id:  # a stream's pieces mostly come one after the other
@@ -111,15 +136,29 @@ class ModelEvents(RunEvents):
             run = self._streaming = self._runs.heard_of(run_id)
         if run is not None:
             run.heard = True
+            if run.arrivals is not None:
+                run.arrivals.append(perf_counter())
+                run.piece = chunk
             if not run.streamed:
                 self._streamed(run)
 
     def on_stream_event(self, event: Any, *, run_id: UUID, **kwargs: Any) -> None:
         """The same for LangChain's event streams."""
         self.on_llm_new_token("", run_id=run_id)
+        # One piece of an answer is several events, of which one brings something.
+        run, kind = self._streaming, event.get("event") if isinstance(event, dict) else None
+        if run is not None and run.arrivals and len(run.arrivals) > 2 and kind != "content-block-delta":  # noqa: PLR2004 - asked, first
+            run.arrivals.pop()
 
     def _streamed(self, run: Run) -> None:
         run.streamed = True
+        if run.handoff is None:  # or the copy inside knows better when they came
+            span = run.bare or (None if run.flow is None else run.flow.span)
+            run.arrivals = None if span is None else span.timed()
+            if run.arrivals is not None:
+                run.arrivals[:] = [run.asked, perf_counter()]
+        if run.hush is not None:
+            run.hush.over()  # the provider was asked, and the reader's own code runs between the pieces
         if run.flow is None:
             return
         if not run.covered:
@@ -136,10 +175,22 @@ class ModelEvents(RunEvents):
         ended = None if run is None else run.flow or run.bare
         if run is None or ended is None:
             return
+        if run.piece is not None and run.arrivals and _is_end(run.piece):
+            run.arrivals.pop()
         generations = convert.first_candidates(response)
         if (flow := run.flow) is not None and not flow.transparent:
             self._judge(flow, _released(flow, generations))
+        if ended.content is not None:
+            tell_answers(ended, generations)
         ended.answered(**convert.answer(generations, response.llm_output), streamed=run.streamed)
+
+
+def _is_end(chunk: Any) -> bool:
+    """Whether this piece is LangChain's own, which says that the stream is over."""
+    message = getattr(chunk, "message", None)
+    if message is None or getattr(message, "chunk_position", None) != "last":
+        return False
+    return not (message.content or message.usage_metadata or message.response_metadata or chunk.generation_info)
 
 
 def _released(flow: Flow, generations: Sequence[Generation]) -> Plan[Any]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import weakref
 from asyncio import _get_running_loop
 from collections import OrderedDict
@@ -17,8 +16,10 @@ from opentelemetry.context import Context
 from llmguard_middleware import Guard
 from llmguard_middleware._clock import Clock
 from llmguard_middleware._flow import Flow
+from llmguard_middleware._forks import renewed_in_children
 from llmguard_middleware._root import Root
 from llmguard_middleware._unjudged import Unjudged
+from llmguard_middleware.telemetry._beside import Hush
 
 from .._handoff import Handoff
 
@@ -38,8 +39,12 @@ class Run:
     bare: Unjudged | None = None  # its call, if it has a span and nothing else
     handoff: Handoff | None = None
     inner: Flow | None = None  # of something protected, which this run is the call of
+    hush: Hush | None = None  # what tells other instrumentations of a model's call
     covered = False  # by a copy with the same guard, here or above, which edits and holds
     streamed = False  # known from the first piece only
+    asked = 0.0  # when a model was, on the clock of `perf_counter`
+    arrivals: list[float] | None = None  # when the answer was asked for, and its pieces came
+    piece: Any = None  # the last one
     task: asyncio.Task[Any] | None = None
     heard = True  # since the last sweep
     quiet = 0  # sweeps since it was heard of
@@ -108,6 +113,7 @@ class Runs:
         self.idle = _IDLE
         self.given_up: OrderedDict[UUID, Run | None] = OrderedDict()
         self.begin_anew()
+        renewed_in_children(self)
 
     def begin_anew(self) -> None:
         """After a fork: the clock's thread stayed with the parent, and so did the runs."""
@@ -151,6 +157,8 @@ class Runs:
             return None
         if run.task is not None:
             run.ended()
+        if run.hush is not None:
+            run.hush.over()
         return run
 
     def take_late(self, run_id: UUID) -> tuple[bool, Run | None]:
@@ -208,12 +216,3 @@ class Runs:
 
 
 _ALL: weakref.WeakKeyDictionary[Guard, Runs] = weakref.WeakKeyDictionary()
-
-
-def _after_fork() -> None:
-    for runs in list(_ALL.values()):
-        runs.begin_anew()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)

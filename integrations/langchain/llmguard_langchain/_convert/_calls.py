@@ -10,6 +10,7 @@ from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, Huma
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
 
 from llmguard_middleware import Call
+from llmguard_middleware.telemetry._output_type import output_type
 
 __all__ = ["NOTHING", "again", "model_call", "refusal", "refusal_chunk"]
 
@@ -47,6 +48,7 @@ _SETTINGS: tuple[tuple[str, str, tuple[type, ...]], ...] = (
     ("stop_sequences", "stop", (tuple, list)),
     ("stop", "stop", (tuple, list)),
 )
+_OUTPUT = frozenset(("response_format", "response_mime_type", "format"))
 
 
 def model_call(
@@ -89,6 +91,8 @@ def _settings(*sources: Mapping[str, Any]) -> dict[str, Any]:
         for key, name, kinds in _SETTINGS if source else ():
             if key in source and isinstance(value := source[key], kinds):
                 settings[name] = kinds[-1](value)
+        if source and not _OUTPUT.isdisjoint(source) and (wanted := output_type(source)):
+            settings["output_type"] = wanted
     if settings.get("choices") == 1:
         del settings["choices"]
     return settings

@@ -26,7 +26,7 @@ from llmguard_middleware._guard import expect_guard
 from llmguard_middleware._judge import Plan
 from llmguard_middleware._policy import Policy
 from llmguard_middleware._steps import Ask, Judge, Steps, arun, run
-from llmguard_middleware.telemetry._emitter import CallSpan
+from llmguard_middleware.telemetry._call_span import CallSpan
 
 from .. import _convert as convert
 from .._judged import admitted

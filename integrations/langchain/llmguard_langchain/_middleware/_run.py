@@ -18,7 +18,7 @@ from llmguard_middleware import Call, Guard, GuardrailViolation
 from llmguard_middleware._current import around
 from llmguard_middleware._flow import Flow
 from llmguard_middleware._root import Root
-from llmguard_middleware.telemetry._emitter import CallSpan
+from llmguard_middleware.telemetry._call_span import CallSpan
 
 from .. import _convert as convert
 from .._handoff import above as lies_above

@@ -17,7 +17,7 @@ from llmguard_middleware import Call, Guard, Guardrail, Message
 from llmguard_middleware._flow import Flow
 from llmguard_middleware._judge import Plan
 from llmguard_middleware._policy import Policy
-from llmguard_middleware.telemetry._emitter import CallSpan
+from llmguard_middleware.telemetry._call_span import CallSpan
 
 from .. import _convert as convert
 from .._handoff import above, claim

@@ -16,7 +16,7 @@ from llmguard_middleware._flow import Flow, innermost
 from llmguard_middleware._judge import Plan
 from llmguard_middleware._steps import Ask, Judge, Steps, arun, run
 from llmguard_middleware.telemetry import _names as names
-from llmguard_middleware.telemetry._emitter import CallSpan
+from llmguard_middleware.telemetry._call_span import CallSpan
 
 from .. import _convert as convert
 from .._judged._parts import arguments, at, result

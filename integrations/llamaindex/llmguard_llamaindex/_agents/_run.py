@@ -20,7 +20,7 @@ from llmguard_middleware._flow import Flow
 from llmguard_middleware._judge import Plan
 from llmguard_middleware._leaves import leaves, with_leaves
 from llmguard_middleware._rules import Guardrail
-from llmguard_middleware.telemetry._emitter import CallSpan
+from llmguard_middleware.telemetry._call_span import CallSpan
 
 from .._judged import admitted, edited, released
 from .._root import Root

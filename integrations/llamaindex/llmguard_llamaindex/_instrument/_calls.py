@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import inspect
 import logging
-import os
-import weakref
 from collections.abc import Mapping
 from typing import Any
 
 from llmguard_middleware import Guard
 from llmguard_middleware._drive import inside_scorer
 from llmguard_middleware._flow import Flow, reentered
+from llmguard_middleware._forks import renewed_in_children
 from llmguard_middleware._idle import Idle
 from llmguard_middleware._unjudged import Unjudged, unheard, unjudged
 
@@ -45,7 +44,7 @@ class Calls:
         self._idle = Idle(self.live, idle, self._give_up)
         # Async streams of a LlamaIndex class that ask its sync one when they are first read.
         self._waiting: dict[tuple[int, int, str], list[Run]] = {}
-        _ALL.add(self)
+        renewed_in_children(self)
 
     def fault(self, error: Exception) -> None:
         """A call could not be traced; it goes on all the same."""
@@ -108,6 +107,9 @@ class Calls:
             run.ended = Unjudged(guard, call, None)
         self.live[run.id] = run
         self._idle.watch()
+        if run.streams and run.ended is not None:
+            ended = run.ended
+            run.arrivals = ended.span.timed() if isinstance(ended, Flow) else ended.timed()
         if run.streams and method[0] == "a":
             run.waits = (id(run.owner), id(run.request), method[1:])
             self._waiting.setdefault(run.waits, []).append(run)
@@ -131,6 +133,8 @@ class Calls:
         run.leave()
         if not later:
             self.end(run, result)
+        elif run.streams and not run.begun:
+            run.hush = self.guard.emitter.hush(run.ended.call.operation)
 
     def fail(self, id_: str, error: BaseException | None) -> None:
         """A method raised."""
@@ -169,6 +173,8 @@ class Calls:
         if run.over:
             return
         run.over = True
+        if run.hush is not None:
+            run.hush.over()
         self._forget(run)
         ended = run.ended
         assert ended is not None
@@ -223,15 +229,3 @@ class Calls:
         self.live.clear()
         self._waiting.clear()
         self._idle.begin_anew()
-
-
-_ALL: weakref.WeakSet[Calls] = weakref.WeakSet()
-
-
-def _after_fork() -> None:
-    for calls in list(_ALL):
-        calls.begin_anew()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)

@@ -6,6 +6,7 @@ import weakref
 from collections import deque
 from collections.abc import AsyncGenerator, Generator, Mapping, Sequence
 from functools import partial
+from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from llama_index.core.base.llms.types import ChatResponse, CompletionResponse
@@ -23,6 +24,7 @@ from llmguard_middleware import Call, Message
 from llmguard_middleware._flow import Flow
 from llmguard_middleware.telemetry import _names as names
 
+from .._content import tell_answer, tell_asked
 from .._convert import facts
 from .._forms import CHAT, COMPLETION
 from .._known import KnownCalls
@@ -54,11 +56,18 @@ class Model(Kind):
         if given is arguments:
             given = {name: value for name, value in arguments.items() if value is not run.request}
         run.streams = streamed = "stream_" in method
+        if judged:
+            run.options = given
         return self._known.call(run.owner, given, streamed=streamed)
 
     def messages(self, run: Run) -> Sequence[Message]:
         """What is asked."""
         return (COMPLETION if isinstance(run.request, str) else CHAT).asked(run.request)
+
+    def opened(self, run: Run, flow: Flow) -> None:
+        """Record what is asked, and tell it."""
+        super().opened(run, flow)
+        tell_asked(flow, run.request, run.options)
 
     def later(self, run: Run, result: Any) -> bool:
         """A generator tells by events how it goes on; one that sends none is over when it is gone."""
@@ -83,6 +92,7 @@ class Model(Kind):
         if run.flow is not None:
             output = "" if result is None else (CHAT if hasattr(result, "message") else COMPLETION).answer(result)
             record(run.flow, "output", output)
+            tell_answer(run.flow, result)
             known["output"] = output
         return known
 
@@ -101,12 +111,7 @@ def told_of(run: Run, event: BaseEvent) -> None:
     kind = type(event)
     if kind in _CHUNKS:
         if event.span_id == run.ends_with:
-            if run.last is not None:
-                run.last.append(event.response)  # type: ignore[attr-defined]  # _CHUNKS have one
-            else:
-                run.last, run.begun = deque(maxlen=_LAST), True
-                run.first = event.response  # type: ignore[attr-defined]  # events of pieces have one
-            run.heard = True
+            _arrived(run, event)
     elif kind in _STARTS:
         if run.ends_with is None:
             run.ends_with = event.span_id
@@ -118,6 +123,17 @@ def told_of(run: Run, event: BaseEvent) -> None:
         run.calls.end(run, event.response)  # type: ignore[attr-defined]  # _ENDS have one
     elif kind is ExceptionEvent:
         run.calls.end(run, error=event.exception)  # type: ignore[attr-defined]  # this has one
+
+
+def _arrived(run: Run, event: Any) -> None:
+    if run.arrivals is not None:
+        run.arrivals.append(perf_counter())
+    if run.last is not None:
+        run.last.append(event.response)
+    else:
+        run.begins(event.response)
+        run.last = deque(maxlen=_LAST)
+    run.heard = True
 
 
 _STARTS = frozenset((LLMChatStartEvent, LLMCompletionStartEvent))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
+from collections.abc import Mapping
 from contextvars import ContextVar, Token
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,7 @@ from opentelemetry import context as otel
 
 from llmguard_middleware._flow import Flow
 from llmguard_middleware._unjudged import Unjudged
+from llmguard_middleware.telemetry._beside import Hush, beneath
 
 if TYPE_CHECKING:
     from ._kinds import Kind
@@ -45,11 +47,16 @@ class Run:
     ends_with: str | None = None  # the span of LlamaIndex's whose end event ends the stream
     first: Any = None  # the first piece and the last ones: they tell whose answer it is and what it took
     last: deque[Any] | None = None
+    arrivals: list[float] | None = None  # when it was asked for, and its pieces came
     aliases: tuple[str, ...] = ()
     waits: tuple[int, int, str] | None = None  # of an async stream: who, asked what and how, would be a part of it
     reader: str | None = None  # the span of that part
     unread: Any = None  # a reference to the generator, which is told when it is gone
+    options: Mapping[str, Any] = {}
     many = False  # texts to embed, in place of one
+    hush: Hush | None = (
+        None  # what tells other instrumentations of a stream whose request is sent when it is first read
+    )
     sources: Any = None  # documents that a streamed answer is drawn from
     _halves = 0
     _active: Any = None
@@ -82,10 +89,16 @@ class Run:
             current.reset(token)
             if self._active is not None:
                 self._active.__exit__(None, None, None)
-            elif self._attached is not None and otel.get_current() is self._below:  # or others have left theirs
+            elif self._attached is not None and beneath(otel.get_current()) is self._below:  # or others left theirs
                 otel.detach(self._attached)
         except ValueError:  # a coroutine that is thrown away unwinds in another context, with nothing to put back
             pass
+
+    def begins(self, piece: Any) -> None:
+        """Its first piece is out: the provider was asked, and the reader's own code runs between the pieces."""
+        self.first, self.begun = piece, True
+        if self.hush is not None:
+            self.hush.over()
 
     def half(self) -> bool:
         """Whether both the method that began a stream and the thread that writes it down are done."""

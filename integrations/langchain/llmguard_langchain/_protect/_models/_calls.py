@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from functools import lru_cache, partial
 from typing import Any, Protocol
@@ -15,6 +15,7 @@ from llmguard_middleware._judge import Plan
 from llmguard_middleware._steps import END, Ask, Emit, Judge, Pull, Relay, Steps
 
 from ... import _convert as convert
+from ..._content import tell_streamed
 from ..._handoff import Handoff
 from ..._session import Said, with_session
 
@@ -67,15 +68,18 @@ class Form(Protocol):
     def answer(self, result: Any) -> dict[str, Any]: ...
     def refusal(self, text: str) -> Any: ...
     def refusal_chunk(self, text: str) -> Any: ...
+    def tell_asked(self, flow: Flow, request: Any, tools: Any) -> None: ...
+    def tell_answered(self, flow: Flow, result: Any) -> None: ...
 
 
 class Asked:
     """One call of one model behind one guard.
 
-    `ask` is what lies behind it, `told` what callbacks said of it, `said` what its config says.
+    `ask` is what lies behind it, `told` what callbacks said of it, `said` what its config says, `given` the
+    arguments of this call besides.
     """
 
-    __slots__ = ("ask", "form", "guard", "ls_params", "model", "said", "told")
+    __slots__ = ("ask", "form", "given", "guard", "ls_params", "model", "said", "told")
 
     def __init__(
         self,
@@ -86,12 +90,13 @@ class Asked:
         told: Sequence[Handoff],
         ask: Callable[[Any], Any],
         said: Said | None,
+        given: Mapping[str, Any] = convert.NOTHING,
     ) -> None:
         self.form, self.model, self.guard = form, model, guard
-        self.ls_params, self.told, self.ask, self.said = ls_params, told, ask, said
+        self.ls_params, self.told, self.ask, self.said, self.given = ls_params, told, ask, said, given
 
     def flow(self, *, streamed: bool) -> Flow:
-        call = convert.model_call(self.form.operation, self.ls_params, self.model.__dict__)
+        call = convert.model_call(self.form.operation, self.ls_params, self.model.__dict__, self.given)
         if streamed:
             call = call.but(streamed=True)
         if self.said is not None:
@@ -117,6 +122,7 @@ def whole(asked: Asked, request: Any) -> Steps[Any]:
         with asked.flow(streamed=False) as flow:
             if not flow.policy.idle or flow.violated:
                 request = yield Judge(guard, asked.form.admitted(flow, request))
+                asked.form.tell_asked(flow, request, asked.given.get("tools"))
             result = yield Ask(flow.active, partial(asked.ask, request))
             return (yield from settled(asked, flow, request, result))
     except GuardrailViolation:
@@ -134,6 +140,8 @@ def settled(asked: Asked, flow: Flow, request: Any, result: Any) -> Steps[Any]:
         except AskAgain as again:
             request = asked.form.again(request, again.answer, again.feedback)
             result = yield Ask(flow.active, partial(asked.ask, request))
+    if flow.content is not None:
+        asked.form.tell_answered(flow, result)
     flow.answered(**asked.form.answer(result))
     return result
 
@@ -161,6 +169,7 @@ def together(askeds: Sequence[Asked], requests: Sequence[Any], ask: Callable[[li
         for at, (flow, request) in enumerate(zip(flows, requests, strict=True)):
             try:
                 admitted[at] = yield Judge(guard, form.admitted(flow, request))
+                form.tell_asked(flow, admitted[at], None)
             except GuardrailViolation as violation:  # noqa: PERF203 - of each its own
                 turned_down(at, violation)
         if admitted:
@@ -181,6 +190,7 @@ def streamed(asked: Asked, request: Any) -> Steps[None]:
             admitted = request
             if not flow.policy.idle or flow.violated:
                 admitted = yield Judge(guard, form.admitted(flow, request))
+                form.tell_asked(flow, admitted, asked.given.get("tools"))
             while True:
                 try:
                     gate = yield from _pieces(asked, flow, asked.ask(admitted))
@@ -194,22 +204,31 @@ def streamed(asked: Asked, request: Any) -> Steps[None]:
         yield Emit(form.refusal_chunk(guard.refusal))
 
 
-def _pieces(asked: Asked, flow: Flow, source: Any) -> Steps[Answered]:
-    pull = Pull(flow.active, source, apart=True)
+def _pieces(asked: Asked, flow: Flow, source: Any) -> Steps[Answered]:  # noqa: C901 - one loop, whose order is the point
+    pull = Pull(flow.active, source, apart=True, times=flow.span.timed())
     if flow.policy.idle and flow.transparent:
         facts = asked.form.facts()
         yield Relay(pull, facts.note)
         return facts
     stream_ = flow.stream(reask=True)
     gate = asked.form.gate(stream_)
+    left: list[Any] | None = None if flow.content is None else []
     while (chunk := (yield pull)) is not END:
         for free in gate.feed(chunk):
+            if left is not None:
+                left.append(free)
             yield Emit(free)
         if stream_.racing:
             for free in gate.settled((yield Judge(asked.guard, stream_.settle()))):
+                if left is not None:
+                    left.append(free)
                 yield Emit(free)
     for free in gate.finish((yield Judge(asked.guard, stream_.finish()))):
+        if left is not None:
+            left.append(free)
         yield Emit(free)
+    if left is not None:
+        tell_streamed(flow, left)
     return gate
 
 

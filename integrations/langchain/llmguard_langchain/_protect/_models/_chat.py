@@ -22,6 +22,7 @@ from llmguard_middleware._judge import Plan
 from llmguard_middleware._steps import arun, astream, run, stream
 
 from ... import _convert as convert
+from ..._content import tell_answers, tell_asked
 from ..._handoff import handed, mark, remembered, said_with
 from ..._judged import ChunkGate, admitted, released
 from .._sticky import sticky_methods
@@ -57,6 +58,12 @@ class ChatForm:
     def refusal_chunk(self, text: str) -> ChatGenerationChunk:
         return convert.refusal_chunk(text)
 
+    def tell_asked(self, flow: Flow, request: Any, tools: Any) -> None:
+        tell_asked(flow, request, tools)
+
+    def tell_answered(self, flow: Flow, result: ChatResult) -> None:
+        tell_answers(flow, result.generations)
+
 
 CHAT = ChatForm()
 
@@ -76,7 +83,7 @@ def chat_members(base: type[Any], guard: Guard) -> dict[str, Any]:  # noqa: C901
         def ask(messages: list[BaseMessage]) -> Any:
             return method(self, messages, stop=stop, **kwargs)
 
-        return Asked(CHAT, self, guard, params, told, ask, said)
+        return Asked(CHAT, self, guard, params, told, ask, said, kwargs)
 
     def _get_ls_params(self: Any, stop: list[str] | None = None, **kwargs: Any) -> Any:
         params = base._get_ls_params(self, stop=stop, **kwargs)

@@ -44,7 +44,7 @@ def chat_cache_members(base: type[Any], guard: Guard, form: Form) -> dict[str, C
         def ask(messages: list[BaseMessage]) -> Any:
             return method(self, messages, stop=stop, run_manager=told, **kwargs)
 
-        return Asked(form, self, guard, params, handed(self, run_manager), ask, session_of(self))
+        return Asked(form, self, guard, params, handed(self, run_manager), ask, session_of(self), kwargs)
 
     def _generate_with_cache(
         self: Any, messages: list[BaseMessage], stop: Any = None, run_manager: Any = None, **kwargs: Any

@@ -13,6 +13,7 @@ from llmguard_middleware._guarded_stream import GuardedStream
 from llmguard_middleware._judge import Plan
 
 from ... import _convert as convert
+from ..._content import tell_answers
 from ._calls import Facts, Gate
 
 __all__ = ["TEXT"]
@@ -102,6 +103,12 @@ class TextForm:
 
     def refusal_chunk(self, text: str) -> GenerationChunk:
         return GenerationChunk(text=text)
+
+    def tell_asked(self, flow: Flow, request: str, tools: Any) -> None:
+        """The call knows its only message."""
+
+    def tell_answered(self, flow: Flow, result: LLMResult) -> None:
+        tell_answers(flow, result.generations[0])
 
 
 TEXT = TextForm()

@@ -1,0 +1,3 @@
+"""What every test of the project and its adapters shares."""
+
+pytest_plugins = ["live_check.plugin", "left_behind"]

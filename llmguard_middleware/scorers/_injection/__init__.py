@@ -1,0 +1,1 @@
+"""Attempts to override an application's instructions: what they look like, and how they are disguised."""

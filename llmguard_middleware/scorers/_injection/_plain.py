@@ -1,0 +1,105 @@
+"""A text as a model reads it: without disguise by odd letters, characters that nobody sees, or encodings."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import codecs
+import re
+import unicodedata
+from collections.abc import Iterator
+from itertools import filterfalse
+from typing import Final
+from urllib.parse import unquote
+
+__all__ = ["plain", "readings"]
+
+# Letters of other scripts that look like Latin ones (Unicode's confusables.txt, those that fonts show alike).
+_ALIKE: Final = str.maketrans(
+    "аеорсухіјѕԁһԛԝӏɡкмтвнАВЕКМНОРСТУХІЈЅαοριυντεκΑΒΕΖΗΙΚΜΝΟΡΤΥΧıߋ",
+    "aeopcyxijsdhqwlgkmtbhABEKMHOPCTYXIJSaopiuvtekABEZHIKMNOPTYXio",
+)
+_OTHER_SCRIPT: Final = re.compile("[Ͱ-ϿЀ-ԯɡıߋ]")
+_LATIN: Final = re.compile("[a-zA-Z]")
+_UNSEEN: Final = re.compile(
+    "[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f\u3164\ufe00-\ufe0f"
+    "\ufeff\uffa0\U000e0100-\U000e01ef]"
+)
+_TAGS: Final = re.compile("[\U000e0001-\U000e007f]+")  # ASCII that nobody sees
+_SPREAD: Final = re.compile(r"(?<![a-z])(?:[a-z][ ._*\-]){4,}[a-z](?![a-z])")
+_SPACES: Final = re.compile(r" {2,}|[\t\r\f\v\u00a0][ \t\r\f\v\u00a0]*")
+_BASE64: Final = re.compile(r"[A-Za-z0-9+/\-_]{24,4096}={0,2}")
+_HEX: Final = re.compile(r"(?:(?:\\x|0x|%)?[0-9a-fA-F]{2}[ ,:]?){16,2048}")
+_PERCENT: Final = re.compile(r"(?:%[0-9a-fA-F]{2}){4}")
+# In ROT13: ignore, instruction, prompt, system, previous, disregard, reveal.
+_ROT13: Final = ("vtaber", "vafgehpgvba", "cebzcg", "flfgrz", "cerivbhf", "qvfertneq", "eririny")
+_BACKWARDS: Final = ("erongi", "noitcurtsni", "tpmorp", "metsys", "suoiverp", "dragersid")
+_LEET: Final = str.maketrans("013457@$!", "oieastasi")
+_LEET_WORD: Final = re.compile(r"[a-z]+[013457@$!]+[a-z]+")
+_BETWEEN: Final = re.compile(r"[ ._*\-]")
+_GAPS: Final = re.compile("  +")
+_MOST_DECODED = 20
+_FEW, _MANY, _LONG = 5, 16, 24  # letters that are spread, pairs of digits, characters of an encoding
+
+
+def plain(text: str) -> str:
+    """The text in lower case and Unicode's form NFKC, its disguised letters as they look."""
+    if not text.isascii():
+        if _TAGS.search(text):
+            text = _TAGS.sub(
+                lambda tags: " " + "".join(chr(ord(one) - 0xE0000) for one in tags[0] if one > "\U000e001f"), text
+            )
+        text = unicodedata.normalize("NFKC", _UNSEEN.sub("", text))
+        if _OTHER_SCRIPT.search(text) and _LATIN.search(text):
+            text = text.translate(_ALIKE)
+    return _SPACES.sub(" ", text.lower())
+
+
+def readings(text: str, lower: str) -> Iterator[tuple[str, str]]:
+    """What else the text may say, and how it is hidden there; `lower` is `plain(text)`."""
+    words = lower.split()
+    sizes = list(map(len, words))
+    odd = list(filterfalse(str.isalpha, words))
+    if sizes.count(1) >= _FEW or any(len(word) > 2 * _FEW and _SPREAD.search(word) for word in odd):
+        yield (
+            "spread",
+            _SPREAD.sub(lambda word: _BETWEEN.sub("", word[0]), _GAPS.sub("\t", text.lower())).replace("\t", " "),
+        )
+    if sum(_LEET_WORD.search(word) is not None for word in odd) > 1:
+        yield "leet", lower.translate(_LEET)
+    if any(word in lower for word in _ROT13):
+        yield "rot13", codecs.decode(lower, "rot13")
+    if any(word in lower for word in _BACKWARDS):
+        yield "backwards", lower[::-1]
+    if "%" in text and _PERCENT.search(text):
+        yield "percent", plain(unquote(text, errors="replace"))
+    if max(sizes, default=0) >= _LONG or sizes.count(2) >= _MANY:
+        for number, (kind, decoded) in enumerate(_decoded(text)):
+            if number >= _MOST_DECODED:
+                break
+            yield kind, plain(decoded)
+
+
+def _decoded(text: str) -> Iterator[tuple[str, str]]:
+    for match in _BASE64.finditer(text):
+        coded = match[0].rstrip("=").replace("-", "+").replace("_", "/")
+        coded = coded[: len(coded) - 1] if len(coded) % 4 == 1 else coded
+        try:
+            raw = base64.b64decode(coded + "=" * (-len(coded) % 4))
+        except (binascii.Error, ValueError):
+            continue
+        if (said := _readable(raw)) is not None:
+            yield "base64", said
+    for match in _HEX.finditer(text):
+        digits = re.sub(r"\\x|0x|[%\s,:]", "", match[0])
+        if (said := _readable(bytes.fromhex(digits[: len(digits) // 2 * 2]))) is not None:
+            yield "hex", said
+
+
+def _readable(raw: bytes) -> str | None:
+    """The text that these bytes are, if they are one."""
+    try:
+        said = raw.decode()
+    except UnicodeDecodeError:
+        return None
+    return said if said.replace("\n", " ").replace("\t", " ").isprintable() and " " in said else None

@@ -1,0 +1,1 @@
+"""The detectors of pii(), a file for each family."""

@@ -1,0 +1,146 @@
+"""Addresses: e-mail, IP, MAC, credentials in URLs, crypto wallets."""
+
+from __future__ import annotations
+
+import re
+import string
+from collections.abc import Iterator
+from hashlib import sha256
+from ipaddress import IPv6Address
+
+__all__ = ["AT_SIGN", "crypto", "disguised_end", "emails", "ips", "macs", "url_credentials"]
+
+Spans = Iterator[tuple[int, int]]
+
+# ASCII classes, not \w and \b: a Korean particle follows an address without a space (hong@example.com입니다).
+_LOCAL = f"{string.ascii_letters}{string.digits}._%+'-"
+_LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9\-]{0,61}[A-Za-z0-9])?"
+_DOMAIN = re.compile(
+    rf"(?:{_LABEL}\.){{1,5}}[A-Za-z]{{2,24}}|(?:[가-힣A-Za-z0-9\-]{{1,32}}\.){{1,3}}(?:한국|닷컴|닷넷)"
+)
+_AT = r"(?:\s?[\[({<]\s?(?:[aA][tT]|@|골뱅이|앳)\s?[\])}>]\s?|\s(?:[aA][tT]|AT|골뱅이|앳)\s|골뱅이)"
+_DOT = r"(?:\s?[\[({<]\s?(?:[dD][oO][tT]|\.|점|닷)\s?[\])}>]\s?|\s(?:[dD][oO][tT]|점|닷)\s|\.)"
+_DISGUISED = re.compile(rf"(?=({_AT}(?:{_LABEL}{_DOT}){{1,4}}[A-Za-z]{{2,24}}(?![A-Za-z0-9])))")
+AT_SIGN = re.compile(_AT)
+_UNFINISHED = re.compile(
+    rf"(?:[A-Za-z0-9\-]{{1,63}}{_DOT}){{0,5}}[A-Za-z0-9\-]{{0,63}}\s?[\[({{<]?\s?(?:[dD][oO]?[tT]?|점|닷)?\s?[\])}}>]?\s?"
+)
+_SIGNS = ("(at", "[at", "{at", "<at", "( at", "[ at", "골뱅이", "앳", " dot ", "[dot", "(dot", "@ ", "[@", "(@")
+
+
+def emails(text: str) -> Spans:
+    """By RFC 5321's limits; also with the signs spelled out: hong (at) example dot com."""
+    at = text.find("@")
+    while at >= 0:
+        local = _local(text, at)
+        domain = _DOMAIN.match(text, at + 1)
+        if local and domain:
+            yield at - local, domain.end()
+        at = text.find("@", at + 1)
+    lower = text.lower()
+    if any(sign in lower for sign in _SIGNS):
+        for match in _DISGUISED.finditer(text):
+            local = _local(text, match.start())
+            # "look at it. Now" has no dot that is spelled, and no bracket: that is no address.
+            if local and re.search(r"[\[({<골앳]|\s(?:[dD][oO][tT]|점|닷)\s", match[1]):
+                yield match.start() - local, match.end(1)
+
+
+def disguised_end(text: str, start: int) -> bool:
+    """Whether all from here to the end may be a domain that is not complete yet."""
+    return _UNFINISHED.fullmatch(text, start) is not None
+
+
+def _local(text: str, end: int) -> int:
+    before = text[max(0, end - 64) : end]
+    return len(before) - len(before.rstrip(_LOCAL))  # far cheaper than a pattern, which tries every start
+
+
+_BYTE = r"(?:25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])"
+_IPV4 = re.compile(rf"{_BYTE}(?:\.{_BYTE}){{3}}(?![0-9]|\.[0-9])")
+_IPV6 = re.compile(r"(?<![0-9A-Za-z:.])(?:[0-9A-Fa-f]{1,4}(?=:)|:(?=:))[0-9A-Fa-f:]{2,38}(?![0-9A-Za-z:])")
+# A pattern that starts with a literal is looked for at a tenth of the cost of one that starts with a digit.
+_COLONS = 7  # of an address that leaves nothing out
+_SECOND_BYTE = re.compile(r"\.(?=[0-9]{1,3}\.[0-9]{1,3}\.[0-9])")
+
+
+def ips(text: str) -> Spans:
+    """Addresses of IP version 4 (dotted) and 6 (RFC 4291)."""
+    for dot in _SECOND_BYTE.finditer(text):
+        end = dot.start()
+        start = end - len(text[max(0, end - 4) : end]) + len(text[max(0, end - 4) : end].rstrip(string.digits))
+        if text[start - 1 : start] != "." and (match := _IPV4.match(text, start)):
+            yield match.span()
+    if "::" in text or text.count(":") >= _COLONS:
+        for match in _IPV6.finditer(text):
+            if _is_ipv6(match[0]):
+                yield match.span()
+
+
+def _is_ipv6(text: str) -> bool:
+    if len(text.replace(":", "")) < _COLONS:
+        return False  # 1::2 may be anything
+    try:
+        IPv6Address(text)
+    except ValueError:
+        return False
+    return True
+
+
+_HEX = "[0-9A-Fa-f]"
+_SECOND_PAIR = re.compile(rf"[:\-](?={_HEX}{{2}}[:\-]{_HEX}{{2}}[:\-]{_HEX}{{2}}[:\-])|\.(?={_HEX}{{4}}\.{_HEX}{{4}})")
+_MAC = re.compile(
+    rf"(?<![0-9A-Za-z:.\-])(?:{_HEX}{{2}}(?::{_HEX}{{2}}){{5}}|{_HEX}{{2}}(?:-{_HEX}{{2}}){{5}}|{_HEX}{{4}}(?:\.{_HEX}{{4}}){{2}})"
+    r"(?![0-9A-Za-z:\-]|\.[0-9A-Za-z])"
+)
+
+
+def macs(text: str) -> Spans:
+    """Hardware addresses: six bytes with colons or dashes, or three pairs with dots."""
+    for sign in _SECOND_PAIR.finditer(text):
+        width = 4 if sign[0] == "." else 2
+        match = _MAC.match(text, sign.start() - width) if sign.start() >= width else None
+        if match and not match[0].replace(".", "").isdecimal():
+            yield match.span()
+
+
+_CREDENTIALS = re.compile(r"[^\s/@:?#]{0,64}:[^\s/@]{1,128}(?=@)")
+
+
+def url_credentials(text: str) -> Spans:
+    """Name and password in a URL (RFC 3986's userinfo): scheme://name:password@host."""
+    at = text.find("://")
+    while at >= 0:
+        if match := _CREDENTIALS.match(text, at + 3):
+            yield match.span()
+        at = text.find("://", at + 3)
+
+
+_BASE58 = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
+_BITCOIN = re.compile(r"[13](?<![0-9A-Za-z][13])[a-km-zA-HJ-NP-Z1-9]{25,34}(?![0-9A-Za-z])")
+_BECH32 = re.compile(r"(?<![0-9A-Za-z])bc1[02-9ac-hj-np-z]{11,71}(?![0-9A-Za-z])")
+_ETHEREUM = re.compile(r"(?<![0-9A-Za-z])0x[0-9A-Fa-f]{40}(?![0-9A-Za-z])")
+
+
+def crypto(text: str) -> Spans:
+    """Wallets: Bitcoin (Base58Check, or Bech32 by its form) and Ethereum (by its form)."""
+    for match in _BITCOIN.finditer(text):
+        if _checks(match[0]):
+            yield match.span()
+    if "bc1" in text:
+        for match in _BECH32.finditer(text):
+            yield match.span()
+    if "0x" in text:
+        for match in _ETHEREUM.finditer(text):
+            yield match.span()
+
+
+def _checks(address: str) -> bool:
+    number = 0
+    for character in address:
+        number = number * 58 + _BASE58.index(character)
+    try:
+        raw = number.to_bytes(25, "big")
+    except OverflowError:
+        return False
+    return sha256(sha256(raw[:-4]).digest()).digest()[:4] == raw[-4:]

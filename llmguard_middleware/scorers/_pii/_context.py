@@ -1,0 +1,119 @@
+"""Words that tell what a number is, in English and in Korean, and which of them stand before it."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from ._sight import Sight
+
+__all__ = ["BEHIND", "Context", "tells_phone"]
+
+BEHIND: Final = 64  # characters of the text as given in which a word may stand, up to where the number starts
+
+# English words count where no letter is before them; those that end in a space, where none is after them either.
+_CARD = ("card", "cc ", "visa", "master", "amex", "maestro", "credit", "debit", "카드", "신용", "체크")
+_LICENCE = ("면허", "license", "licence", "dl ", "driving", "driver")
+_PASSPORT = ("여권", "passport")
+_ACCOUNT = (
+    *("계좌", "통장", "입금", "송금", "이체", "은행", "뱅크", "농협", "신협", "수협", "새마을금고", "우체국"),
+    *("account ", "accounts ", "acct", "a/c ", "bank", "routing", "deposit", "wire"),
+)
+_SSN = ("ssn", "social security", "itin", "taxpayer")
+_PHONE = (
+    *(
+        "phone",
+        "tel ",
+        "telephone",
+        "mobile",
+        "cell",
+        "fax",
+        "desk",
+        "call",
+        "dial",
+        "answering",
+        "reach me",
+        "reach us",
+    ),
+    *("message", "text me", "sms", "whatsapp", "hotline"),
+    *("전화", "연락처", "휴대폰", "핸드폰", "휴대전화", "팩스", "문자"),
+)
+_KINDS: dict[str, tuple[str, ...]] = {
+    "card": _CARD,
+    "licence": _LICENCE,
+    "passport": _PASSPORT,
+    "account": _ACCOUNT,
+    "ssn": _SSN,
+    "phone": _PHONE,
+    "number": ("number", "번호"),
+    "resident": ("주민", "등록번호", "외국인", "rrn", "resident", "registration"),
+    "business": ("사업자", "business", "brn"),
+    "driving": ("driver's license", "driver license", "drivers license", "driving licence", "dl "),
+    "other": (
+        *(*_CARD, *_LICENCE, *_PASSPORT, *_ACCOUNT, *_SSN),
+        *("주민", "사업자", "우편", "주문", "송장", "order", "invoice", "zip"),
+    ),
+}
+_OF_WORD: dict[str, frozenset[str]] = {
+    word: frozenset(kind for kind, words in _KINDS.items() if any(word.startswith(part) for part in words))
+    for word in {word for words in _KINDS.values() for word in words}
+}
+
+
+def _pattern(word: str) -> str:
+    return re.escape(word[:-1]) + "(?![a-z])" if word.endswith(" ") else re.escape(word)
+
+
+_WORDS = re.compile("|".join(_pattern(word) for word in sorted(_OF_WORD, key=len, reverse=True)))
+_LONGEST = max(map(len, _OF_WORD)) + 1
+_BLOCK = 256  # characters that are looked at together, where a number is near
+
+Hits = list[tuple[int, frozenset[str]]]
+
+
+def _hits(sight: Sight, block: int) -> Hits:
+    """Where words begin in a block of a text, and what they tell."""
+    hits = sight.words.get(block)
+    if hits is None:
+        text, at, end = sight.lower, block * _BLOCK, (block + 1) * _BLOCK
+        hits = sight.words[block] = []
+        # At every start, so that what is found depends on nothing but the word itself.
+        while (match := _WORDS.search(text, at, end + _LONGEST)) is not None and match.start() < end:
+            start, word = match.start(), match[0]
+            if not (word.isascii() and "a" <= text[start - 1 : start] <= "z"):
+                hits.append((start, _OF_WORD.get(word) or _OF_WORD[f"{word} "]))
+            at = start + 1
+    return hits
+
+
+class Context:
+    """Words of a kind, of which one stands shortly before a place."""
+
+    def __init__(self, kind: str) -> None:
+        self._kind = kind
+
+    def __call__(self, sight: Sight, start: int) -> bool:
+        """Whether one does."""
+        return self.last(sight, start) >= 0
+
+    def last(self, sight: Sight, start: int) -> int:
+        """Where the nearest of them is, or -1."""
+        least = sight.behind(start, BEHIND)
+        for block in range(start // _BLOCK, least // _BLOCK - 1, -1):
+            for at, kinds in reversed(_hits(sight, block)):
+                if at < least:
+                    return -1
+                if at < start and self._kind in kinds:
+                    return at
+        return -1
+
+
+CARD, LICENCE, PASSPORT, ACCOUNT = Context("card"), Context("licence"), Context("passport"), Context("account")
+SSN, RESIDENT, BUSINESS, DRIVING = Context("ssn"), Context("resident"), Context("business"), Context("driving")
+_PHONES, _NUMBERS, _OTHERS = Context("phone"), Context("number"), Context("other")
+
+
+def tells_phone(sight: Sight, start: int) -> bool:
+    """Whether the nearest word is one of telephony, or speaks of a number and none says of what."""
+    phone, other = _PHONES.last(sight, start), _OTHERS.last(sight, start)
+    return phone > other or (phone == other == -1 and _NUMBERS(sight, start))

@@ -1,0 +1,164 @@
+"""Numbers with a form of their own: cards, resident and business registration numbers, SSN, licences, accounts.
+
+Each function says where a number that starts at a place ends, or None. What it looks at: at most 40 characters from
+there, and the words before it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+from . import _context as context
+from ._sight import Sight
+
+__all__ = ["NUMBERS", "Ends"]
+
+Ends = Callable[[Sight, int], "int | None"]
+
+
+def _digits(text: str) -> str:
+    return "".join([character for character in text if character.isdecimal()])
+
+
+_DOUBLED = {str(digit): sum(divmod(2 * digit, 10)) for digit in range(10)}
+
+
+def _luhn(digits: str) -> bool:
+    """ISO/IEC 7812-1's check digit."""
+    return (sum(map(int, digits[-1::-2])) + sum([_DOUBLED[digit] for digit in digits[-2::-2]])) % 10 == 0
+
+
+# Issuer ranges and how many digits they have:
+# https://en.wikipedia.org/wiki/Payment_card_number#Issuer_identification_number_(IIN)
+_ISSUERS = tuple(
+    (re.compile(prefix), lengths)
+    for prefix, lengths in (
+        (r"4", (19, 16, 13)),
+        (r"5[1-5]|222[1-9]|22[3-9]|2[3-6]|27[01]|2720", (16,)),
+        (r"3[47]", (15,)),
+        (r"30[0-5]|3095|3[689]", (19, 18, 17, 16, 15, 14)),
+        (r"35", (19, 18, 17, 16)),
+        (r"1800|2131", (15,)),
+        (r"6|5[0678]|220[0-4]", (19, 18, 17, 16)),
+        (r"9", (16,)),  # for use within Korea only
+    )
+)
+_MAESTRO = re.compile(r"5[0678]|6")
+_SHORT = (15, 14, 13, 12)  # of Maestro cards, where a word says that it is a card
+_CARD = re.compile(r"[0-9](?:[ .\-]?[0-9]){11,18}")
+
+
+def _lengths(digits: str, sight: Sight, start: int) -> tuple[int, ...]:
+    for prefix, lengths in _ISSUERS:
+        if prefix.match(digits):
+            return lengths + _SHORT if _MAESTRO.match(digits) and context.CARD(sight, start) else lengths
+    return ()
+
+
+def _card(sight: Sight, start: int) -> int | None:
+    """The longest stretch that an issuer may have given out and whose check digit is right."""
+    text = sight.text
+    match = _CARD.match(text, start)
+    if match is None:
+        return None
+    fraction = start > 1 and text[start - 1] == "." and text[start - 2].isdecimal()
+    if fraction and match[0].isdecimal():
+        return None  # 0.4111111111111111 is a number and no card
+    digits = _digits(match[0])
+    for length in _lengths(digits, sight, start):
+        if length <= len(digits) and _luhn(digits[:length]):
+            end = _after(match, length)
+            if not text[end : end + 1].isdecimal():
+                return end
+    return None
+
+
+def _after(match: re.Match[str], digits: int) -> int:
+    """Where so many digits of a match end."""
+    places = [at for at, character in enumerate(match[0]) if character.isdecimal()]
+    return match.start() + places[digits - 1] + 1
+
+
+_RRN = re.compile(r"[0-9]{2}(?:0[1-9]|1[0-2])(?:0[1-9]|[12][0-9]|3[01])( ?- ?| )?([1-8])[0-9]{6}(?![0-9])")
+_RRN_WEIGHTS = (2, 3, 4, 5, 6, 7, 8, 9, 2, 3, 4, 5)
+
+
+def _resident(sight: Sight, start: int, sexes: str) -> int | None:
+    """Korean resident (7th digit 1-4) or foreigner registration (5-8) numbers: a date of birth, then seven digits.
+
+    Numbers given out since October 2020 have no check digit, so it decides nowhere but for what looks like a time in
+    milliseconds.
+    """
+    match = _RRN.match(sight.text, start)
+    if match is None or match[2] not in sexes:
+        return None
+    if match[1] is None and "15" <= match[0][:2] <= "19" and not context.RESIDENT(sight, start):
+        total = sum(weight * int(digit) for weight, digit in zip(_RRN_WEIGHTS, match[0][:12], strict=True))
+        if (11 - total % 11 + (2 if match[2] in "5678" else 0)) % 10 != int(match[0][12]):
+            return None
+    return match.end()
+
+
+_SSN = re.compile(r"(?!000|666|9)[0-9]{3}([ \-]?)(?!00)[0-9]{2}\1(?!0000)[0-9]{4}(?!-?[0-9])")
+_ITIN = re.compile(r"9[0-9]{2}([ \-]?)(?:5[0-9]|6[0-5]|7[0-9]|8[0-8]|9[0-24-9])\1[0-9]{4}(?!-?[0-9])")
+
+
+def _dashed_or_named(pattern: re.Pattern[str], sight: Sight, start: int) -> int | None:
+    """With dashes as it is, otherwise where the words before it say so."""
+    match = pattern.match(sight.text, start)
+    if match is None or (match[1] != "-" and not context.SSN(sight, start)):
+        return None
+    return match.end()
+
+
+_BRN = re.compile(r"[0-9]{3}(-?)[0-9]{2}\1[0-9]{5}(?![0-9])")
+_BRN_WEIGHTS = (1, 3, 7, 1, 3, 7, 1, 3, 5)
+
+
+def _business(sight: Sight, start: int) -> int | None:
+    """Korean business registration numbers, whose check digit the National Tax Service defines."""
+    match = _BRN.match(sight.text, start)
+    if match is None or (not match[1] and not context.BUSINESS(sight, start)):
+        return None
+    digits = [int(digit) for digit in _digits(match[0])]
+    total = sum(weight * digit for weight, digit in zip(_BRN_WEIGHTS, digits, strict=False)) + digits[8] * 5 // 10
+    return match.end() if (10 - total % 10) % 10 == digits[9] else None
+
+
+_LICENCE = re.compile(r"(?:1[1-9]|2[0-8])([ \-]?)[0-9]{2}\1[0-9]{6}\1[0-9]{2}(?![0-9])")
+
+
+def _licence(sight: Sight, start: int) -> int | None:
+    """Korean driver licences: region, year, serial number, check."""
+    match = _LICENCE.match(sight.text, start)
+    return match.end() if match is not None and (match[1] == "-" or context.LICENCE(sight, start)) else None
+
+
+_LEAST, _MOST = 8, 16  # digits of a bank account
+_ACCOUNT = re.compile(r"[0-9]{2,6}(?:[ \-]?[0-9]{2,7}){1,4}(?![0-9])")
+_DATE = re.compile(r"(?:19|20)[0-9]{2}[-./](?:0?[1-9]|1[0-2])[-./](?:[12][0-9]|3[01]|0?[1-9])(?![0-9])")
+
+
+def _account(sight: Sight, start: int) -> int | None:
+    """8 to 16 digits after a word of banking."""
+    if not context.ACCOUNT(sight, start):
+        return None
+    match = _ACCOUNT.match(sight.text, start)
+    if match is None or not _LEAST <= len(_digits(match[0])) <= _MOST or _DATE.match(sight.text, start):
+        return None
+    return match.end()
+
+
+# Names are Presidio's, where it has one; with how many digits a first group of it can have (all, if none is said). In
+# the order in which they win where two fit.
+NUMBERS: dict[str, tuple[Ends, frozenset[int]]] = {
+    "KR_RRN": (lambda sight, start: _resident(sight, start, "1234"), frozenset((6, 13))),
+    "KR_FRN": (lambda sight, start: _resident(sight, start, "5678"), frozenset((6, 13))),
+    "CREDIT_CARD": (_card, frozenset()),
+    "US_SSN": (lambda sight, start: _dashed_or_named(_SSN, sight, start), frozenset((3, 9))),
+    "US_ITIN": (lambda sight, start: _dashed_or_named(_ITIN, sight, start), frozenset((3, 9))),
+    "KR_BRN": (_business, frozenset((3, 10))),
+    "KR_DRIVER_LICENSE": (_licence, frozenset((2, 12))),
+    "BANK_ACCOUNT": (_account, frozenset(range(2, 17))),
+}

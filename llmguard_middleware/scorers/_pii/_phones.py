@@ -1,0 +1,92 @@
+"""Phone numbers: Korean and American by their form, with a + by their country's plan, others by the words before."""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from importlib.util import find_spec
+
+from . import _context as context
+from ._sight import Sight
+
+__all__ = ["phone", "spelled"]
+
+_HAS_PLANS = find_spec("phonenumbers") is not None
+
+_MOBILE = re.compile(r"01[016789][ .\-)]{0,2}[0-9]{3,4}[ .\-]{0,2}[0-9]{4}(?![0-9])")
+_LANDLINE = re.compile(
+    r"0(?:2|3[1-3]|4[1-4]|5[1-5]|6[1-4]|70|80|50[2-8]?)(?:[ .\-]|\) ?)[1-9][0-9]{2,3}[ .\-][0-9]{4}(?![0-9])"
+)
+_AMERICAN = re.compile(r"[2-9][0-9]{2}(?:\) ?|[ .\-])[2-9][0-9]{2}[ .\-][0-9]{4}(?![\-.]?[0-9])")
+_PLUS = re.compile(r"[0-9](?:[ .\-/]{0,2}\(?[0-9]\)?){6,14}(?![0-9])")
+_SOME = re.compile(r"[0-9]{1,4}\)?(?:[ .\-/]{0,2}[0-9]){5,12}(?![0-9])")
+_DATE = re.compile(r"(?:19|20)[0-9]{2}([-./])(?:0?[1-9]|1[0-2])\1(?:[12][0-9]|3[01]|0?[1-9])(?![0-9])")
+
+
+_LEAST, _MOST = 7, 13  # digits of a number that is told by the words before it
+
+
+def phone(sight: Sight, start: int) -> int | None:
+    """Where a phone number that starts here ends."""
+    text = sight.text
+    first = text[start]
+    if first == "0":
+        match = _MOBILE.match(text, start) or _LANDLINE.match(text, start)
+        if match is not None:
+            return match.end()
+    elif text[start - 1 : start] == "+" or (text[start - 1 : start] == "(" and text[start - 2 : start - 1] == "+"):
+        return _international(text, start)
+    elif first > "1" and (match := _AMERICAN.match(text, start)) is not None:
+        return match.end()
+    match = _SOME.match(text, start)
+    if match is None or _DATE.match(text, start) or not _LEAST <= sum(map(str.isdecimal, match[0])) <= _MOST:
+        return None
+    return match.end() if context.tells_phone(sight, start) else None
+
+
+def _international(text: str, start: int) -> int | None:
+    """The longest stretch, up to the end of a group, that is a number by the plan of its country."""
+    match = _PLUS.match(text, start)
+    if match is None:
+        return None
+    found = match[0]
+    for end in range(len(found), 7, -1):
+        if not found[end - 1].isdecimal() or found[end : end + 1].isdecimal():
+            continue
+        # +44 (0)20 ...: the 0 is for callers within the country.
+        digits = "".join(filter(str.isdecimal, found[:end].replace("(0)", "")))
+        if _planned(digits):
+            open_ = found[:end].count("(") > found[:end].count(")")
+            return start + end + (open_ and found[end : end + 1] == ")")
+    return None
+
+
+def _planned(digits: str) -> bool:
+    if digits.startswith("82"):
+        return re.fullmatch(r"820?(?:1[016789]\d{7,8}|2\d{7,8}|[3-6]\d{8,9}|70\d{8}|50\d{8,9})", digits) is not None
+    return _HAS_PLANS and any(
+        plan is not None and plan.fullmatch(digits, size) for size in (1, 2, 3) for plan in (_plan(digits[:size]),)
+    )
+
+
+@cache  # some 1,100 prefixes at most
+def _plan(code: str) -> re.Pattern[str] | None:
+    """What numbers of a country code look like, by Google's libphonenumber, whose own parser takes 50 us a try."""
+    from phonenumbers import COUNTRY_CODE_TO_REGION_CODE, PhoneMetadata  # noqa: PLC0415 - an extra, when there is a +
+
+    patterns = []
+    for region in COUNTRY_CODE_TO_REGION_CODE.get(int(code), ()) if code else ():
+        metadata = PhoneMetadata.metadata_for_region_or_calling_code(int(code), region)
+        described = metadata.general_desc if metadata is not None else None
+        if described is not None and described.national_number_pattern:
+            patterns.append(described.national_number_pattern)
+    return re.compile("|".join(f"(?:{pattern})" for pattern in patterns)) if patterns else None
+
+
+_READ = "공영일이삼사오육륙칠팔구"
+_SPELLED = re.compile(rf"공일(?=([공일육칠팔구](?:[ \-.,]{{0,2}}[{_READ}]){{7,8}}))")
+
+
+def spelled(text: str) -> list[tuple[int, int]]:
+    """Korean mobile numbers read out: 공일공 일이삼사 오육칠팔."""
+    return [(match.start(), match.end(1)) for match in _SPELLED.finditer(text)] if "공일" in text else []

@@ -1,0 +1,84 @@
+"""A text as detectors look at it: look-alike characters as plain ones, invisible ones left out, places kept."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from bisect import bisect_left
+
+from ._once import once
+
+__all__ = ["INVISIBLE", "Sight"]
+
+# Zero-width spaces and joiners, directional marks, soft hyphens, variation selectors, tags, Hangul fillers.
+INVISIBLE = (
+    "\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180e\u200b-\u200f\u202a-\u202e\u2060-\u206f\u3164\ufe00-\ufe0f\ufeff\uffa0"
+    "\U000e0000-\U000e01ef"
+)
+_DASHES = "\u058a\u2010\u2011\u2012\u2013\u2014\u2015\u2043\u2212\u2e3a\u2e3b\u30fc\ufe58\ufe63\uff0d\u3161"
+_SPACES = "\u00a0\u1680\u2000-\u200a\u202f\u205f\u3000"
+_DOTS = "\u00b7\u2024\u2027\u2219\u22c5\u30fb\u318d\uff0e\uff65\u3002\uff61"
+_FULL_WIDTH = "\uff01-\uff5e"
+
+
+_PLAIN = {code: chr(code - 0xFEE0) for code in range(0xFF01, 0xFF5F)}
+_PLAIN |= {ord(dash): "-" for dash in _DASHES}
+_PLAIN |= {ord(dot): "." for dot in _DOTS}
+_PLAIN |= dict.fromkeys((0xA0, 0x1680, *range(0x2000, 0x200B), 0x202F, 0x205F, 0x3000), " ")
+
+_DIGIT = r"(?![0-9])\d"  # of another script: Arabic-Indic, full-width, mathematical, ...
+_FOREIGN = re.compile(_DIGIT)
+_ODD = re.compile(f"[{_FULL_WIDTH}{re.escape(_DASHES)}{_DOTS}{_SPACES}{INVISIBLE}]|{_DIGIT}")
+_UNSEEN = re.compile(f"[{INVISIBLE}]")
+
+# Where a number may start: a digit after none (the look-behind comes second, since a digit is quickly looked for). Then
+# at least five more, with at most two separators between.
+_RUN = re.compile(r"[0-9](?<![0-9][0-9])(?:[ ./()\-]{0,2}[0-9]){5,}")
+_GROUP = re.compile(r"[0-9]+")
+
+
+def _digit(match: re.Match[str]) -> str:
+    return str(unicodedata.decimal(match[0]))
+
+
+class Sight:
+    """`text` is what detectors look at; `places` gives back where that is in the text that was given."""
+
+    def __init__(self, given: str) -> None:
+        self._kept: list[int] | None = None
+        if not given.isascii() and _ODD.search(given):
+            if _UNSEEN.search(given):
+                self._kept = [at for at, character in enumerate(given) if not _UNSEEN.match(character)]
+                given = "".join([given[at] for at in self._kept])
+            given = _FOREIGN.sub(_digit, given).translate(_PLAIN)  # one character for one
+        self.text = given
+        self.words: dict[int, list[tuple[int, frozenset[str]]]] = {}  # that tell what numbers are, by block
+
+    @once
+    def lower(self) -> str:
+        """The text in small letters, each in its place."""
+        lower = self.text.lower()
+        if len(lower) == len(self.text):
+            return lower
+        return "".join([small if len(small := one.lower()) == 1 else one for one in self.text])
+
+    @once
+    def numbers(self) -> list[tuple[int, int]]:
+        """Groups of digits, where each starts and how many it has, in runs of at least six digits, separated or not."""
+        return [
+            (group.start(), group.end() - group.start())
+            for run in _RUN.finditer(self.text)
+            for group in _GROUP.finditer(self.text, run.start(), run.end())
+        ]
+
+    def behind(self, start: int, most: int) -> int:
+        """Where in `text` that begins which is at most so many characters of the given text before a place."""
+        if self._kept is None or not start:
+            return max(0, start - most)
+        return bisect_left(self._kept, self._kept[min(start, len(self._kept) - 1)] - most)
+
+    def places(self, start: int, end: int) -> tuple[int, int]:
+        """Where a stretch of `text` is in the text that was given."""
+        if self._kept is None:
+            return start, end
+        return self._kept[start], self._kept[end - 1] + 1

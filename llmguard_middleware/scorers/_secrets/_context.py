@@ -1,0 +1,126 @@
+"""Values that the words before them call a secret: an assignment, a header, a connection string, a sentence."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import Counter
+from collections.abc import Callable, Iterator
+from typing import Final, NamedTuple
+
+__all__ = ["BEHIND", "CONTEXTS", "LONGEST", "Context"]
+
+BEHIND: Final = 96  # characters, from the start of the word to that of the value
+LONGEST: Final = 256  # of a value
+_BITS = 3.0  # a character; words of a language have less, random hexadecimal digits 3.5 and more
+_LEAST_TOKEN, _LEAST_PASSWORD = 16, 6
+
+# The rest of the name, quotes and brackets, what says "is", and quotes again.
+_IS = (
+    r"[A-Za-z0-9_\-]{0,24}[\"'`\])]{0,3}[ \t]{0,8}"
+    r"(?:=>|:=|==?|:|\b(?:is|was)\b:?|은|는|이|가|,(?=[ \t]{0,2}[\"']))[ \t]{0,8}"
+    r"(?:\\?[\"'`]|b[\"']|[Bb]earer[ ]|[Bb]asic[ ]){0,2}"
+)
+_TOKEN = rf"(?P<value>[A-Za-z0-9_\-./+=~]{{{_LEAST_TOKEN},{LONGEST}}})(?![A-Za-z0-9_(])"
+# A password holds any signs; in a connection string it ends at a semicolon.
+_PASSWORD = rf"(?P<value>[!#-&*-:=?-\[\]-~]{{{_LEAST_PASSWORD},{LONGEST}}})"
+_UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}\Z")
+_STANDS_FOR = re.compile(
+    r"[Yy]our|YOUR|example|[Pp]laceholder|[Rr]edacted|REDACTED|change_?me|x{4}|X{4}|\*{3}|<|\$[{(]|^\{|\{\{|%\(|\.\.\.|^\$|"
+    r"process\.env|environ|getenv|^arn:|^https?:"
+)
+_PATH = re.compile(r"[.~]{0,2}/[A-Za-z]")  # PWD is where a shell is
+_VERSION = re.compile(r"[v^~=<>]{0,2}[0-9]+(?:\.[0-9]+)+")
+_TURN = re.compile("[0-9](?=[A-Za-z])|[A-Za-z](?=[0-9])")
+_TURNS = 2  # from letters to digits and back, at least: `bert-base-v2` has one
+_DIGIT, _LETTER = re.compile("[0-9]"), re.compile("[A-Za-z]")
+
+
+class Context(NamedTuple):
+    """A kind of secret that is told by words.
+
+    Attributes:
+        kind: its name in scores.
+        words: in lower case; any of them stands before the value.
+        stems: any of them is in each of the words.
+        pattern: what may stand between, and the value.
+        fits: whether a value may be one.
+    """
+
+    kind: str
+    words: tuple[str, ...]
+    stems: tuple[str, ...]
+    pattern: re.Pattern[str]
+    fits: Callable[[str], bool]
+
+    def find(self, text: str, lower: str) -> Iterator[tuple[int, int]]:
+        """Start and end of each value; `lower` is the text in lower case, place by place."""
+        if not any(stem in lower for stem in self.stems):
+            return
+        for word in self.words:
+            at = lower.find(word)
+            while at >= 0:
+                match = self.pattern.match(text, at + len(word))
+                if match is not None and match.start("value") - at <= BEHIND and self.fits(match["value"]):
+                    yield match.span("value")
+                at = lower.find(word, at + 1)
+
+
+def _random(value: str) -> bool:
+    """Whether this may be a key: letters and digits, and as many different ones as chance makes."""
+    if _STANDS_FOR.search(value) or _VERSION.match(value) or len(_TURN.findall(value)) < _TURNS:
+        return False
+    return _entropy(value) >= _BITS
+
+
+def _random_and_no_id(value: str) -> bool:
+    return not _UUID.match(value) and _random(value)
+
+
+def _password(value: str) -> bool:
+    """Whether this may be a password: not a word, a type, a path, a variable or what stands for one."""
+    if _STANDS_FOR.search(value) or _VERSION.match(value) or _PATH.match(value):
+        return False
+    return bool(_LETTER.search(value) and (_DIGIT.search(value) or re.search(r"[!@#$%^&*?~+]", value)))
+
+
+def _entropy(value: str) -> float:
+    """Shannon's, in bits a character."""
+    size = len(value)
+    return -sum(n / size * math.log2(n / size) for n in Counter(value).values())
+
+
+_TOKENS = "token", "authorization", "bearer", "토큰"
+_BETWEEN_TOKEN = re.compile(_IS + _TOKEN)
+CONTEXTS: Final = (
+    Context(
+        "API_KEY",
+        (
+            "api_key", "api-key", "apikey", "api key", "access_key", "access-key", "accesskey", "accountkey",
+            "secret_key", "secret-key", "secretkey", "secret_access_key", "private_key", "encryption_key",
+            "signing_key",
+            "auth_key", "app_key", "application_key", "master_key", "client_secret", "client-secret", "clientsecret",
+            "secret", "heroku", "api 키", "api키", "인증키", "비밀키", "시크릿", "액세스 키", "서비스키",
+        ),
+        ("key", "secret", "heroku", "키", "시크릿"),
+        _BETWEEN_TOKEN,
+        _random,
+    ),
+    Context("ACCESS_TOKEN", _TOKENS, _TOKENS, _BETWEEN_TOKEN, _random_and_no_id),
+    Context("BEARER_TOKEN", ("bearer ",), ("bearer ",), re.compile(_TOKEN), _random_and_no_id),
+    Context(
+        "PASSWORD",
+        ("password", "passwd", "passphrase", "pwd", "비밀번호", "패스워드", "비번", "암호"),
+        ("pass", "pwd", "비밀", "패스", "비번", "암호"),
+        re.compile(_IS + _PASSWORD),
+        _password,
+    ),
+    # The password of a URL with a name and a host (RFC 3986's userinfo).
+    Context(
+        "CONNECTION_STRING",
+        ("://",),
+        ("://",),
+        re.compile(r"[^\s/@:?#\"'<>]{0,64}:(?P<value>[^\s/@\"'<>]{1,128})(?=@[A-Za-z0-9\[])"),
+        lambda value: not _STANDS_FOR.search(value),
+    ),
+)  # fmt: skip
