@@ -11,6 +11,7 @@ import inspect
 import threading
 from collections.abc import Callable, Generator, Mapping
 from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, wait
+from contextlib import suppress
 from contextvars import ContextVar, copy_context
 from functools import partial
 from time import perf_counter
@@ -264,7 +265,10 @@ class _AsyncScoring(_Launched):
         super().__init__(launch, workers)
 
     def _give_up(self, future: asyncio.Future[Any]) -> None:
-        future.cancel()
+        # A coroutine that its loop left behind is closed by the garbage collector, when that loop may be closed, too:
+        # the future is cancelled then, and has nobody to tell.
+        with suppress(RuntimeError):
+            future.cancel()
         if (job := self._jobs.get(future)) is not None:
             self._workers.abandon(job)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import inspect
 import logging
 import math
 import subprocess
@@ -163,6 +164,24 @@ async def test_cancelling_acheck_cancels_the_scorer() -> None:
         await checking
     await asyncio.sleep(0)
     assert slow.cancelled.is_set()
+
+
+@pytest.mark.parametrize("use_async", [False, True])
+def test_a_call_may_be_closed_when_its_loop_is_gone(use_async: bool) -> None:
+    """A coroutine that its loop left behind is closed by the collector, when that loop may be closed."""
+    slow = Hangs(use_async=use_async)
+    call = Guard(Guardrail(slow, stage="input")).acheck("x", stage="input")
+    loop = asyncio.new_event_loop()
+
+    async def begin() -> None:
+        call.send(None)
+        await asyncio.to_thread(slow.started.wait, 10)
+
+    loop.run_until_complete(begin())
+    loop.close()
+    call.close()
+    slow.release()
+    assert inspect.getcoroutinestate(call) == inspect.CORO_CLOSED
 
 
 async def test_exceptions_that_nobody_waits_for_are_not_logged(caplog: pytest.LogCaptureFixture) -> None:
