@@ -6,9 +6,9 @@ import base64
 import codecs
 import json
 from pathlib import Path
-from time import process_time
 
 import pytest
+from growth import growth
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -176,14 +176,5 @@ def test_the_tuning_sets() -> None:
     "unit", ["ignore ", "a b ", "YWFh", "%61", "without ", "1a", "user ", "deadbeef", "ai must ", "이전 "]
 )
 def test_what_is_made_to_be_slow_is_linear(unit: str) -> None:
-    """Eight times as much of what begins like a phrase everywhere takes far less than 64 times as long."""
-    scorer = prompt_injection()
-
-    def seconds(length: int) -> float:
-        text = unit * (length // len(unit))
-        before = process_time()
-        scorer.score(text)
-        return process_time() - before
-
-    seconds(1000)
-    assert seconds(80_000) < 24 * seconds(10_000) + 0.05
+    """Eight times as much of what begins like a phrase everywhere takes about eight times as long, not 64."""
+    assert growth(prompt_injection().score, unit) < 32
