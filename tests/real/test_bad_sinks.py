@@ -60,9 +60,12 @@ def call(guard, text):
 def test_each_item_is_sent_or_counted_once(name, tmp_path, caplog, monkeypatch):
     """Whatever the sink does: made = taken by it + dropped, each violation is in the journal, memory is bounded."""
     protocol, serve = BAD[name]
-    if name.startswith("garbage-body"):
-        # It answers at once, and what it took must not be given up because this machine was slow for two seconds.
-        monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "10")
+    patience = 8
+    if name.startswith(("garbage-body", "slow")):
+        # What a sink took and the exporter gave up on a moment later is both: these sinks answer, so they are waited
+        # for, however long this machine stands still.
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "30")
+        patience = 60
     with serve() as sink:
         telemetry = configure(sink.url, protocol=protocol, set_global=False, journal=tmp_path / "journal")
         tracer = telemetry.tracer_provider.get_tracer("test")
@@ -78,8 +81,8 @@ def test_each_item_is_sent_or_counted_once(name, tmp_path, caplog, monkeypatch):
         ours = telemetry.tracer_provider.resource
         alive = sum(isinstance(each, ReadableSpan) and each.resource is ours for each in gc.get_objects())
         started = time.monotonic()
-        telemetry.shutdown(timeout=8)
-        assert time.monotonic() - started < 10
+        telemetry.shutdown(timeout=patience)
+        assert time.monotonic() - started < patience + 2
     # A stopped call has two spans, its own and its guardrail's, and one record.
     made = {"traces": 400 + 2 * 10, "logs": 400 + 10}
     dropped = {signal: sum(telemetry.dropped.get(signal, {}).values()) for signal in made}
