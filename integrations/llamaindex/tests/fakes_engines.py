@@ -71,3 +71,13 @@ def no_stray_error() -> Iterator[None]:
     finally:
         threading.excepthook = before
     assert strays == []
+
+
+@contextmanager
+def threads_joined() -> Iterator[None]:
+    """Wait for the threads that were begun inside: a chat engine's writer ends its turn after the reader has it all."""
+    before = set(threading.enumerate())
+    yield
+    for thread in set(threading.enumerate()) - before:
+        if thread.name.startswith("Thread-"):  # a pool's threads never end
+            thread.join(10)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fakes_engines import threads_joined
 from llama_index.core.chat_engine import SimpleChatEngine
 from llama_index.core.instrumentation import get_dispatcher
 from llama_index.core.instrumentation.span_handlers import BaseSpanHandler
@@ -190,7 +191,7 @@ def test_failed_chat_stream(llm: Any, script: Any, telemetry: Any, guard: Any) -
     engine = SimpleChatEngine.from_defaults(llm=llm, memory=ChatMemoryBuffer.from_defaults(token_limit=1000))
     uncaught, threading.excepthook = threading.excepthook, lambda _: None
     try:
-        with pytest.raises(RuntimeError):
+        with threads_joined(), pytest.raises(RuntimeError):
             list(engine.stream_chat("Hello").response_gen)
     finally:
         threading.excepthook = uncaught

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import pytest
+from fakes_engines import threads_joined
 from fakes_parts import LOOPS_CARRY, TOOLS_CARRY
 from llama_index.core import Document, MockEmbedding, Settings, VectorStoreIndex
 from llama_index.core.agent.workflow import AgentWorkflow, FunctionAgent
@@ -206,11 +207,12 @@ def turn() -> Callable[..., Any]:
     """A turn of a chat engine in one of its four ways; returns the answer's text."""
 
     async def taking(engine: Any, call: str) -> str:
+        if call == "stream_chat":
+            with threads_joined():
+                return "".join(engine.stream_chat("Hello").response_gen)
         reply = getattr(engine, call)("Hello")
         if call.startswith("a"):
             reply = await reply
-        if call == "stream_chat":
-            return "".join(reply.response_gen)
         if call == "astream_chat":
             return "".join([piece async for piece in reply.async_response_gen()])
         return str(reply)
