@@ -42,7 +42,7 @@ class _Times:
 
     def __init__(self, name: str) -> None:
         self._name = name
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # what is collected while it is held may lead back here
         self._calls: dict[object, tuple[float, Callable[[], None]]] = {}
         self._next = math.inf  # when the thread wakes by itself
         self._started = False

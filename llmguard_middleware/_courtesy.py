@@ -22,7 +22,7 @@ class Courtesy:
 
     __slots__ = ("_lock",)
 
-    def __init__(self, lock: threading.Lock | threading.Condition) -> None:
+    def __init__(self, lock: threading.Lock | threading.RLock | threading.Condition) -> None:
         self._lock = lock
 
     def __enter__(self) -> None:

@@ -82,7 +82,7 @@ class _Crew:
         self._size, self._name, self._nap, self._make_thread = size, name, nap, make_thread
         self._later: deque[_Task] = deque()  # for whoever wakes from a nap next
         self.jobs: queue.SimpleQueue[_Task | None] = queue.SimpleQueue()
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # what is collected while it is held may end a call, and its monitors come here
         self._behind = Courtesy(self._lock)  # how the crew's own threads take it
         self._idle = 0  # threads that wait for a job, nap, or are about to
         self._napping = 0

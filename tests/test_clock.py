@@ -57,3 +57,23 @@ def test_its_thread_ends_with_it() -> None:
     gc.collect()
     thread.join(10)
     assert not thread.is_alive()
+
+
+def test_times_may_be_set_by_what_is_collected_while_one_is_set() -> None:
+    """As a dropped call that ends does, from wherever garbage is collected."""
+    clock, called = Clock("test-clock-collected"), queue.SimpleQueue[str]()
+
+    class Key:
+        fresh = True
+
+        def __hash__(self) -> int:
+            if self.fresh:
+                self.fresh = False
+                clock.at("inner", monotonic(), lambda: called.put("inner"))  # as a finalizer does
+            return 1
+
+    thread = threading.Thread(target=clock.at, args=(Key(), monotonic(), lambda: called.put("outer")), daemon=True)
+    thread.start()
+    thread.join(10)
+    assert not thread.is_alive()
+    assert {called.get(timeout=10), called.get(timeout=10)} == {"inner", "outer"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import queue
 import threading
 import time
 from contextvars import copy_context
@@ -198,3 +199,27 @@ def test_a_thread_that_naps_ends_with_its_pool() -> None:
     pool.submit(int).result(10)
     del pool
     assert until(lambda: threads("test-napping") == 0)
+
+
+def ends(work: Any) -> bool:
+    """Whether it is over within ten seconds, and did not wait for itself."""
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    thread.join(10)
+    return not thread.is_alive()
+
+
+def test_work_may_come_from_what_is_collected_while_work_is_handed_over() -> None:
+    """The end of a call that was only dropped posts its monitors' work from wherever garbage is collected."""
+    done = queue.SimpleQueue[str]()
+
+    def collecting(**options: Any) -> threading.Thread:
+        if not done.qsize():
+            done.put("handed over")
+            pool.post(lambda: done.put("collected"))  # as a finalizer does
+        return threading.Thread(**options)
+
+    pool = Pool(2, "test-collected", make_thread=collecting)
+    assert ends(lambda: pool.post(lambda: done.put("posted")))
+    assert done.get(timeout=10) == "handed over"
+    assert {done.get(timeout=10), done.get(timeout=10)} == {"collected", "posted"}

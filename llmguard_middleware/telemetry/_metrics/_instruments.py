@@ -134,7 +134,7 @@ class _Shared:
 
     def begin_anew(self) -> None:
         """After a fork: who held the lock stayed with the parent."""
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # what is collected while it is held may lead back here
 
     def of(self, provider: MeterProvider) -> Instruments:
         """Those of this one."""
