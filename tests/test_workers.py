@@ -44,9 +44,13 @@ async def test_hung_guardrails_do_not_stop_a_healthy_one(mode: str) -> None:
         Guardrail(slow, stage="input", timeout=0.05, breaker=None), Guardrail(Flags(), stage="output", timeout=30)
     )
     for _ in range(20):
-        assert (await check(guard, mode)).outcome == "error"
+        slow.started.clear()
+        hung = False
+        while not hung:  # a thread that a busy machine starts too late is not lost: its work is cancelled
+            assert (await check(guard, mode)).outcome == "error"
+            hung = slow.started.is_set()
     assert (await check(guard, mode, "output")).outcome == "blocked"
-    assert guard.workers.lost == 20
+    assert until(lambda: guard.workers.lost >= 20)
     slow.release()
     assert until(lambda: guard.workers.lost == 0)
 
