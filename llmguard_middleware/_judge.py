@@ -91,8 +91,8 @@ class Case:
     """One text before the rules of its stage: what is to be scored, what was found, and in the end the verdict."""
 
     __slots__ = (
-        "_available", "_digest", "_edited", "_findings", "_guard", "_keys", "_known", "_memory", "_open", "_stage",
-        "_untouched", "rules", "text",
+        "_available", "_deadline", "_digest", "_edited", "_findings", "_guard", "_keys", "_known", "_memory", "_open",
+        "_stage", "_untouched", "rules", "text",
     )  # fmt: skip
 
     def __init__(
@@ -117,6 +117,7 @@ class Case:
         self._keys: dict[int, bytes] = {}
         self._open: dict[int, Admission] = {}  # launched and not settled
         self._edited = False
+        self._deadline: float | None = None
 
     @property
     def waiting(self) -> bool:
@@ -125,7 +126,7 @@ class Case:
 
     def launch(self, deadline: float | None = None) -> Launch | None:
         """What has to be scored, once all is settled that is known already; None if nothing has to be."""
-        text = self.text
+        text, self._deadline = self.text, deadline
         available = {**self._available, "text": text}
         if self._stage == "output":
             available["output"] = text
@@ -189,7 +190,7 @@ class Case:
         self._findings[index] = finding
         if self._known is not None and finding.error is None:  # what failed was not scored, and is tried again
             self._known[rule.name] = finding
-        self._edited = self._edited or finding.outcome in ("redacted", "replaced")
+        self._edited = self._edited or finding.edits
         return finding.stops
 
     def close(self) -> None:
@@ -223,14 +224,18 @@ class Case:
             return ()
         length = len(self.text)
         found: list[tuple[Sequence[TextSpan], Any]] = []
-        for rule, finding in zip(self.rules, self._findings):  # noqa: B905 - of one length
-            if finding is not None and finding.outcome in ("redacted", "replaced"):
-                whole = _whole(rule, finding)
-                if whole is not None:  # of several, the earliest rule's
-                    return (Edit(0, length, whole),)
-                assert finding.score is not None
-                spans = finding.score.spans or (TextSpan(0, length, rule.name.upper()),)
-                found.append((spans, rule.remedy))
+        acting = [index for index, finding in enumerate(self._findings) if finding is not None and finding.edits]
+        for index in acting:
+            rule, finding = self.rules[index], self._findings[index]
+            assert finding is not None
+            whole = _whole(rule, finding)
+            if whole is not None:  # of several, the earliest rule's
+                if not isinstance(rule.remedy, Replace):
+                    whole = yield from self._beside(whole, [other for other in acting if other != index])
+                return (Edit(0, length, whole),)
+            assert finding.score is not None
+            spans = finding.score.spans or (TextSpan(0, length, rule.name.upper()),)
+            found.append((spans, rule.remedy))
         if self._memory is None:
             pseudonyms = Pseudonyms()
         else:  # what the caller gets placeholders for must not come back as what the model got them for
@@ -244,6 +249,20 @@ class Case:
             rows += batch
             yield BREATHE
         return Packed(Edit, rows)
+
+    def _beside(self, proposed: str, others: Sequence[int]) -> Plan[str]:
+        """What a scorer proposed, as the other rules that found something in the original let it pass."""
+        if not others:
+            return proposed
+        rules = [self.rules[other] for other in others]
+        case = Case(
+            rules, proposed, self._stage, self._available, self._guard, self._digest, self._memory, self._untouched
+        )
+        verdict = yield from judge(case, self._deadline)
+        for other, finding in zip(others, verdict.findings):  # noqa: B905 - of one length
+            if finding.stops:
+                self._findings[other] = finding
+        return verdict.guarded
 
 
 def judge(case: Case, deadline: float | None = None) -> Plan[Verdict]:

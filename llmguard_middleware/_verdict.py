@@ -37,6 +37,11 @@ class Finding:
     seconds: float = 0.0
     remembered: bool = False
 
+    @property
+    def edits(self) -> bool:
+        """Whether the text is changed for it."""
+        return self.outcome in ("redacted", "replaced")
+
 
 @dataclass(frozen=True, slots=True)
 class Verdict:

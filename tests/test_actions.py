@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import re
+from itertools import permutations
 from typing import Any
 
 import pytest
@@ -25,6 +26,7 @@ from llmguard_middleware import (
     Replace,
     Score,
     TextSpan,
+    scorer,
 )
 from llmguard_middleware._actions import ACTIONS
 from llmguard_middleware.testing import Flags, Returns
@@ -183,6 +185,57 @@ def test_a_scorers_own_text_takes_the_place_of_the_whole() -> None:
     proposes = Returns({"flagged": True, "modified_output": "better"})
     assert Guard(Guardrail(proposes, stage="input", action="redact")).check("bad", stage="input").guarded == "better"
     assert Guard(Guardrail(proposes, stage="input")).check("bad", stage="input").stops
+
+
+def proposing(word: str, instead: str) -> Any:
+    """A scorer that flags texts with this word and proposes them without it."""
+
+    @scorer(name=f"no-{word}")
+    def proposes(text: str) -> dict[str, Any]:
+        return {"flagged": word in text, "modified": text.replace(word, instead)}
+
+    return proposes
+
+
+@pytest.mark.parametrize("mode", ["check", "acheck"])
+@pytest.mark.parametrize("order", list(permutations(range(3))))
+async def test_a_scorers_own_text_is_as_the_other_rules_let_it_pass(mode: str, order: tuple[int, ...]) -> None:
+    """What one rule proposes for the whole undoes no redaction of another, nor what a third proposes."""
+    rules = [
+        Guardrail(proposing("Kim", "{NAME}"), stage="input", action="redact"),
+        Guardrail(Flags(when="900101"), stage="input", action="redact"),
+        Guardrail(proposing("Seoul", "{CITY}"), stage="input", action="redact"),
+    ]
+    guard = Guard(*(rules[index] for index in order))
+    given = "Kim, 900101, Seoul"
+    verdict = guard.check(given, stage="input") if mode == "check" else await guard.acheck(given, stage="input")
+    assert verdict.guarded == "{NAME}, <FAKE>, {CITY}"
+    assert [finding.outcome for finding in verdict.findings] == ["redacted"] * 3
+
+
+def test_a_fixed_text_is_the_whole_whatever_a_scorer_proposes() -> None:
+    """`Replace` first, or one that still flags what was proposed."""
+    fixed = Guardrail(Flags(when="x"), stage="input", action=Replace("Gone."))
+    proposes = Guardrail(proposing("Kim", "{NAME}"), stage="input", action="redact")
+    assert Guard(fixed, proposes).check("Kim x", stage="input").guarded == "Gone."
+    assert Guard(proposes, fixed).check("Kim x", stage="input").guarded == "Gone."
+
+
+def test_a_rule_that_fails_on_what_was_proposed_stops_the_call() -> None:
+    """As it would on the original: what could not be judged does not pass."""
+
+    @scorer
+    def fragile(text: str) -> dict[str, Any]:
+        if "{NAME}" in text:
+            raise RuntimeError
+        return {"flagged": True, "spans": [(0, 1, "FIRST")]}
+
+    guard = Guard(
+        Guardrail(proposing("Kim", "{NAME}"), stage="input", action="redact"),
+        Guardrail(fragile, stage="input", action="redact"),
+    )
+    verdict = guard.check("Kim", stage="input")
+    assert (verdict.outcome, verdict.stops, verdict.cause.rule) == ("error", True, "fragile")
 
 
 def test_a_shadow_rule_says_what_would_have_been() -> None:
