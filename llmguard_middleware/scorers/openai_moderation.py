@@ -7,7 +7,7 @@ import weakref
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
-from .._checks import expect_bool, expect_seconds, is_number
+from .._checks import expect_bool, expect_seconds
 from .._score import Score
 from ..errors import ConfigurationError, ScorerError, nearest
 from ._vendors._failures import ServiceError, answer_is_none, refused, unreachable
@@ -62,14 +62,14 @@ class _Moderation(Remote):
         categories, scores = results[0].get("categories"), results[0].get("category_scores")
         if not isinstance(categories, dict) or not isinstance(scores, dict):
             raise answer_is_none(self.who, "it has no categories")
-        known = {name: float(score) for name, score in scores.items() if is_number(score)}
-        if not known or not all(0 <= score <= 1 for score in known.values()):
+        known = {name: score for name, score in scores.items() if score is not None}
+        said = {name: flag for name, flag in categories.items() if flag is not None}
+        if not known or not all(in_range(score, 0, 1) for score in known.values()):
             raise answer_is_none(self.who, "its scores are none from 0 to 1")
+        if known.keys() != said.keys() or not all(isinstance(flag, bool) for flag in said.values()):
+            raise answer_is_none(self.who, "it does not flag what it scores")
         self._check(known)
-        flagged = frozenset(name for name, said in categories.items() if said is True)
-        if not self._rules.categories and results[0].get("flagged") is True and not flagged:
-            flagged = frozenset({max(known, key=known.__getitem__)})  # a category that is newer than its name
-        return _Result(str(answer.get("model") or self._rules.model), known, flagged)
+        return _Result(str(answer.get("model") or self._rules.model), known, frozenset(n for n in said if said[n]))
 
     def _check(self, scores: Mapping[str, float]) -> None:
         """A threshold for what nobody scores would never flag anything."""
@@ -87,7 +87,7 @@ class _Moderation(Remote):
             for name, score in result.scores.items():
                 scores[name] = max(score, scores.get(name, 0.0))
         counted = {name: score for name, score in scores.items() if not rules.categories or name in rules.categories}
-        said = frozenset().union(*(result.flagged for result in results))
+        said = {name for result in results for name in result.flagged}
         flagged = sorted(name for name in counted if self._flags(name, counted[name], said=name in said))
         worst = sorted(flagged, key=lambda name: -counted[name])
         return Score(
