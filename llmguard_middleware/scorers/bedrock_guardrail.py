@@ -123,9 +123,9 @@ class BedrockGuardrail(Remote):
         settings = dict(self._settings)
         own = config(**_limits(settings.pop("timeout")))
         given = settings.pop("config", None)
-        if given is not None:
-            own = own.merge(config(**given) if isinstance(given, Mapping) else given)
         try:
+            if given is not None:
+                own = own.merge(config(**given) if isinstance(given, Mapping) else given)
             return boto3.session.Session().client("bedrock-runtime", config=own, **settings)
         except exceptions.NoRegionError as error:
             msg = f'{self.name}() knows no region: bedrock_runtime_kwargs={{"region_name": "us-east-1"}}, or AWS_REGION'
