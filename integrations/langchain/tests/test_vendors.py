@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from vendors import VIOLENCE, bedrock_answer, served
+from vendors import VIOLENCE, bedrock_answer, openai_answer, served
 
 from llmguard_langchain import protect
 from llmguard_middleware import Guard, Guardrail, GuardrailViolation
-from llmguard_middleware.scorers import bedrock_guardrail
+from llmguard_middleware.scorers import bedrock_guardrail, openai_moderation, pii
 
 MASKS = {
     "sensitiveInformationPolicy": {
@@ -63,3 +63,19 @@ def test_what_the_service_blocks_is_blocked_or_answered_as_it_says(provider, ask
     assert model.received == []
     answered = protect(model, Guard(Guardrail(scorer, stage="output", action="redact")))
     assert "".join(ask(answered, "What now?")) == "I cannot speak about that."
+
+
+def test_an_outer_guard_redacts_before_the_service_is_asked(provider, ask):
+    """In every call mode and for every kind of provider: what it redacts does not leave the house."""
+    with served(lambda _: openai_answer()) as service:
+        moderation = openai_moderation(api_key="key", base_url=f"{service.url}/v1")
+        inner = Guard(
+            Guardrail(moderation, stage="input", name="asked"),
+            Guardrail(moderation, stage="output", name="answered"),
+            name="moderates",
+        )
+        outer = Guard(Guardrail(pii(), stage="input", action="redact"), name="redacts")
+        model = provider(answer="Fine.", size=3)
+        assert "".join(ask(protect(protect(model, inner), outer), "I am hong@example.com")) == "Fine."
+        moderation.close()
+    assert [asked.body["input"] for asked in service.asked] == ["I am <EMAIL_ADDRESS>", "Fine."]
