@@ -170,6 +170,7 @@ def test_each_loop_has_a_client(service: StandIn) -> None:
 
     asyncio.run(several())
     asyncio.run(several())
+    scorer.close()
     assert len(service.connections) == before + 2
 
 

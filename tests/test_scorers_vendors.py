@@ -308,6 +308,20 @@ def test_long_texts_are_judged_to_their_end(vendor: Vendor, service: StandIn, le
 
 
 @EACH
+def test_a_text_that_takes_too_many_requests_is_not_sent(vendor: Vendor, service: StandIn) -> None:
+    """Nor does it pass: what a user may send must not cost without end. It is no outage."""
+    service.begin(lambda _: vendor.fine)
+    error = failing(made(vendor, service, max_requests=2), TEXT * 3000)
+    assert str(error) == f"the text takes more than 2 requests to {vendor.who}; let {vendor.name}() have max_requests="
+    assert (is_outage(error), service.asked) == (False, [])
+    assert made(vendor, service, max_requests=2).score(TEXT).flagged is False
+    with pytest.raises(
+        ConfigurationError, match=rf"^max_requests of {vendor.name}\(\) is 0; give a whole number, 1 or"
+    ):
+        made(vendor, service, max_requests=0)
+
+
+@EACH
 def test_credentials_show_nowhere(vendor: Vendor, service: StandIn) -> None:
     """Not in reprs, not in options, not in digests, not in telemetry."""
     service.begin(lambda _: vendor.harm)

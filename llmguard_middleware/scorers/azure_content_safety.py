@@ -10,7 +10,6 @@ from .._score import Score
 from ..errors import ConfigurationError
 from ._vendors._azure import MOST, AzureScorer, settings_of
 from ._vendors._failures import answer_is_none
-from ._vendors._pieces import pieces, sendable
 from ._vendors._settings import bounds, in_range, texts
 
 __all__ = ["AzureContentSafety", "azure_content_safety"]
@@ -41,9 +40,9 @@ class _Result(NamedTuple):
 class AzureContentSafety(AzureScorer):
     """Flags what is as severe as a threshold or on a blocklist; value is the greatest severity, 0 to 7."""
 
-    def __init__(self, rules: _Rules, settings: Mapping[str, Any], client: Any) -> None:
+    def __init__(self, rules: _Rules, settings: Mapping[str, Any], client: Any, most: int) -> None:
         options = (*rules[:1], sorted(rules.thresholds.items()), *rules[2:])
-        super().__init__("azure_content_safety", options, settings, client)
+        super().__init__("azure_content_safety", options, settings, client, most)
         self._rules = rules
 
     def score(self, text: str) -> Score:
@@ -52,9 +51,9 @@ class AzureContentSafety(AzureScorer):
         Raises:
             ScorerError: if it could not be asked.
         """
-        if not text.strip():
+        results = [self._asked(piece.text) for piece in self.pieces(text, MOST)]
+        if not results:
             return Score(value=0.0)
-        results = [self._asked(piece.text) for piece in pieces(sendable(text), MOST)]
         severities: dict[str, int] = {}
         for result in results:
             for name, severity in result.severities.items():
@@ -113,6 +112,7 @@ def azure_content_safety(
     blocklists: Sequence[str] = (),
     halt_on_blocklist_hit: bool = False,
     timeout: float = 4.0,
+    max_requests: int = 20,
     client_kwargs: Mapping[str, Any] | None = None,
     client: Any = None,
 ) -> AzureContentSafety:
@@ -127,6 +127,7 @@ def azure_content_safety(
         blocklists: names of the resource's blocklists; a hit always flags.
         halt_on_blocklist_hit: do not judge categories where a blocklist is hit.
         timeout: seconds for a connection and for an answer.
+        max_requests: how many a long text may take; a longer one cannot be scored.
         client_kwargs: what else `ContentSafetyClient` takes: api_version, headers, proxies, ...
         client: a `ContentSafetyClient` to use in place of one that is made.
 
@@ -146,4 +147,5 @@ def azure_content_safety(
     texts(single, f"thresholds of {name}()", chosen)
     expect_bool(halt_on_blocklist_hit, f"halt_on_blocklist_hit of {name}()")
     rules = _Rules(float(threshold), single, chosen, lists, halt_on_blocklist_hit)
-    return AzureContentSafety(rules, settings_of(name, endpoint, credential, timeout, client_kwargs, client), client)
+    settings = settings_of(name, endpoint, credential, timeout, client_kwargs, client)
+    return AzureContentSafety(rules, settings, client, max_requests)

@@ -9,7 +9,6 @@ from .._checks import expect_bool
 from .._score import Score
 from ._vendors._azure import MOST, AzureScorer, settings_of
 from ._vendors._failures import answer_is_none, refused
-from ._vendors._pieces import pieces, sendable
 from ._vendors._remote import extra
 from ._vendors._settings import named
 
@@ -22,8 +21,8 @@ _LABELS: Final = {False: "jailbreak", True: "indirect_attack"}
 class AzurePromptShield(AzureScorer):
     """Flags attacks on instructions; value is 1 for an attack, 0 for none."""
 
-    def __init__(self, settings: Mapping[str, Any], client: Any, version: str, *, documents: bool) -> None:
-        super().__init__("azure_prompt_shield", (documents, version), settings, client)
+    def __init__(self, settings: Mapping[str, Any], client: Any, most: int, version: str, *, documents: bool) -> None:
+        super().__init__("azure_prompt_shield", (documents, version), settings, client, most)
         self._documents, self._version = documents, version
 
     def score(self, text: str) -> Score:
@@ -32,9 +31,9 @@ class AzurePromptShield(AzureScorer):
         Raises:
             ScorerError: if it could not be asked.
         """
-        if not text.strip():
+        attacks = [self._asked(piece.text) for piece in self.pieces(text, MOST)]
+        if not attacks:
             return Score(value=0.0)
-        attacks = [self._asked(piece.text) for piece in pieces(sendable(text), MOST)]
         found = any(attacks)
         return Score(
             value=float(found),
@@ -86,6 +85,7 @@ def azure_prompt_shield(
     documents: bool = False,
     api_version: str = "2024-09-01",
     timeout: float = 4.0,
+    max_requests: int = 20,
     client_kwargs: Mapping[str, Any] | None = None,
     client: Any = None,
 ) -> AzurePromptShield:
@@ -97,6 +97,7 @@ def azure_prompt_shield(
         documents: whether the texts are documents and results of tools, not what a user says.
         api_version: of `text:shieldPrompt`.
         timeout: seconds for a connection and for an answer.
+        max_requests: how many a long text may take; a longer one cannot be scored.
         client_kwargs: what else `ContentSafetyClient` takes: headers, proxies, ...
         client: a `ContentSafetyClient` to use in place of one that is made.
 
@@ -107,4 +108,4 @@ def azure_prompt_shield(
     expect_bool(documents, f"documents of {name}()")
     named(api_version, "an api_version", name, 'api_version="2024-09-01"')
     settings = settings_of(name, endpoint, credential, timeout, client_kwargs, client)
-    return AzurePromptShield(settings, client, api_version, documents=documents)
+    return AzurePromptShield(settings, client, max_requests, api_version, documents=documents)

@@ -13,7 +13,7 @@ from ..errors import ConfigurationError, ScorerError
 from ._vendors import _assessments as assessments
 from ._vendors._failures import ServiceError, answer_is_none, refused, unreachable
 from ._vendors._masks import Mask, applied, joined, masks
-from ._vendors._pieces import Piece, pieces, sendable
+from ._vendors._pieces import Piece, sendable
 from ._vendors._remote import Remote, extra
 from ._vendors._settings import choice, keywords, named
 
@@ -31,10 +31,18 @@ class BedrockGuardrail(Remote):
     who = assessments.WHO
 
     def __init__(
-        self, guardrail: str, version: str, source: str, settings: Mapping[str, Any], client: Any, *, spans: bool
+        self,
+        guardrail: str,
+        version: str,
+        source: str,
+        settings: Mapping[str, Any],
+        client: Any,
+        most: int,
+        *,
+        spans: bool,
     ) -> None:
         place = f"{settings.get('region_name') or ''},{settings.get('endpoint_url') or ''}"
-        super().__init__("bedrock_guardrail", f"{guardrail},{version},{source},{spans},{place}", client)
+        super().__init__("bedrock_guardrail", f"{guardrail},{version},{source},{spans},{place}", client, most)
         self._guardrail, self._version, self._source, self._spans = guardrail, version, source, spans
         self._settings = dict(settings)
 
@@ -44,14 +52,11 @@ class BedrockGuardrail(Remote):
         Raises:
             ScorerError: if it could not be asked.
         """
-        if not text.strip():
-            return Score(value=0.0)  # which the service refuses, and there is nothing to judge
         # At other stages there is no output, unless an input of the caller's has that name.
         answered = output is not None and (not isinstance(output, str) or output == text)
         source = ("OUTPUT" if answered else "INPUT") if self._source == "auto" else self._source
-        text = sendable(text)
-        asked = [(piece, self._asked(piece.text, source)) for piece in pieces(text, _MOST_BYTES, "utf-16-le")]
-        return self._joined(text, source, asked)
+        asked = [(piece, self._asked(piece.text, source)) for piece in self.pieces(text, _MOST_BYTES, "utf-16-le")]
+        return self._joined(sendable(text), source, asked) if asked else Score(value=0.0)
 
     def _asked(self, text: str, source: str) -> assessments.Answer:
         client = self.client
@@ -180,6 +185,7 @@ def bedrock_guardrail(
     source: str = "auto",
     spans: bool = False,
     timeout: float = 4.0,
+    max_requests: int = 20,
     bedrock_runtime_kwargs: Mapping[str, Any] | None = None,
     client: Any = None,
 ) -> BedrockGuardrail:
@@ -196,6 +202,7 @@ def bedrock_guardrail(
         spans: tell where it masked, too: then redact, mask, hash and pseudonymize put in what they put in elsewhere,
             and those of other rules on the same text are kept.
         timeout: seconds for a connection and for an answer.
+        max_requests: how many a long text may take; a longer one cannot be scored.
         bedrock_runtime_kwargs: of boto3's `Session.client`: region_name, endpoint_url, aws_access_key_id, ...;
             `config` may be a mapping of what botocore's Config takes.
         client: a `bedrock-runtime` client to use in place of one that is made; `timeout` is then its own business.
@@ -211,4 +218,4 @@ def bedrock_guardrail(
     expect_bool(spans, "spans of bedrock_guardrail()")
     expect_seconds(timeout, "timeout of bedrock_guardrail()")
     settings = {**keywords(bedrock_runtime_kwargs, "bedrock_runtime_kwargs"), "timeout": timeout}
-    return BedrockGuardrail(guardrail_id, str(version), source, settings, client, spans=spans)
+    return BedrockGuardrail(guardrail_id, str(version), source, settings, client, max_requests, spans=spans)

@@ -11,7 +11,6 @@ from .._checks import expect_bool, expect_seconds
 from .._score import Score
 from ..errors import ConfigurationError, ScorerError, nearest
 from ._vendors._failures import ServiceError, answer_is_none, refused, unreachable
-from ._vendors._pieces import pieces, sendable
 from ._vendors._remote import Remote, extra
 from ._vendors._settings import bounds, in_range, keywords, named, texts
 
@@ -40,13 +39,13 @@ class _Moderation(Remote):
 
     who = _WHO
 
-    def __init__(self, rules: _Rules, settings: Mapping[str, Any], client: Any) -> None:
+    def __init__(self, rules: _Rules, settings: Mapping[str, Any], client: Any, most: int) -> None:
         told = (*rules[:2], sorted(rules.thresholds.items()), rules.categories, str(settings.get("base_url") or ""))
-        super().__init__("openai_moderation", repr(told), client)
+        super().__init__("openai_moderation", repr(told), client, most)
         self._rules, self._settings = rules, dict(settings)
 
     def _texts(self, text: str) -> list[str]:
-        return [piece.text for piece in pieces(sendable(text), _MOST_BYTES, "utf-8")] if text.strip() else []
+        return [piece.text for piece in self.pieces(text, _MOST_BYTES, "utf-8")]
 
     def _request(self, text: str) -> dict[str, Any]:
         return {"model": self._rules.model, "input": text}
@@ -155,7 +154,7 @@ class AsyncOpenAIModeration(_Moderation):
         return self._joined([await self._asked(one) for one in self._texts(text)])
 
     async def _asked(self, text: str) -> _Result:
-        create = self._of_this_loop().moderations.with_raw_response.create
+        create = self.client.moderations.with_raw_response.create
         failed = None
         for _ in range(2):  # as `ask` does
             try:
@@ -174,7 +173,9 @@ class AsyncOpenAIModeration(_Moderation):
         if self._given is None:
             self._client_of("AsyncOpenAI")
 
-    def _of_this_loop(self) -> Any:
+    @property
+    def client(self) -> Any:
+        """The client of this event loop."""
         if self._given is not None:
             return self._given
         loop = asyncio.get_running_loop()
@@ -183,6 +184,10 @@ class AsyncOpenAIModeration(_Moderation):
             if loop not in clients:  # connections belong to the loop that opened them
                 clients[loop] = self._client_of("AsyncOpenAI")
             return clients[loop]
+
+    def close(self) -> None:
+        """Forget the clients of all loops; to close one in order, await `aclose()` on its loop."""
+        self.begin_anew()
 
     async def aclose(self) -> None:
         """Close the client of this loop; the next score makes another."""
@@ -202,6 +207,7 @@ def openai_moderation(
     api_key: str | None = None,
     base_url: str | None = None,
     timeout: float = 4.0,
+    max_requests: int = 20,
     openai_kwargs: Mapping[str, Any] | None = None,
     client: Any = None,
 ) -> OpenAIModeration | AsyncOpenAIModeration:
@@ -216,6 +222,7 @@ def openai_moderation(
         api_key: OPENAI_API_KEY if it is not given.
         base_url: of another service that speaks the protocol.
         timeout: seconds for a connection and for an answer.
+        max_requests: how many a long text may take; a longer one cannot be scored.
         openai_kwargs: what else `openai.OpenAI` takes: organization, project, default_headers, ...
         client: an `openai.OpenAI` (with use_async, an `AsyncOpenAI`) to use in place of one that is made.
 
@@ -241,4 +248,4 @@ def openai_moderation(
         "max_retries": 0,
         **keywords(openai_kwargs, "openai_kwargs"),
     }
-    return (AsyncOpenAIModeration if use_async else OpenAIModeration)(rules, settings, client)
+    return (AsyncOpenAIModeration if use_async else OpenAIModeration)(rules, settings, client, max_requests)

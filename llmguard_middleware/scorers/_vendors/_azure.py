@@ -21,8 +21,10 @@ class AzureScorer(Remote):
 
     who = "Azure AI Content Safety"
 
-    def __init__(self, name: str, options: tuple[Any, ...], settings: Mapping[str, Any], client: Any) -> None:
-        super().__init__(name, repr((*options, settings["endpoint"])), client)
+    def __init__(
+        self, name: str, options: tuple[Any, ...], settings: Mapping[str, Any], client: Any, most: int
+    ) -> None:
+        super().__init__(name, repr((*options, settings["endpoint"])), client, most)
         self._settings = dict(settings)
 
     def connect(self) -> Any:
@@ -44,10 +46,11 @@ class AzureScorer(Remote):
         exceptions = extra("azure.core.exceptions", "azure", self.name)
         if isinstance(error, ScorerError):
             return error
-        if isinstance(error, (exceptions.ServiceRequestTimeoutError, exceptions.ServiceResponseTimeoutError)):
-            return unreachable(self.who, error, late=True)
         if isinstance(error, (exceptions.ServiceRequestError, exceptions.ServiceResponseError, OSError)):
-            return unreachable(self.who, error, late=False)
+            # Older versions have no classes of their own for what is late, only what is inside.
+            inside = getattr(error, "inner_exception", None)
+            late = any("Timeout" in type(one).__name__ for one in (error, inside, *getattr(inside, "args", ())))
+            return unreachable(self.who, error, late=late)
         status = error.status_code if isinstance(error, exceptions.HttpResponseError) else None
         if status is not None and status >= 400:  # noqa: PLR2004 - refused
             code = getattr(getattr(error, "error", None), "code", None)

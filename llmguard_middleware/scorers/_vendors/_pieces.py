@@ -6,7 +6,9 @@ import re
 from collections.abc import Iterator
 from typing import Final, Literal, NamedTuple
 
-__all__ = ["OVERLAP", "Piece", "pieces", "sendable"]
+__all__ = ["OVERLAP", "Piece", "Unit", "pieces", "sendable"]
+
+Unit = Literal["characters", "utf-8", "utf-16-le"]
 
 OVERLAP: Final = 500  # characters; what is no longer is in one piece as a whole
 
@@ -25,7 +27,7 @@ def sendable(text: str) -> str:
     return _SURROGATES.sub("\ufffd", text)
 
 
-def pieces(text: str, most: int, unit: Literal["characters", "utf-8", "utf-16-le"] = "characters") -> Iterator[Piece]:
+def pieces(text: str, most: int, unit: Unit = "characters") -> Iterator[Piece]:
     """The text in pieces of at most `most` characters, or bytes of an encoding; each begins in the one before it."""
     start = 0
     while True:

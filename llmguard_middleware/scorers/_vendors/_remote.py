@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib import import_module
+from itertools import islice
 from pickle import PicklingError
 from typing import Any, ClassVar, TypeVar
 
+from ..._checks import expect_count
 from ..._forks import renewed_in_children
 from ..._scorer import Scorer
 from ...errors import ConfigurationError, ScorerError
+from ._pieces import Piece, Unit, pieces, sendable
 
 __all__ = ["Remote", "extra"]
 
@@ -40,10 +43,11 @@ class Remote(Scorer):
     who: ClassVar[str]
     _own: Any
 
-    def __init__(self, name: str, options: str, client: Any = None) -> None:
+    def __init__(self, name: str, options: str, client: Any, most: int) -> None:
         super().__init__(name=name)
-        self.options = options
-        self._given = client
+        expect_count(most, f"max_requests of {name}()", 1)
+        self.options = f"{options},{most}"
+        self._given, self._most = client, most
         self.begin_anew()
         renewed_in_children(self)
 
@@ -76,6 +80,20 @@ class Remote(Scorer):
     def failure(self, error: Exception) -> ScorerError:
         """What an error of the client says, without what it quotes."""
         raise NotImplementedError
+
+    def pieces(self, text: str, most: int, unit: Unit = "characters") -> Sequence[Piece]:
+        """The pieces of a text that are asked about, none if there is nothing in it.
+
+        Raises:
+            ScorerError: if they are more than the scorer may ask about.
+        """
+        if not text.strip():  # which services refuse
+            return ()
+        found = list(islice(pieces(sendable(text), most, unit), self._most + 1))
+        if len(found) > self._most:
+            msg = f"the text takes more than {self._most} requests to {self.who}; let {self.name}() have max_requests="
+            raise ScorerError(msg)
+        return found
 
     def ask(self, request: Callable[[], T]) -> T:
         """What the request gives; it is made once more if the connection broke or the server failed.
