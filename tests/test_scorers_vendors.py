@@ -335,6 +335,54 @@ def test_credentials_show_nowhere(vendor: Vendor, service: StandIn) -> None:
     assert other.digest == guard.digest
 
 
+TOLD = {
+    "bedrock_guardrail": "abc123def456 3 in us-east-1 at x.example:8443/v, source auto, 20 requests",
+    "openai_moderation": "omni-moderation-latest at x.example:8443/v, 20 requests",
+    "azure_content_safety": "hate 4, self_harm 4, sexual 4, violence 4 at x.example:8443/v, 20 requests",
+    "azure_prompt_shield": "prompts, 2024-09-01 at x.example:8443/v, 20 requests",
+}
+
+
+@EACH
+def test_people_are_told_what_it_asks_and_where(vendor: Vendor) -> None:
+    """Without what an address may hide."""
+    given = json.dumps(vendor.options(KEY, "https://me:hush@x.example:8443/v?code=hush"))
+    given = given.replace("hush/v1", "hush")  # what is added for OpenAI
+    assert load(vendor.name, **json.loads(given)).options == TOLD[vendor.name]
+    odd = load(vendor.name, **vendor.options(KEY, "https://x.example:port?hush"))
+    assert "hush" not in odd.options
+
+
+def test_people_are_told_thresholds() -> None:
+    """As they were given."""
+    moderation = load("openai_moderation", threshold=0.5, thresholds={"hate": 0.1}, categories=["hate", "violence"])
+    assert moderation.options == "omni-moderation-latest, threshold 0.5, hate 0.1, only hate violence, 20 requests"
+    how = {"categories": ["hate"], "blocklists": ["a", "b"], "halt_on_blocklist_hit": True, "threshold": 2.5}
+    content = load("azure_content_safety", "https://x.example", KEY, **how)
+    assert content.options == "hate 2.5, blocklists a b (halts) at x.example, 20 requests"
+
+
+class Broken:
+    """A client whose every method fails with what it was given."""
+
+    def __getattr__(self, name: str) -> Any:
+        return self
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """With what it was given in its error."""
+        raise RuntimeError(args, kwargs)
+
+
+@EACH
+def test_a_client_that_fails_in_its_own_way_is_told_by_the_class_of_its_error(vendor: Vendor) -> None:
+    """Which is all that is known of it."""
+    named = {"guardrail_id": "abc123def456"} if vendor.name == "bedrock_guardrail" else {}
+    error = failing(load(vendor.name, **named, client=Broken()))
+    assert str(error) == f"{vendor.who} could not be asked: RuntimeError"
+    assert is_outage(error)
+    assert_hidden(error)
+
+
 @EACH
 def test_options_change_the_digest(vendor: Vendor, service: StandIn) -> None:
     """What it is asked, and where, tells one scorer from another."""

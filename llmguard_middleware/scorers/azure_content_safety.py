@@ -28,6 +28,12 @@ class _Rules(NamedTuple):
     blocklists: tuple[str, ...]
     halts: bool
 
+    def told(self) -> str:
+        """For people."""
+        limits = [f"{name} {self.thresholds.get(name, self.threshold):g}" for name in self.categories]
+        lists = f"blocklists {' '.join(self.blocklists)}{' (halts)' if self.halts else ''}"
+        return ", ".join([*limits, *([lists] if self.blocklists else [])])
+
     def flags(self, name: str, severity: int) -> bool:
         return severity >= self.thresholds.get(name, self.threshold)
 
@@ -41,8 +47,7 @@ class AzureContentSafety(AzureScorer):
     """Flags what is as severe as a threshold or on a blocklist; value is the greatest severity, 0 to 7."""
 
     def __init__(self, rules: _Rules, settings: Mapping[str, Any], client: Any, most: int) -> None:
-        options = (*rules[:1], sorted(rules.thresholds.items()), *rules[2:])
-        super().__init__("azure_content_safety", options, settings, client, most)
+        super().__init__("azure_content_safety", rules.told(), settings, client, most)
         self._rules = rules
 
     def score(self, text: str) -> Score:

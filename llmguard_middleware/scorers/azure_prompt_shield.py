@@ -22,7 +22,9 @@ class AzurePromptShield(AzureScorer):
     """Flags attacks on instructions; value is 1 for an attack, 0 for none."""
 
     def __init__(self, settings: Mapping[str, Any], client: Any, most: int, version: str, *, documents: bool) -> None:
-        super().__init__("azure_prompt_shield", (documents, version), settings, client, most)
+        super().__init__(
+            "azure_prompt_shield", f"{'documents' if documents else 'prompts'}, {version}", settings, client, most
+        )
         self._documents, self._version = documents, version
 
     def score(self, text: str) -> Score:

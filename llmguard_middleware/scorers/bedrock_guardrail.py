@@ -15,7 +15,7 @@ from ._vendors._failures import ServiceError, answer_is_none, refused, unreachab
 from ._vendors._masks import Mask, applied, joined, masks
 from ._vendors._pieces import Piece, sendable
 from ._vendors._remote import Remote, extra
-from ._vendors._settings import choice, keywords, named
+from ._vendors._settings import choice, keywords, named, place
 
 __all__ = ["BedrockGuardrail", "bedrock_guardrail"]
 
@@ -41,8 +41,9 @@ class BedrockGuardrail(Remote):
         *,
         spans: bool,
     ) -> None:
-        place = f"{settings.get('region_name') or ''},{settings.get('endpoint_url') or ''}"
-        super().__init__("bedrock_guardrail", f"{guardrail},{version},{source},{spans},{place}", client, most)
+        where = f"{settings.get('region_name') or 'the default region'}{place(settings.get('endpoint_url'))}"
+        told = f"{guardrail} {version} in {where}, source {source}{', spans' if spans else ''}"
+        super().__init__("bedrock_guardrail", told, client, most)
         self._guardrail, self._version, self._source, self._spans = guardrail, version, source, spans
         self._settings = dict(settings)
 
@@ -159,9 +160,10 @@ class BedrockGuardrail(Remote):
             return unreachable(self.who, error, late=True)
         if isinstance(error, (exceptions.ConnectionError, exceptions.HTTPClientError, OSError)):
             return unreachable(self.who, error, late=False)
-        if isinstance(error, exceptions.ParamValidationError):
-            return ScorerError(f"{self.who} refused the request: {type(error).__name__}")
-        return answer_is_none(self.who, type(error).__name__)
+        unread = extra("botocore.parsers", "bedrock", self.name).ResponseParserError
+        if isinstance(error, (unread, AttributeError, TypeError, ValueError)):
+            return answer_is_none(self.who, type(error).__name__)
+        return super().failure(error)
 
 
 def _limits(timeout: float) -> dict[str, Any]:

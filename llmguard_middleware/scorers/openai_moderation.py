@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 import weakref
 from collections.abc import Mapping, Sequence
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, Literal, NamedTuple, overload
 
 from .._checks import expect_bool, expect_seconds
 from .._score import Score
 from ..errors import ConfigurationError, ScorerError, nearest
-from ._vendors._failures import ServiceError, answer_is_none, refused, unreachable
+from ._vendors._failures import answer_is_none, refused, unreachable
 from ._vendors._remote import Remote, extra
-from ._vendors._settings import bounds, in_range, keywords, named, texts
+from ._vendors._settings import bounds, in_range, keywords, named, place, texts
 
 __all__ = ["AsyncOpenAIModeration", "OpenAIModeration", "openai_moderation"]
 
@@ -27,6 +27,12 @@ class _Rules(NamedTuple):
     thresholds: Mapping[str, float]
     categories: tuple[str, ...]
 
+    def told(self) -> str:
+        """For people."""
+        limits = {} if self.threshold is None else {"threshold": self.threshold}
+        single = [f", {name} {limit!r}" for name, limit in (*limits.items(), *sorted(self.thresholds.items()))]
+        return "".join([self.model, *single, *([f", only {' '.join(self.categories)}"] if self.categories else [])])
+
 
 class _Result(NamedTuple):
     model: str
@@ -40,8 +46,7 @@ class _Moderation(Remote):
     who = _WHO
 
     def __init__(self, rules: _Rules, settings: Mapping[str, Any], client: Any, most: int) -> None:
-        told = (*rules[:2], sorted(rules.thresholds.items()), rules.categories, str(settings.get("base_url") or ""))
-        super().__init__("openai_moderation", repr(told), client, most)
+        super().__init__("openai_moderation", f"{rules.told()}{place(settings.get('base_url'))}", client, most)
         self._rules, self._settings = rules, dict(settings)
 
     def _texts(self, text: str) -> list[str]:
@@ -117,9 +122,7 @@ class _Moderation(Remote):
             return refused(self.who, error.status_code, error.code, "api_key, model and base_url")
         if isinstance(error, openai.APIConnectionError):
             return unreachable(self.who, error, late=isinstance(error, openai.APITimeoutError))
-        if isinstance(error, ScorerError):
-            return error
-        return ServiceError(f"{self.who} could not be asked: {type(error).__name__}")
+        return super().failure(error)
 
 
 class OpenAIModeration(_Moderation):
@@ -166,7 +169,10 @@ class AsyncOpenAIModeration(_Moderation):
             if not getattr(failed, "again", False):
                 break
         assert failed is not None
-        raise failed
+        try:
+            raise failed
+        finally:
+            del failed
 
     def setup(self) -> None:
         """See that there can be a client."""
@@ -197,6 +203,51 @@ class AsyncOpenAIModeration(_Moderation):
             await own.close()
 
 
+@overload
+def openai_moderation(
+    model: str = ...,
+    *,
+    threshold: float | None = ...,
+    thresholds: Mapping[str, float] | None = ...,
+    categories: Sequence[str] = ...,
+    use_async: Literal[False] = ...,
+    api_key: str | None = ...,
+    base_url: str | None = ...,
+    timeout: float = ...,
+    max_requests: int = ...,
+    openai_kwargs: Mapping[str, Any] | None = ...,
+    client: Any = ...,
+) -> OpenAIModeration: ...
+@overload
+def openai_moderation(
+    model: str = ...,
+    *,
+    threshold: float | None = ...,
+    thresholds: Mapping[str, float] | None = ...,
+    categories: Sequence[str] = ...,
+    use_async: Literal[True],
+    api_key: str | None = ...,
+    base_url: str | None = ...,
+    timeout: float = ...,
+    max_requests: int = ...,
+    openai_kwargs: Mapping[str, Any] | None = ...,
+    client: Any = ...,
+) -> AsyncOpenAIModeration: ...
+@overload
+def openai_moderation(
+    model: str = ...,
+    *,
+    threshold: float | None = ...,
+    thresholds: Mapping[str, float] | None = ...,
+    categories: Sequence[str] = ...,
+    use_async: bool,
+    api_key: str | None = ...,
+    base_url: str | None = ...,
+    timeout: float = ...,
+    max_requests: int = ...,
+    openai_kwargs: Mapping[str, Any] | None = ...,
+    client: Any = ...,
+) -> OpenAIModeration | AsyncOpenAIModeration: ...
 def openai_moderation(
     model: str = "omni-moderation-latest",
     *,

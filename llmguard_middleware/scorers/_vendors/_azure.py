@@ -9,7 +9,7 @@ from ..._checks import expect_seconds
 from ...errors import ConfigurationError, ScorerError
 from ._failures import answer_is_none, refused, unreachable
 from ._remote import Remote, extra
-from ._settings import keywords, named
+from ._settings import keywords, named, place
 
 __all__ = ["MOST", "AzureScorer", "settings_of"]
 
@@ -21,10 +21,8 @@ class AzureScorer(Remote):
 
     who = "Azure AI Content Safety"
 
-    def __init__(
-        self, name: str, options: tuple[Any, ...], settings: Mapping[str, Any], client: Any, most: int
-    ) -> None:
-        super().__init__(name, repr((*options, settings["endpoint"])), client, most)
+    def __init__(self, name: str, told: str, settings: Mapping[str, Any], client: Any, most: int) -> None:
+        super().__init__(name, f"{told}{place(settings['endpoint'])}", client, most)
         self._settings = dict(settings)
 
     def connect(self) -> Any:
@@ -44,8 +42,6 @@ class AzureScorer(Remote):
     def failure(self, error: Exception) -> ScorerError:
         """What the client's error says."""
         exceptions = extra("azure.core.exceptions", "azure", self.name)
-        if isinstance(error, ScorerError):
-            return error
         if isinstance(error, (exceptions.ServiceRequestError, exceptions.ServiceResponseError, OSError)):
             # Older versions have no classes of their own for what is late, only what is inside.
             inside = getattr(error, "inner_exception", None)
@@ -55,7 +51,9 @@ class AzureScorer(Remote):
         if status is not None and status >= 400:  # noqa: PLR2004 - refused
             code = getattr(getattr(error, "error", None), "code", None)
             return refused(self.who, status, code, "endpoint and credential")
-        return answer_is_none(self.who, type(error).__name__)
+        if isinstance(error, (exceptions.DecodeError, exceptions.DeserializationError, AttributeError, ValueError)):
+            return answer_is_none(self.who, type(error).__name__)
+        return super().failure(error)
 
 
 def settings_of(

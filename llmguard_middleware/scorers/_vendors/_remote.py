@@ -13,6 +13,7 @@ from ..._checks import expect_count
 from ..._forks import renewed_in_children
 from ..._scorer import Scorer
 from ...errors import ConfigurationError, ScorerError
+from ._failures import ServiceError
 from ._pieces import Piece, Unit, pieces, sendable
 
 __all__ = ["Remote", "extra"]
@@ -46,7 +47,7 @@ class Remote(Scorer):
     def __init__(self, name: str, options: str, client: Any, most: int) -> None:
         super().__init__(name=name)
         expect_count(most, f"max_requests of {name}()", 1)
-        self.options = f"{options},{most}"
+        self.options = f"{options}, {most} requests"
         self._given, self._most = client, most
         self.begin_anew()
         renewed_in_children(self)
@@ -79,7 +80,7 @@ class Remote(Scorer):
 
     def failure(self, error: Exception) -> ScorerError:
         """What an error of the client says, without what it quotes."""
-        raise NotImplementedError
+        return ServiceError(f"{self.who} could not be asked: {type(error).__name__}")
 
     def pieces(self, text: str, most: int, unit: Unit = "characters") -> Sequence[Piece]:
         """The pieces of a text that are asked about, none if there is nothing in it.
@@ -105,12 +106,17 @@ class Remote(Scorer):
         for _ in range(2):
             try:
                 return request()
+            except ScorerError as error:  # the request itself knows what it was
+                failed = error
             except Exception as error:  # noqa: BLE001 - whatever a client raises
                 failed = self.failure(error)
             if not getattr(failed, "again", False):
                 break
         assert failed is not None
-        raise failed
+        try:
+            raise failed
+        finally:
+            del failed  # it holds this frame, and the two would keep each other and the text alive
 
     def close(self) -> None:
         """Close the client that was made; the next score makes another."""

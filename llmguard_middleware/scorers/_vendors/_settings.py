@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from typing import Any
+from urllib.parse import urlsplit
 
 from ..._checks import expect_mapping, expect_text, is_number
 from ...errors import ConfigurationError, nearest
 
-__all__ = ["bounds", "choice", "in_range", "keywords", "named", "texts"]
+__all__ = ["bounds", "choice", "in_range", "keywords", "named", "place", "texts"]
 
 
 def named(value: Any, what: str, scorer: str, example: str) -> str:
@@ -86,3 +87,13 @@ def keywords(given: Any, what: str) -> Mapping[str, Any]:
         msg = f"{what} is {type(given).__name__}; give the client's arguments by name"
         raise ConfigurationError(msg)
     return dict(given)
+
+
+def place(url: Any) -> str:
+    """Where a URL leads, for people: host and path, without a name, a password or a query, which may be secret."""
+    try:
+        parts = urlsplit(str(url or ""))
+        port = f":{parts.port}" if parts.port else ""
+    except ValueError:
+        return ""
+    return f" at {parts.hostname}{port}{parts.path.rstrip('/')}" if parts.hostname else ""
