@@ -23,8 +23,8 @@ class Breaker:
     What counts as a failure is a time-out, or an exception that says that the scorer's service is away: OSError with
     ConnectionError and TimeoutError, and those of other libraries. What a text can cause by itself does not, or whoever
     may send a few texts could switch the scorer off for all: ValueError, TypeError, LookupError, AttributeError,
-    ArithmeticError, AssertionError, RecursionError, and our own errors other than ScorerTimeoutError and those that
-    are an OSError, too.
+    ArithmeticError, AssertionError, RecursionError, and our own errors other than ScorerTimeoutError and
+    ScorerServiceError.
 
     Args:
         failures: after so many failures in a row the circuit opens.

@@ -20,10 +20,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from vendors import DROP, HANG, VENDORS, Asked, Reply, StandIn, Vendor, served
 
-from llmguard_middleware import ConfigurationError, Guard, Guardrail, GuardrailViolation, Monitor, ScorerError
+from llmguard_middleware import (
+    ConfigurationError,
+    Guard,
+    Guardrail,
+    GuardrailViolation,
+    Monitor,
+    ScorerError,
+    ScorerServiceError,
+)
 from llmguard_middleware._breaker import is_outage
 from llmguard_middleware.scorers import load
-from llmguard_middleware.scorers._vendors._failures import ServiceError
 from llmguard_middleware.scorers._vendors._masks import Mask, applied, joined, masks
 from llmguard_middleware.scorers._vendors._pieces import OVERLAP, pieces, sendable
 from llmguard_middleware.scorers._vendors._remote import extra
@@ -607,8 +614,8 @@ def test_masks_of_pieces_become_one() -> None:
 
 def test_an_outage_can_be_pickled() -> None:
     """With its sentence, as verdicts travel."""
-    error = pickle.loads(pickle.dumps(ServiceError("It is away.", again=True)))
-    assert (str(error), error.again, isinstance(error, OSError)) == ("It is away.", True, True)
+    error = pickle.loads(pickle.dumps(ScorerServiceError("It is away.", retryable=True)))
+    assert (str(error), error.retryable, isinstance(error, OSError)) == ("It is away.", True, True)
 
 
 def test_the_lock_of_a_fork_is_new() -> None:

@@ -9,9 +9,9 @@ from typing import Any, Final
 
 from .._checks import expect_bool, expect_seconds
 from .._score import Score, TextSpan
-from ..errors import ConfigurationError, ScorerError
+from ..errors import ConfigurationError, ScorerError, ScorerServiceError
 from ._vendors import _assessments as assessments
-from ._vendors._failures import ServiceError, answer_is_none, refused, unreachable
+from ._vendors._failures import answer_is_none, refused, unreachable
 from ._vendors._masks import Mask, applied, joined, masks
 from ._vendors._pieces import Piece, sendable
 from ._vendors._remote import Remote, extra
@@ -155,7 +155,7 @@ class BedrockGuardrail(Remote):
             )
             return refused(self.who, 429 if throttled else status, code, check)
         if isinstance(error, (exceptions.NoCredentialsError, exceptions.PartialCredentialsError)):
-            return ServiceError(f"{self.who} cannot be asked without AWS's credentials: {type(error).__name__}")
+            return ScorerServiceError(f"{self.who} cannot be asked without AWS's credentials: {type(error).__name__}")
         if isinstance(error, (exceptions.ReadTimeoutError, exceptions.ConnectTimeoutError)):
             return unreachable(self.who, error, late=True)
         if isinstance(error, (exceptions.ConnectionError, exceptions.HTTPClientError, OSError)):

@@ -166,7 +166,7 @@ class AsyncOpenAIModeration(_Moderation):
                 failed = self.failure(error)
             else:
                 return self._read(raw)
-            if not getattr(failed, "again", False):
+            if not getattr(failed, "retryable", False):
                 break
         assert failed is not None
         try:

@@ -71,7 +71,7 @@ def read(raw: Any) -> Answer:
     """What the client gave back.
 
     Raises:
-        ServiceError: if it is no such answer, or says that a part of the text was not looked at.
+        ScorerServiceError: if it is no such answer, or says that a part of the text was not looked at.
     """
     if not isinstance(raw, Mapping) or raw.get("action") not in _ACTIONS:
         raise answer_is_none(WHO, 'it has no "action"')

@@ -4,25 +4,11 @@ from __future__ import annotations
 
 import re
 
-from ...errors import ScorerError
+from ...errors import ScorerError, ScorerServiceError
 
-__all__ = ["ServiceError", "answer_is_none", "refused", "unreachable"]
+__all__ = ["answer_is_none", "refused", "unreachable"]
 
 _CODE = re.compile(r"[A-Za-z][A-Za-z0-9_.]{0,63}\Z")
-
-
-class ServiceError(ScorerError, ConnectionError):
-    """The service did not answer, or refused us: no text's doing, so it counts as an outage for a circuit breaker.
-
-    Attributes:
-        again: whether it is worth asking once more at once.
-    """
-
-    again = False
-
-    def __init__(self, sentence: str, *, again: bool = False) -> None:
-        super().__init__(sentence)
-        self.again = again
 
 
 def refused(who: str, status: int, code: object, check: str) -> ScorerError:
@@ -37,22 +23,22 @@ def refused(who: str, status: int, code: object, check: str) -> ScorerError:
     word = f" ({code})" if isinstance(code, str) and _CODE.match(code) else ""
     told = f"HTTP {status}{word}"
     if status in (401, 403):
-        return ServiceError(f"{who} refused the credentials: {told}; check {check}")
+        return ScorerServiceError(f"{who} refused the credentials: {told}; check {check}")
     if status == 404:  # noqa: PLR2004 - not found
-        return ServiceError(f"{who} does not know what it was asked for: {told}; check {check}")
+        return ScorerServiceError(f"{who} does not know what it was asked for: {told}; check {check}")
     if status == 429:  # noqa: PLR2004 - too many requests
-        return ServiceError(f"{who} is asked too much or too often: {told}")
+        return ScorerServiceError(f"{who} is asked too much or too often: {told}")
     if status == 408 or status >= 500:  # noqa: PLR2004 - request time-out; the server's failures
-        return ServiceError(f"{who} failed: {told}", again=True)
+        return ScorerServiceError(f"{who} failed: {told}", retryable=True)
     return ScorerError(f"{who} refused the request: {told}")
 
 
-def unreachable(who: str, error: Exception, *, late: bool) -> ServiceError:
+def unreachable(who: str, error: Exception, *, late: bool) -> ScorerServiceError:
     """No answer: the connection broke or was never made, or the answer came too `late`."""
     how = "did not answer in time" if late else "cannot be reached"
-    return ServiceError(f"{who} {how}: {type(error).__name__}", again=not late)
+    return ScorerServiceError(f"{who} {how}: {type(error).__name__}", retryable=not late)
 
 
-def answer_is_none(who: str, why: str) -> ServiceError:
+def answer_is_none(who: str, why: str) -> ScorerServiceError:
     """An answer that does not say what it has to: of a proxy, perhaps, or of another service."""
-    return ServiceError(f"{who} gave an answer that cannot be read: {why}")
+    return ScorerServiceError(f"{who} gave an answer that cannot be read: {why}")

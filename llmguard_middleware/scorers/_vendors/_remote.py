@@ -12,8 +12,7 @@ from typing import Any, ClassVar, TypeVar
 from ..._checks import expect_count
 from ..._forks import renewed_in_children
 from ..._scorer import Scorer
-from ...errors import ConfigurationError, ScorerError
-from ._failures import ServiceError
+from ...errors import ConfigurationError, ScorerError, ScorerServiceError
 from ._pieces import Piece, Unit, pieces, sendable
 
 __all__ = ["Remote", "extra"]
@@ -80,7 +79,7 @@ class Remote(Scorer):
 
     def failure(self, error: Exception) -> ScorerError:
         """What an error of the client says, without what it quotes."""
-        return ServiceError(f"{self.who} could not be asked: {type(error).__name__}")
+        return ScorerServiceError(f"{self.who} could not be asked: {type(error).__name__}")
 
     def pieces(self, text: str, most: int, unit: Unit = "characters") -> Sequence[Piece]:
         """The pieces of a text that are asked about, none if there is nothing in it.
@@ -110,7 +109,7 @@ class Remote(Scorer):
                 failed = error
             except Exception as error:  # noqa: BLE001 - whatever a client raises
                 failed = self.failure(error)
-            if not getattr(failed, "again", False):
+            if not getattr(failed, "retryable", False):
                 break
         assert failed is not None
         try:
