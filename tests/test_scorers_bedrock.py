@@ -10,6 +10,7 @@ import pytest
 from vendors import VIOLENCE, Reply, StandIn, bedrock_answer, served
 
 from llmguard_middleware import ConfigurationError, Guard, Guardrail, Score, ScorerError, TextSpan
+from llmguard_middleware._breaker import is_outage
 from llmguard_middleware.scorers import bedrock_guardrail, pii
 
 HOW = {"region_name": "us-east-1", "aws_access_key_id": "AKIDSTANDIN", "aws_secret_access_key": "secret"}
@@ -203,8 +204,9 @@ def test_a_text_that_was_not_looked_at_is_no_text_that_passed(service: StandIn) 
         if guarded == 5:
             assert made(service).score("Hello").value == 0.0
         else:
-            with pytest.raises(ScorerError, match=r"cannot be read: it judged 3 of 5 characters$"):
+            with pytest.raises(ScorerError, match=r" did not judge the whole text: 3 of 5 characters$") as caught:
                 made(service).score("Hello")
+            assert not is_outage(caught.value)
 
 
 def test_a_failure_inside_an_answer_is_a_failure(service: StandIn) -> None:
@@ -262,10 +264,11 @@ def test_a_long_text_with_a_piece_that_is_blocked_is_blocked(service: StandIn) -
 
 
 def test_masks_that_cannot_be_found_in_a_long_text_are_a_failure(service: StandIn) -> None:
-    """Nothing is guessed."""
+    """Nothing is guessed; as a text may cause it, it is no outage."""
     service.begin(lambda _: bedrock_answer("GUARDRAIL_INTERVENED", "something else", PERSONAL))
-    with pytest.raises(ScorerError, match=r"what it masked cannot be found in the text$"):
+    with pytest.raises(ScorerError, match=r"the whole text: what it masked cannot be found in it$") as caught:
         made(service).score("Kim " * 10_000)
+    assert not is_outage(caught.value)
 
 
 def test_spans_compose_with_other_rules(service: StandIn) -> None:

@@ -10,6 +10,7 @@ import pickle
 import subprocess
 import sys
 import threading
+import time
 import traceback
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -604,6 +605,9 @@ def test_masks_are_found_in_time() -> None:
     text = "{NAME}" * 4000
     assert masks(text + "Kim", text + "{NAME}", [("Kim", "NAME"), ("{NAME}", "NAME"), ("{", "NAME")]) is not None
     assert masks(text + "Kim", text + "Lee", [("Kim", "NAME"), ("{NAME}", "NAME"), ("{", "NAME")]) is None
+    began = time.thread_time()
+    assert masks("a" * 25_000, "{X}" * 8_000 + "!", [("a", "X"), ("aa", "X"), ("aaa", "X")]) is None
+    assert time.thread_time() - began < 5  # without a limit, hours
 
 
 def test_masks_of_pieces_become_one() -> None:

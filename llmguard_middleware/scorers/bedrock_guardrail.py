@@ -11,7 +11,7 @@ from .._checks import expect_bool, expect_seconds
 from .._score import Score, TextSpan
 from ..errors import ConfigurationError, ScorerError, ScorerServiceError
 from ._vendors import _assessments as assessments
-from ._vendors._failures import answer_is_none, refused, unreachable
+from ._vendors._failures import answer_is_none, refused, unjudged, unreachable
 from ._vendors._masks import Mask, applied, joined, masks
 from ._vendors._pieces import Piece, sendable
 from ._vendors._remote import Remote, extra
@@ -117,7 +117,7 @@ class BedrockGuardrail(Remote):
             matches = [(one.match, one.name) for one in answer.acted]
             places = None if answer.text is None else masks(piece, answer.text, matches)
             if places is None:
-                raise answer_is_none(self.who, "what it masked cannot be found in the text")
+                raise unjudged(self.who, "what it masked cannot be found in it")
             found += (mask._replace(start=mask.start + start, end=mask.end + start) for mask in places)
         return joined(found)
 

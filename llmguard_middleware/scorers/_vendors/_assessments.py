@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final, NamedTuple
 
-from ._failures import answer_is_none
+from ._failures import answer_is_none, unjudged
 
 __all__ = ["WHO", "Answer", "Found", "read"]
 
@@ -71,14 +71,15 @@ def read(raw: Any) -> Answer:
     """What the client gave back.
 
     Raises:
-        ScorerServiceError: if it is no such answer, or says that a part of the text was not looked at.
+        ScorerServiceError: if it is no such answer.
+        ScorerError: if it says that a part of the text was not looked at.
     """
     if not isinstance(raw, Mapping) or raw.get("action") not in _ACTIONS:
         raise answer_is_none(WHO, 'it has no "action"')
     coverage = _mapping(_mapping(raw.get("guardrailCoverage")).get("textCharacters"))
     guarded, total = coverage.get("guarded"), coverage.get("total")
     if isinstance(guarded, int) and isinstance(total, int) and guarded < total:
-        raise answer_is_none(WHO, f"it judged {guarded} of {total} characters")
+        raise unjudged(WHO, f"{guarded} of {total} characters")
     outputs = [one["text"] for one in _rows(raw.get("outputs")) if isinstance(one.get("text"), str)]
     usage = {str(name): int(units) for name, units in _mapping(raw.get("usage")).items() if isinstance(units, int)}
     intervened = raw["action"] == "GUARDRAIL_INTERVENED"

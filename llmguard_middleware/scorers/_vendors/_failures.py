@@ -6,7 +6,7 @@ import re
 
 from ...errors import ScorerError, ScorerServiceError
 
-__all__ = ["answer_is_none", "refused", "unreachable"]
+__all__ = ["answer_is_none", "refused", "unjudged", "unreachable"]
 
 _CODE = re.compile(r"[A-Za-z][A-Za-z0-9_.]{0,63}\Z")
 
@@ -42,3 +42,8 @@ def unreachable(who: str, error: Exception, *, late: bool) -> ScorerServiceError
 def answer_is_none(who: str, why: str) -> ScorerServiceError:
     """An answer that does not say what it has to: of a proxy, perhaps, or of another service."""
     return ScorerServiceError(f"{who} gave an answer that cannot be read: {why}")
+
+
+def unjudged(who: str, why: str) -> ScorerError:
+    """An answer that is one, and does not settle the text: which a text may cause, so it is no outage."""
+    return ScorerError(f"{who} did not judge the whole text: {why}")

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 __all__ = ["Mask", "applied", "joined", "masks"]
 
 # `{EMAIL}` is what Bedrock writes; numbered and bracketed forms are in its documentation.
 _MARK = r"[{{\[<]?{kind}(?:[-_ ]?\d+)?[}}\]>]?"
+
+
+# What is adjacent and begins alike can be laid out in more ways than there is time for.
+_MOST_TRIES: Final = 50_000
 
 
 class Mask(NamedTuple):
@@ -27,18 +31,19 @@ class _Path(NamedTuple):
 
 
 def masks(text: str, masked: str, found: Iterable[tuple[str, str]]) -> list[Mask] | None:
-    """The masks that make `masked` of `text`, in order; None if nothing does.
+    """The masks that make `masked` of `text`, in order; None if none are found.
 
     Args:
         text: the original.
         masked: what the service made of it.
         found: (match, kind) of all that it says it masked.
     """
-    pairs = [(match, kind, re.compile(_MARK.format(kind=re.escape(kind)))) for match, kind in dict.fromkeys(found)]
+    found = sorted(dict.fromkeys(found), key=lambda one: len(one[0]))  # the last is tried first
+    pairs = [(match, kind, re.compile(_MARK.format(kind=re.escape(kind)))) for match, kind in found]
     openings = re.compile("|".join(["[{\\[<]", *(re.escape(kind) for _, kind, _ in pairs)]))
     todo: list[tuple[int, int, _Path | None]] = [(0, 0, None)]
     seen: set[tuple[int, int]] = set()
-    while todo:
+    while todo and len(seen) < _MOST_TRIES:
         at, there, path = todo.pop()
         if (at, there) in seen:
             continue
