@@ -10,7 +10,7 @@ import openai
 import pytest
 from vendors import DROP, HANG, OPENAI_CATEGORIES, Reply, StandIn, openai_answer, served
 
-from llmguard_middleware import ConfigurationError, Guard, Guardrail, Score, ScorerError
+from llmguard_middleware import ConfigurationError, Guard, Guardrail, Score, ScorerError, ScorerTimeoutError
 from llmguard_middleware.scorers import openai_moderation
 
 KEY = "sk-Stand1nSecretOfNobody"
@@ -194,6 +194,17 @@ def test_an_async_score_fails_as_a_sync_one() -> None:
                     scored(scorer, "Hello")
                 assert (caught.value.__cause__, caught.value.__suppress_context__) in ((None, False), (None, True))
             assert len(service.asked) == times
+
+
+async def test_an_async_score_that_nobody_waits_for_ends() -> None:
+    """A rule that is out of time cancels the request, which hangs up."""
+    with served(lambda _: HANG) as service:
+        scorer = made(service, use_async=True, timeout=30)
+        guard = Guard(Guardrail(scorer, stage="input", timeout=0.2))
+        verdict = await guard.acheck("Hello", stage="input")
+        assert isinstance(verdict.cause.error, ScorerTimeoutError)
+        assert await asyncio.to_thread(service.connections[0].recv, 1) == b""
+        await scorer.aclose()
 
 
 def test_an_async_client_may_be_given(service: StandIn) -> None:

@@ -29,8 +29,11 @@ from llmguard_middleware import (
     Monitor,
     ScorerError,
     ScorerServiceError,
+    ScorerTimeoutError,
+    VerdictCache,
 )
 from llmguard_middleware._breaker import is_outage
+from llmguard_middleware._scorer import bind
 from llmguard_middleware.scorers import load
 from llmguard_middleware.scorers._vendors._masks import Mask, applied, joined, masks
 from llmguard_middleware.scorers._vendors._pieces import OVERLAP, pieces, sendable
@@ -270,6 +273,33 @@ def test_what_fails_is_for_the_rule_to_decide(vendor: Vendor, service: StandIn, 
     verdict = lenient.check(TEXT, stage="input")
     assert (verdict.guarded, verdict.findings[0].outcome) == (TEXT, "error")
     assert "Gildong" not in caplog.text + str(caught.value)
+
+
+@EACH
+def test_a_rule_gives_up_before_the_client_does(vendor: Vendor, service: StandIn) -> None:
+    """The call goes on when the rule's time is up; the thread is back when the client's time is."""
+    service.begin(lambda _: HANG)
+    scorer = made(vendor, service, timeout=1.0)
+    scorer.setup()
+    guard = Guard(Guardrail(scorer, stage="input", timeout=0.1))
+    verdict = guard.check(TEXT, stage="input")
+    assert isinstance(verdict.cause.error, ScorerTimeoutError)
+    assert guard.workers.lost == 1
+    deadline = time.monotonic() + 20
+    while guard.workers.lost and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert (guard.workers.lost, len(service.asked)) == (0, 1)
+
+
+@EACH
+def test_history_is_not_paid_for_again(vendor: Vendor, service: StandIn) -> None:
+    """Scores are of the text alone, so they are remembered within a conversation, and a cache can keep them."""
+    service.begin(lambda _: vendor.harm)
+    scorer = made_once(vendor, service)
+    assert bind(scorer).text_only
+    guard = Guard(Guardrail(scorer, stage="output", cache=VerdictCache()))
+    assert [guard.check(TEXT, stage="output").outcome for _ in range(3)] == ["blocked"] * 3
+    assert len(service.asked) == 1
 
 
 @EACH
