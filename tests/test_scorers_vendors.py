@@ -602,6 +602,8 @@ PLACES = [
     ("id 77", "id [id no]", [("77", "id no")], [(3, 5, "id no", "[id no]")]),
     ("Kim", "Lee", [("Kim", "NAME")], None),
     ("Kim", "{NAME}", [], None),
+    ("Kim Lee", "{NAME}", [("Kim", "NAME")], None),
+    ("Kim", "{}", [("Kim", ""), ("", "NAME")], None),
     ("", "", [], []),
 ]
 

@@ -233,21 +233,6 @@ def openai_moderation(
     openai_kwargs: Mapping[str, Any] | None = ...,
     client: Any = ...,
 ) -> AsyncOpenAIModeration: ...
-@overload
-def openai_moderation(
-    model: str = ...,
-    *,
-    threshold: float | None = ...,
-    thresholds: Mapping[str, float] | None = ...,
-    categories: Sequence[str] = ...,
-    use_async: bool,
-    api_key: str | None = ...,
-    base_url: str | None = ...,
-    timeout: float = ...,
-    max_requests: int = ...,
-    openai_kwargs: Mapping[str, Any] | None = ...,
-    client: Any = ...,
-) -> OpenAIModeration | AsyncOpenAIModeration: ...
 def openai_moderation(
     model: str = "omni-moderation-latest",
     *,

@@ -38,7 +38,8 @@ def masks(text: str, masked: str, found: Iterable[tuple[str, str]]) -> list[Mask
         masked: what the service made of it.
         found: (match, kind) of all that it says it masked.
     """
-    found = sorted(dict.fromkeys(found), key=lambda one: len(one[0]))  # the last is tried first
+    named = {one for one in found if all(one)}
+    found = sorted(named, key=lambda one: (len(one[0]), one))  # the last is tried first
     pairs = [(match, kind, re.compile(_MARK.format(kind=re.escape(kind)))) for match, kind in found]
     openings = re.compile("|".join(["[{\\[<]", *(re.escape(kind) for _, kind, _ in pairs)]))
     todo: list[tuple[int, int, _Path | None]] = [(0, 0, None)]
@@ -60,7 +61,7 @@ def masks(text: str, masked: str, found: Iterable[tuple[str, str]]) -> list[Mask
         if text[at : at + 1] == masked[there]:  # looked at last: a placeholder that a user wrote
             todo.append((at + 1, there + 1, path))
         for match, kind, mark in pairs:
-            if match and text.startswith(match, at) and (written := mark.match(masked, there)):
+            if text.startswith(match, at) and (written := mark.match(masked, there)):
                 mask = Mask(at, at + len(match), kind, written[0])
                 todo.append((mask.end, written.end(), _Path(mask, path)))
     return None
