@@ -118,6 +118,17 @@ def test_categories_that_a_model_does_not_know_are_left_out(service: StandIn) ->
     assert (score.label, "illicit" in score.metadata["scores"]) == ("violence", False)
 
 
+def test_a_text_that_is_flagged_for_nothing_does_not_pass(service: StandIn) -> None:
+    """An answer that says both cannot be read; one that leaves the summary out, as other services do, can."""
+    answer = openai_answer()
+    answer["results"][0]["flagged"] = True
+    service.begin(lambda _: answer)
+    with pytest.raises(ScorerError, match=r"cannot be read: it flags the text and no category$"):
+        made(service).score("Hello")
+    del answer["results"][0]["flagged"]
+    assert not made(service).score("Hello").flagged
+
+
 @BOTH
 def test_pieces_of_a_long_text_are_one_score(service: StandIn, use_async: bool) -> None:
     """With the greatest score of each category."""

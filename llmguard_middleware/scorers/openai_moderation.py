@@ -72,6 +72,8 @@ class _Moderation(Remote):
             raise answer_is_none(self.who, "its scores are none from 0 to 1")
         if known.keys() != said.keys() or not all(isinstance(flag, bool) for flag in said.values()):
             raise answer_is_none(self.who, "it does not flag what it scores")
+        if results[0].get("flagged") is True and not any(said.values()):
+            raise answer_is_none(self.who, "it flags the text and no category")
         self._check(known)
         return _Result(str(answer.get("model") or self._rules.model), known, frozenset(n for n in said if said[n]))
 
