@@ -209,12 +209,15 @@ def test_an_async_score_fails_as_a_sync_one() -> None:
 
 async def test_an_async_score_that_nobody_waits_for_ends() -> None:
     """A rule that is out of time cancels the request, which hangs up."""
-    with served(lambda _: HANG) as service:
+    with served(lambda _: openai_answer()) as service:
         scorer = made(service, use_async=True, timeout=30)
-        guard = Guard(Guardrail(scorer, stage="input", timeout=0.2))
-        verdict = await guard.acheck("Hello", stage="input")
+        guard = Guard(Guardrail(scorer, stage="input", timeout=1))
+        assert (await guard.acheck("Hello", stage="input")).outcome in ("passed", "error")  # the first one may be slow
+        await scorer.score("Hello")
+        service.begin(lambda _: HANG)
+        verdict = await guard.acheck("Hello again", stage="input")
         assert isinstance(verdict.cause.error, ScorerTimeoutError)
-        assert await asyncio.to_thread(service.connections[0].recv, 1) == b""
+        assert await asyncio.to_thread(service.connections[-1].recv, 1) == b""
         await scorer.aclose()
 
 

@@ -279,7 +279,7 @@ def test_what_fails_is_for_the_rule_to_decide(vendor: Vendor, service: StandIn, 
 def test_a_rule_gives_up_before_the_client_does(vendor: Vendor, service: StandIn) -> None:
     """The call goes on when the rule's time is up; the thread is back when the client's time is."""
     service.begin(lambda _: HANG)
-    scorer = made(vendor, service, timeout=1.0)
+    scorer = made(vendor, service, timeout=2.0)
     scorer.setup()
     guard = Guard(Guardrail(scorer, stage="input", timeout=0.1))
     verdict = guard.check(TEXT, stage="input")
