@@ -23,7 +23,8 @@ class Breaker:
     What counts as a failure is a time-out, or an exception that says that the scorer's service is away: OSError with
     ConnectionError and TimeoutError, and those of other libraries. What a text can cause by itself does not, or whoever
     may send a few texts could switch the scorer off for all: ValueError, TypeError, LookupError, AttributeError,
-    ArithmeticError, AssertionError, RecursionError, and our own errors other than ScorerTimeoutError.
+    ArithmeticError, AssertionError, RecursionError, and our own errors other than ScorerTimeoutError and
+    ScorerServiceError.
 
     Args:
         failures: after so many failures in a row the circuit opens.
@@ -48,7 +49,7 @@ _OF_THE_TEXT = (
 
 def is_outage(error: Exception) -> bool:
     """Whether this error says that the scorer is away, and not only that it could not cope with one text."""
-    return isinstance(error, ScorerTimeoutError) or not isinstance(error, _OF_THE_TEXT)
+    return isinstance(error, (ScorerTimeoutError, OSError)) or not isinstance(error, _OF_THE_TEXT)
 
 
 class Circuit:

@@ -5,6 +5,7 @@ LLMGuardError
 │   └── UnenforceableError        the guard asks for more than this attachment point can enforce
 ├── ScorerError                   a scorer failed
 │   ├── ScorerInputError          it asks for something the call does not have
+│   ├── ScorerServiceError        the service that it asks did not answer, or refused it (also a ConnectionError)
 │   ├── ScorerTimeoutError        it took longer than its guardrail or monitor allows
 │   └── ScorerUnavailableError    it kept failing and is left alone for a while
 └── GuardrailViolation            a guardrail stopped the call
@@ -27,6 +28,7 @@ __all__ = [
     "LLMGuardError",
     "ScorerError",
     "ScorerInputError",
+    "ScorerServiceError",
     "ScorerTimeoutError",
     "ScorerUnavailableError",
     "UnenforceableError",
@@ -51,6 +53,18 @@ class ScorerError(LLMGuardError):
 
 class ScorerInputError(ScorerError):
     """A scorer asks for an input that this call does not have; the message lists what it has."""
+
+
+class ScorerServiceError(ScorerError, ConnectionError):
+    """The service that a scorer asks did not answer, or refused it: no text's doing, so circuit breakers count it.
+
+    Attributes:
+        retryable: whether it is worth asking once more at once.
+    """
+
+    def __init__(self, sentence: str = "", *, retryable: bool = False) -> None:
+        super().__init__(sentence)
+        self.retryable = retryable
 
 
 class ScorerTimeoutError(ScorerError):

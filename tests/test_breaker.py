@@ -15,6 +15,7 @@ from llmguard_middleware import (
     Guard,
     Guardrail,
     ScorerError,
+    ScorerServiceError,
     ScorerUnavailableError,
     scorer,
 )
@@ -251,7 +252,10 @@ def test_what_a_text_can_cause_does_not_open_it_for_others(error: Exception) -> 
     assert (len(raises.seen), circuit_of(guard).state) == (5, "half_open")
 
 
-@pytest.mark.parametrize("error", [OSError(), ConnectionResetError(), TimeoutError(), RuntimeError(), Exception()])
+@pytest.mark.parametrize(
+    "error",
+    [OSError(), ConnectionResetError(), TimeoutError(), RuntimeError(), Exception(), ScorerServiceError("It is away.")],
+)
 def test_what_says_that_the_service_is_away_opens_it(error: Exception) -> None:
     """Errors of the network and those that nobody knows are failures of the scorer."""
     guard = Guard(Guardrail(Raises(error), stage="input", breaker=Breaker(failures=1)))

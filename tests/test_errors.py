@@ -36,6 +36,7 @@ def test_the_tree_is_as_drawn() -> None:
         "LLMGuardError": "Exception",
         "ScorerError": "LLMGuardError",
         "ScorerInputError": "ScorerError",
+        "ScorerServiceError": "ScorerError",
         "ScorerTimeoutError": "ScorerError",
         "ScorerUnavailableError": "ScorerError",
         "UnenforceableError": "ConfigurationError",

@@ -19,7 +19,19 @@ PUBLIC = [
 ]
 DEFINING = ["llmguard_middleware.errors"]
 # Functions that shadow the modules that they are in.
-FACTORIES = {"deny_list", "invisible_text", "length", "pii", "prompt_injection", "secrets", "valid_json"}
+FACTORIES = {
+    "azure_content_safety",
+    "azure_prompt_shield",
+    "bedrock_guardrail",
+    "deny_list",
+    "invisible_text",
+    "length",
+    "openai_moderation",
+    "pii",
+    "prompt_injection",
+    "secrets",
+    "valid_json",
+}
 
 
 def visible(module: ModuleType) -> list[str]:
@@ -63,6 +75,9 @@ HEAVY = (
     "llama_index",
     "pydantic",
     "yaml",
+    "boto3",
+    "azure.core",
+    "openai",
 )
 
 

@@ -1,19 +1,27 @@
-"""Scorers that come with the library: local, fast, without a network."""
+"""Scorers that come with the library: local, fast, without a network, but for those that ask a vendor's service."""
 
 from ._load import load
+from .azure_content_safety import azure_content_safety
+from .azure_prompt_shield import azure_prompt_shield
+from .bedrock_guardrail import bedrock_guardrail
 from .deny_list import deny_list
 from .invisible_text import invisible_text
 from .length import length
+from .openai_moderation import openai_moderation
 from .pii import pii
 from .prompt_injection import prompt_injection
 from .secrets import secrets
 from .valid_json import valid_json
 
 __all__ = [
+    "azure_content_safety",
+    "azure_prompt_shield",
+    "bedrock_guardrail",
     "deny_list",
     "invisible_text",
     "length",
     "load",
+    "openai_moderation",
     "pii",
     "prompt_injection",
     "secrets",
