@@ -201,8 +201,7 @@ def bedrock_guardrail(
         version: its version, a number or DRAFT.
         source: what the guardrail is told that it sees: INPUT or OUTPUT; `auto` is OUTPUT at the output stage and in
             monitors, INPUT at all others.
-        spans: tell where it masked, too: then redact, mask, hash and pseudonymize put in what they put in elsewhere,
-            and those of other rules on the same text are kept.
+        spans: tell where it masked, too: then redact, mask, hash and pseudonymize put in what they put in elsewhere.
         timeout: seconds for a connection and for an answer.
         max_requests: how many a long text may take; a longer one cannot be scored.
         bedrock_runtime_kwargs: of boto3's `Session.client`: region_name, endpoint_url, aws_access_key_id, ...;
