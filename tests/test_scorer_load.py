@@ -169,7 +169,8 @@ def test_a_ready_scorer_is_the_same_object() -> None:
 
 
 KNOWN = (
-    "Known: Tone, deny_list, invisible_text, later, length, nested, number, pii, prompt_injection, ready, secrets, "
+    "Known: Tone, deny_list, evaluator, from_deepeval, from_llm_guard, from_phoenix, from_presidio, from_ragas, "
+    "from_transformers, invisible_text, later, length, names, nested, number, pii, prompt_injection, ready, secrets, "
     "strict, tone, valid_json, wrong"
 )
 

@@ -24,6 +24,7 @@ __all__ = [
     "from_transformers",
 ]
 
+_LEAST: Final = 4  # characters, of which a quarter overlaps
 Renamed = Mapping[str, str] | None
 
 
@@ -188,7 +189,7 @@ def from_transformers(
     *,
     flagged_labels: Sequence[str] = (),
     threshold: float = 0.5,
-    window: int = 1000,
+    window: int | None = None,
     name: str | None = None,
     column_map: Renamed = None,
 ) -> TextClassification:
@@ -199,8 +200,9 @@ def from_transformers(
         flagged_labels: which labels are bad; the value is the highest probability of these. If none is named, it is a
             measurement alone: the most certain label and its probability.
         threshold: flagged from this probability on.
-        window: characters that are looked at together; texts that are longer are looked at in stretches of so many,
-            which overlap by a quarter. What does not fit the model is cut off, so that 1,000 suits 512 tokens.
+        window: characters that are looked at together; longer texts are looked at in stretches, which overlap by a
+            quarter. If it is not given, as many tokens as the model takes, or 1,000 characters where the pipeline has
+            no fast tokenizer. What of a stretch does not fit the model is not seen.
         name: of the scorer; "text_classification" if it is not given.
         column_map: which of the call's names `text` stands for.
 
@@ -212,7 +214,7 @@ def from_transformers(
         msg = f"from_transformers() takes a pipeline, which can be called with a text, not {type(pipeline).__name__}"
         raise ConfigurationError(msg)
     given: object = window
-    if not isinstance(given, int) or isinstance(given, bool) or given < 4:  # noqa: PLR2004 - a quarter overlaps
+    if given is not None and (not isinstance(given, int) or isinstance(given, bool) or given < _LEAST):
         msg = f"window is {window!r}; it must be a whole number of characters, for example 1000"
         raise ConfigurationError(msg)
     return TextClassification(

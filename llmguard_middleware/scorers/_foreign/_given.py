@@ -82,5 +82,5 @@ def texts_of(value: Any) -> list[str]:
 
 def slug(name: str) -> str:
     """`"Exact Match"` and `"ExactMatch"` as the scorer name `exact_match`."""
-    words = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name)
+    words = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name)
     return re.sub(r"[^A-Za-z0-9]+", "_", words).strip("_").lower()

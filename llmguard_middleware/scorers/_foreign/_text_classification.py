@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 from ..._score import Score
 from ...errors import ConfigurationError, nearest
@@ -11,6 +11,10 @@ from ._foreign import Foreign, judged
 from ._given import Asks, plain
 
 __all__ = ["TextClassification"]
+
+_TOKENS: Final = 512
+_LONGEST: Final = 100_000
+_CHARACTERS: Final = 1000
 
 
 class TextClassification(Foreign):
@@ -27,7 +31,7 @@ class TextClassification(Foreign):
         *,
         flagged_labels: Sequence[str],
         threshold: float,
-        window: int,
+        window: int | None,
         name: str | None,
         column_map: Mapping[str, str] | None,
     ) -> None:
@@ -38,8 +42,9 @@ class TextClassification(Foreign):
                 msg = f'the model has no label "{label}": {nearest(label, known)}'
                 raise ConfigurationError(msg)
         self.flagged_labels, self.threshold, self.window = frozenset(flagged_labels), threshold, window
+        self.tokenizer = getattr(classify, "tokenizer", None)
         # A pipeline gives the best label alone unless it is asked for all, and fails at a text that is too long for it.
-        self.wishes = {"top_k": None, "truncation": True} if hasattr(classify, "tokenizer") else {}
+        self.wishes = {} if self.tokenizer is None else {"top_k": None, "truncation": True}
         super().__init__(
             classify,
             Asks(("text",)),
@@ -51,7 +56,11 @@ class TextClassification(Foreign):
     def measure(self, values: dict[str, Any]) -> Any:
         """The worst stretch of the text; of no flagged labels, the label that is most certain."""
         text = plain(values["text"])
-        answers = [_labels(self.evaluator(stretch, **self.wishes)) for stretch in _stretches(text, self.window)]
+        if self.window is None and getattr(self.tokenizer, "is_fast", False):
+            stretches = _by_tokens(text, self.tokenizer)
+        else:
+            stretches = _by_characters(text, self.window or _CHARACTERS)
+        answers = [_labels(self.evaluator(stretch, **self.wishes)) for stretch in stretches]
         counted = [
             (probability, label)
             for answer in answers
@@ -74,7 +83,19 @@ def _labels(answer: Any) -> dict[str, float]:
     return {one["label"]: float(one["score"]) for one in (answer if isinstance(answer, list) else [answer])}
 
 
-def _stretches(text: str, window: int) -> Iterator[str]:
+def _by_characters(text: str, window: int) -> Iterator[str]:
     step = window - window // 4
     for at in range(0, max(1, len(text) - window // 4), step):
         yield text[at : at + window]
+
+
+def _by_tokens(text: str, tokenizer: Any) -> Iterator[str]:
+    """Stretches of as many tokens as the model takes: of Korean that is a third of the characters of English."""
+    places = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True, verbose=False)["offset_mapping"]
+    longest = tokenizer.model_max_length  # an astronomic number where nobody said
+    size = (longest if longest <= _LONGEST else _TOKENS) - tokenizer.num_special_tokens_to_add()
+    if len(places) <= size:
+        yield text
+        return
+    for at in range(0, len(places) - size // 4, size - size // 4):
+        yield text[places[at][0] : places[min(at + size, len(places)) - 1][1]]
