@@ -9,6 +9,9 @@ import asyncio
 import os
 import pickle
 import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
@@ -456,6 +459,21 @@ def test_a_classifier_is_flagged_by_its_labels() -> None:
     }
 
 
+def test_a_pipeline_looks_at_one_text_at_a_time() -> None:
+    """Fast tokenizers fail when two threads use one."""
+    inside = threading.Lock()
+
+    def alone(text: str) -> Any:
+        assert inside.acquire(blocking=False)
+        time.sleep(0.01)
+        inside.release()
+        return classify(text)
+
+    scorer = from_transformers(alone, flagged_labels=["BAD"])
+    with ThreadPoolExecutor(4) as pool:
+        assert [one.unscored for one in pool.map(lambda text: scorer.score(text=text), "abcdefgh")] == [False] * 8
+
+
 @settings(max_examples=200, deadline=None)
 @given(st.integers(0, 400), st.integers(0, 400), st.integers(8, 60))
 def test_a_word_is_seen_wherever_it_stands_in_a_long_text(before: int, after: int, window: int) -> None:
@@ -602,6 +620,8 @@ def test_they_can_be_sent_to_another_process() -> None:
     sent = pickle.loads(pickle.dumps(from_llm_guard(_Stateless())))
     assert sent.score(text="x") == Score(value=0.0)
     assert sent.options == from_llm_guard(_Stateless()).options
+    classifier = pickle.loads(pickle.dumps(from_transformers(classify, flagged_labels=["BAD"])))
+    assert classifier.score(text="evil").flagged
 
 
 class _Stateless:

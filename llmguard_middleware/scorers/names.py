@@ -83,12 +83,16 @@ def names(*kinds: str, language: str = "en", model: Any = None) -> Names:
             model of spaCy's that is installed for the language, if it is not given.
 
     Raises:
-        ConfigurationError: if a kind is unknown, or Presidio's analyzer or the model is not installed.
+        ConfigurationError: if a kind or the language is no such, or Presidio's analyzer or the model is not installed.
     """
     for kind in kinds:
         if kind not in _KINDS:
             msg = f'names() knows no kind "{kind}": {nearest(str(kind), _KINDS)}'
             raise ConfigurationError(msg)
+    given: object = language  # a setting in a file may be anything
+    if not isinstance(given, str) or not given.isidentifier():
+        msg = f'language is {language!r}; it must be a code, for example "en" or "ko"'
+        raise ConfigurationError(msg)
     if find_spec("presidio_analyzer") is None:
         msg = "names() needs Presidio's analyzer: pip install 'llmguard-middleware[ner]'"
         raise ConfigurationError(msg)
@@ -98,7 +102,7 @@ def names(*kinds: str, language: str = "en", model: Any = None) -> Names:
 def _installed(language: str) -> str:
     family = f"{language}_core_{'web' if language in ('en', 'zh') else 'news'}"
     for size in _SIZES:
-        if language.isidentifier() and find_spec(f"{family}_{size}") is not None:
+        if find_spec(f"{family}_{size}") is not None:
             return f"{family}_{size}"
     msg = f'names() needs a spaCy model of language "{language}": python -m spacy download {family}_sm'
     raise ConfigurationError(msg)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
+from ..._forks import renewed_in_children
 from ..._score import Score
 from ...errors import ConfigurationError, nearest
 from ._foreign import Foreign, judged
@@ -53,14 +55,30 @@ class TextClassification(Foreign):
             options=f"{threshold:g},{sorted(flagged_labels)},{window}",
         )
 
+        self.begin_anew()
+        renewed_in_children(self)
+
+    def begin_anew(self) -> None:
+        """Start without the lock. Fast tokenizers fail when two threads use one: they look at one text at a time."""
+        self._one_at_a_time = threading.Lock()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {key: value for key, value in self.__dict__.items() if key != "_one_at_a_time"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self.begin_anew()
+        renewed_in_children(self)
+
     def measure(self, values: dict[str, Any]) -> Any:
         """The worst stretch of the text; of no flagged labels, the label that is most certain."""
         text = plain(values["text"])
-        if self.window is None and getattr(self.tokenizer, "is_fast", False):
-            stretches = _by_tokens(text, self.tokenizer)
-        else:
-            stretches = _by_characters(text, self.window or _CHARACTERS)
-        answers = [_labels(self.evaluator(stretch, **self.wishes)) for stretch in stretches]
+        with self._one_at_a_time:
+            if self.window is None and getattr(self.tokenizer, "is_fast", False):
+                stretches = _by_tokens(text, self.tokenizer)
+            else:
+                stretches = _by_characters(text, self.window or _CHARACTERS)
+            answers = [_labels(self.evaluator(stretch, **self.wishes)) for stretch in stretches]
         counted = [
             (probability, label)
             for answer in answers
