@@ -1,4 +1,4 @@
-"""names: people, places and organisations, by a language model of spaCy and Presidio's analyzer."""
+"""names: people, places and organisations by a model of spaCy and Presidio's analyzer; addresses by their form."""
 
 from __future__ import annotations
 
@@ -8,15 +8,17 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final
 
-from .._score import Score
+from .._score import Score, TextSpan
 from .._scorer import Scorer
 from ..errors import ConfigurationError, nearest
 from ._foreign._given import plain
-from ._foreign._presidio import spans_in
+from ._foreign._presidio import score_of, spans_in
+from ._names._addresses import addresses
 
 __all__ = ["Names", "names"]
 
-_KINDS: Final = ("PERSON", "LOCATION", "ORGANIZATION", "NRP")
+_OF_MODELS: Final = ("PERSON", "LOCATION", "ORGANIZATION", "NRP")
+_KINDS: Final = ("ADDRESS", *_OF_MODELS)
 # What spaCy's models call them, that Presidio does not know: those of ko_core_news.
 _LABELS: Final = {"FAC": "LOCATION", "PS": "PERSON", "LC": "LOCATION", "OG": "ORGANIZATION"}
 _SIZES: Final = ("lg", "md", "sm", "trf")
@@ -24,18 +26,23 @@ _UNUSED: Final = ("parser", "tagger", "lemmatizer", "attribute_ruler", "senter",
 
 
 class Names(Scorer):
-    """Flags texts that name people, places or organisations; value is how many spans, label the kinds found."""
+    """Flags texts that name people, places or organisations; value is how many spans, label the kinds found.
+
+    `model` is None if only addresses are looked for.
+    """
 
     def __init__(self, kinds: Sequence[str], language: str, model: Any) -> None:
         super().__init__(name="names")
-        self._kinds, self._language, self._model = tuple(kinds), language, model
+        self._addresses = "ADDRESS" in kinds
+        self._kinds, self._language, self._model = tuple(kind for kind in kinds if kind != "ADDRESS"), language, model
         self._engine: Any = None
-        told = model if isinstance(model, str) else model.meta
+        told = model if isinstance(model, (str, type(None))) else model.meta
         self.options = f"{','.join(kinds)};{language};{told}"
 
     def setup(self) -> None:
         """Load the model: a second or two, once."""
-        nlp = self._model
+        if (nlp := self._model) is None:
+            return
         if isinstance(nlp, str):
             nlp = import_module("spacy").load(nlp, exclude=_UNUSED)
         engines = import_module("presidio_analyzer.nlp_engine")
@@ -63,7 +70,11 @@ class Names(Scorer):
         """The spans found in `text`, in order, without overlap."""
         if self._engine is None:  # asked without a guard
             self.setup()
-        return spans_in(self._engine, plain(text), self._kinds, self._language, 0.0)
+        text = plain(text)
+        found = [TextSpan(start, end, "ADDRESS") for start, end in addresses(text)] if self._addresses else []
+        if self._engine is not None:
+            found += spans_in(self._engine, text, self._kinds, self._language, 0.0)
+        return score_of(found)
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_engine": None}  # another process loads its own
@@ -72,12 +83,13 @@ class Names(Scorer):
 def names(*kinds: str, language: str = "en", model: Any = None) -> Names:
     """Find names, which no pattern finds, by a model of spaCy that is installed; nothing is ever downloaded.
 
-    Needs the extra `[ner]` and a model. It takes some tens of milliseconds per KB, so it runs on a thread. Beside
-    `pii()` as another guardrail, the spans of both are edited together.
+    Needs the extra `[ner]` and a model, unless it is for ADDRESS alone. It takes tens of milliseconds per KB, and so
+    runs on a thread. Beside `pii()` as another guardrail, the spans of both are edited together.
 
     Args:
-        kinds: PERSON, LOCATION, ORGANIZATION, NRP (nationalities, religions, political groups); PERSON and LOCATION if
-            none is named.
+        kinds: PERSON, LOCATION, ORGANIZATION, NRP (nationalities, religions, political groups), and ADDRESS: streets
+            with their numbers as they are written in English, Korean and some other languages. PERSON, LOCATION and
+            ADDRESS if none is named.
         language: the model's, as "en" or "ko".
         model: the name of an installed model, the folder of one, or a pipeline of spaCy with entities; the largest
             model of spaCy's that is installed for the language, if it is not given.
@@ -93,10 +105,13 @@ def names(*kinds: str, language: str = "en", model: Any = None) -> Names:
     if not isinstance(given, str) or not given.isidentifier():
         msg = f'language is {language!r}; it must be a code, for example "en" or "ko"'
         raise ConfigurationError(msg)
+    kinds = kinds or ("PERSON", "LOCATION", "ADDRESS")
+    if set(kinds) == {"ADDRESS"}:
+        return Names(kinds, language, None)
     if find_spec("presidio_analyzer") is None:
         msg = "names() needs Presidio's analyzer: pip install 'llmguard-middleware[ner]'"
         raise ConfigurationError(msg)
-    return Names(kinds or ("PERSON", "LOCATION"), language, _installed(language) if model is None else _given(model))
+    return Names(kinds, language, _installed(language) if model is None else _given(model))
 
 
 def _installed(language: str) -> str:

@@ -14,7 +14,7 @@ from ...errors import ConfigurationError, nearest
 from ._foreign import Foreign
 from ._given import Asks, plain, slug
 
-__all__ = ["Presidio", "spans_in"]
+__all__ = ["Presidio", "score_of", "spans_in"]
 
 _PIECE: Final = 20_000  # characters; the models behind an engine need some ten KB of memory for each
 
@@ -65,18 +65,18 @@ class Presidio(Foreign):
         """The spans found in the text, in order, without overlap."""
         text = plain(values["text"])
         if self.whole:
-            return spans_in(self.evaluator, text, self.entities, self.language, self.threshold)
+            return score_of(spans_in(self.evaluator, text, self.entities, self.language, self.threshold))
         found = self.evaluator.analyze(text, list(self.entities), None)
-        return _score(_spans(found, 0, self.entities, self.threshold))
+        return score_of(_spans(found, 0, self.entities, self.threshold))
 
 
-def spans_in(engine: Any, text: str, entities: Sequence[str], language: str, threshold: float) -> Score:
+def spans_in(engine: Any, text: str, entities: Sequence[str], language: str, threshold: float) -> list[TextSpan]:
     """What an engine finds in a text, a piece of it after the other."""
     found: list[TextSpan] = []
     for start, piece in _pieces(text):
         results = engine.analyze(piece, language=language, entities=list(entities), score_threshold=threshold)
         found += _spans(results, start, entities, threshold)
-    return _score(found)
+    return found
 
 
 def _spans(results: Any, start: int, entities: Sequence[str], threshold: float) -> list[TextSpan]:
@@ -87,7 +87,8 @@ def _spans(results: Any, start: int, entities: Sequence[str], threshold: float) 
     ]
 
 
-def _score(found: Sequence[TextSpan]) -> Score:
+def score_of(found: Sequence[TextSpan]) -> Score:
+    """The score of a text with these spans, which may overlap."""
     if not found:
         return Score(value=0.0)
     spans = tuple(merge_spans(found))
