@@ -61,7 +61,9 @@ HEAVY = (
     "opentelemetry.exporter",
     "langchain_core",
     "llama_index",
+    "presidio_analyzer",
     "pydantic",
+    "spacy",
     "yaml",
 )
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from functools import cache
 from typing import Final
 
 __all__ = ["addresses"]
@@ -54,26 +55,31 @@ _KOREAN: Final = rf"{_WHERE}(?:{_ROAD}|{_LOT})\d{{1,4}}(?:-\d{{1,4}})?(?:번지)
 _PUNCTUATION: Final = ".'\u2019-"  # what a name may hold, and a sentence may end with
 _CASELESS: Final = re.IGNORECASE
 _BEGINS: Final = rf"{_NUMBER}(?:\s(?:bis|ter))?,?\s{_BEFORE}\s"
-_FORMS: Final = tuple(
-    re.compile(pattern, flags)
-    for pattern, flags in (
-        (rf"\b{_NUMBER},?\s(?:{_NAME}\s){{1,4}}(?:{_STREET})\b\.?(?:\s(?:[NS][EW]?|[EW])\b)?{_REST}", 0),
-        (rf"\b{_BEGINS}(?:{_PARTICLES}{{1,3}}\w{_MORE}|{_NAME})(?:\s[A-ZÀ-Þ]{_MORE}){{0,3}}{_REST}", 0),
-        (rf"\b{_STREETS_FIRST}\s{_PARTICLES}{{0,3}}{_NAME}(?:\s{_NAME}){{0,2}},?\s{_NUMBER}\b{_REST}", 0),
-        (rf"\b(?!Brigade|Renegade|Necktie)[A-ZÀ-Þ][\w-]{{1,30}}(?:{_ENDS})\s\d{{1,4}}[A-Za-z]?\b{_REST}", 0),
-        (r"\b(?:apt|apartment|suite)\b\.?\s?#?\d{1,5}[A-Za-z]?\b", _CASELESS),
-        (r"\bP\.?\s?O\.?\s?Box\s\d{1,6}\b", _CASELESS),
-        (r"\b(?:PSC|Unit)\s\d{1,5},?\sBox\s\d{1,5}\b(?:\s{1,3}[ADF]PO\s[A-Z]{2}\s\d{5}\b)?", 0),
-        (_KOREAN, 0),
-    )
+
+
+_WRITTEN: Final = (
+    (rf"\b{_NUMBER},?\s(?:{_NAME}\s){{1,4}}(?:{_STREET})\b\.?(?:\s(?:[NS][EW]?|[EW])\b)?{_REST}", 0),
+    (rf"\b{_BEGINS}(?:{_PARTICLES}{{1,3}}\w{_MORE}|{_NAME})(?:\s[A-ZÀ-Þ]{_MORE}){{0,3}}{_REST}", 0),
+    (rf"\b{_STREETS_FIRST}\s{_PARTICLES}{{0,3}}{_NAME}(?:\s{_NAME}){{0,2}},?\s{_NUMBER}\b{_REST}", 0),
+    (rf"\b(?!Brigade|Renegade|Necktie)[A-ZÀ-Þ][\w-]{{1,30}}(?:{_ENDS})\s\d{{1,4}}[A-Za-z]?\b{_REST}", 0),
+    (r"\b(?:apt|apartment|suite)\b\.?\s?#?\d{1,5}[A-Za-z]?\b", _CASELESS),
+    (r"\bP\.?\s?O\.?\s?Box\s\d{1,6}\b", _CASELESS),
+    (r"\b(?:PSC|Unit)\s\d{1,5},?\sBox\s\d{1,5}\b(?:\s{1,3}[ADF]PO\s[A-Z]{2}\s\d{5}\b)?", 0),
+    (_KOREAN, 0),
 )
+
+
+@cache
+def _forms() -> tuple[re.Pattern[str], ...]:
+    """Made when they are first needed: to compile them takes longer than to import everything else."""
+    return tuple(re.compile(pattern, flags) for pattern, flags in _WRITTEN)
 
 
 def addresses(text: str) -> Iterator[tuple[int, int]]:
     """Where each stretch starts and ends; they may overlap."""
     if not any(map(text.__contains__, "0123456789")):
         return
-    for form in _FORMS:
+    for form in _forms():
         for match in form.finditer(text):
             start, end = match.span()
             yield start, start + len(text[start:end].rstrip(_PUNCTUATION))
