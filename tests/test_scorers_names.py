@@ -306,6 +306,7 @@ def test_options_tell_recognisers_apart_in_every_process() -> None:
     assert from_presidio(badges()).options == from_presidio(badges()).options
     assert from_presidio(badges()).options != from_presidio(badges(0.8)).options
     assert from_presidio(badges()).options != from_presidio(badges(), threshold=0.6).options
+    assert from_presidio(Suspects(context=["a"])).options != from_presidio(Suspects(context=["b"])).options
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import Any, Final
 
 from ..._edits import merge_spans
+from ..._fingerprint import fingerprint
 from ..._score import Score, TextSpan
 from ...errors import ConfigurationError, nearest
 from ._foreign import Foreign
@@ -58,7 +59,6 @@ class Presidio(Foreign):
             column_map=column_map,
         )
         told = [_told(one) for one in (recognizer.registry.recognizers if self.whole else [recognizer])]
-        # Not a hash of their attributes, in which Presidio keeps where in memory they are.
         self.options = f"{self.entities},{language},{threshold:g},{sorted(told)}"
 
     def measure(self, values: dict[str, Any]) -> Score:
@@ -102,17 +102,18 @@ def _pieces(text: str) -> Iterator[tuple[int, str]]:
     start = 0
     while len(text) - start > _PIECE:
         middle, last = start + _PIECE // 2, start + _PIECE
-        cut = max(text.rfind("\n", middle, last), -1)
-        cut = cut if cut >= 0 else text.rfind(" ", middle, last)
-        end = cut + 1 if cut >= 0 else last
+        ends = (text.rfind(separator, middle, last) + 1 for separator in "\n ")
+        end = next(filter(None, ends), last)
         yield start, text[start:end]
         start = end
     yield start, text[start:]
 
 
 def _told(recognizer: Any) -> str:
+    """What it was given, but for its id, in which Presidio writes where in memory it is."""
+    given = {name: value for name, value in vars(recognizer).items() if name != "_id"}
     patterns = [(one.regex, one.score) for one in getattr(recognizer, "patterns", None) or ()]
-    return f"{type(recognizer).__qualname__},{recognizer.name},{patterns}"
+    return f"{type(recognizer).__qualname__},{fingerprint(given, patterns)}"
 
 
 def _offline_engine(engine: Any) -> Any:
