@@ -221,7 +221,7 @@ def test_a_scanner_of_inputs_is_a_scorer_of_any_text() -> None:
     """Its risk is the value, and what it makes of the text is proposed: a redaction puts it in its place."""
     scorer = from_llm_guard(_Banned())
     assert scorer.score(text="see acme") == Score(value=1.0, flagged=True, label="banned", modified="see [REDACTED]")
-    assert scorer.score(text="see") == Score(value=-1.0)
+    assert scorer.score("see") == Score(value=-1.0)
     guard = Guard(Guardrail(scorer, stage="retrieval", action="redact"))
     assert guard.check("see acme", stage="retrieval").guarded == "see [REDACTED]"
 

@@ -61,14 +61,14 @@ class _Now:
         self.scorer = scorer
         self.__signature__ = Signature(
             [
-                Parameter(name, Parameter.KEYWORD_ONLY, default=Parameter.empty if needed else None)
+                Parameter(name, Parameter.POSITIONAL_OR_KEYWORD, default=Parameter.empty if needed else None)
                 for name, needed in sorted(scorer.asks.parameters.items(), key=lambda item: not item[1])
             ]
         )
 
-    def __call__(self, **given: Any) -> Any:
+    def __call__(self, *positional: Any, **given: Any) -> Any:
         """Raises TypeError if something that is required is not given."""
-        values = self.values(given)
+        values = self.values(positional, given)
         if isinstance(values, Score):
             return values
         try:
@@ -76,10 +76,9 @@ class _Now:
         except Exception as error:  # noqa: BLE001 - foreign code
             return self.scorer.failed(error)
 
-    def values(self, given: Mapping[str, Any]) -> dict[str, Any] | Score:
+    def values(self, positional: tuple[Any, ...], given: Mapping[str, Any]) -> dict[str, Any] | Score:
         """What is given, by the evaluator's names. To judge nothing, or without documents, is to make a score up."""
-        self.__signature__.bind(**given)
-        values = self.scorer.asks.values(given)
+        values = self.scorer.asks.values(self.__signature__.bind(*positional, **given).arguments)
         if lacking := self.scorer.asks.lacks(values):
             return Score.not_scored(f"the call has no {lacking}")
         return values
@@ -88,9 +87,9 @@ class _Now:
 class _Later(_Now):
     """The same, to be awaited."""
 
-    async def __call__(self, **given: Any) -> Any:
+    async def __call__(self, *positional: Any, **given: Any) -> Any:
         """Raises TypeError if something that is required is not given."""
-        values = self.values(given)
+        values = self.values(positional, given)
         if isinstance(values, Score):
             return values
         try:
