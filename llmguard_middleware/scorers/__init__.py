@@ -5,8 +5,18 @@ from .azure_content_safety import azure_content_safety
 from .azure_prompt_shield import azure_prompt_shield
 from .bedrock_guardrail import bedrock_guardrail
 from .deny_list import deny_list
+from .foreign import (
+    evaluator,
+    from_deepeval,
+    from_llm_guard,
+    from_phoenix,
+    from_presidio,
+    from_ragas,
+    from_transformers,
+)
 from .invisible_text import invisible_text
 from .length import length
+from .names import names
 from .openai_moderation import openai_moderation
 from .pii import pii
 from .prompt_injection import prompt_injection
@@ -18,9 +28,17 @@ __all__ = [
     "azure_prompt_shield",
     "bedrock_guardrail",
     "deny_list",
+    "evaluator",
+    "from_deepeval",
+    "from_llm_guard",
+    "from_phoenix",
+    "from_presidio",
+    "from_ragas",
+    "from_transformers",
     "invisible_text",
     "length",
     "load",
+    "names",
     "openai_moderation",
     "pii",
     "prompt_injection",

@@ -1,0 +1,1 @@
+"""What names() finds without a model."""
