@@ -19,7 +19,21 @@ PUBLIC = [
 ]
 DEFINING = ["llmguard_middleware.errors"]
 # Functions that shadow the modules that they are in.
-FACTORIES = {"deny_list", "invisible_text", "length", "pii", "prompt_injection", "secrets", "valid_json"}
+FACTORIES = {
+    "deny_list",
+    "embedding_similarity",
+    "exact_match",
+    "invisible_text",
+    "json_schema",
+    "length",
+    "levenshtein",
+    "pii",
+    "prompt_injection",
+    "pydantic_model",
+    "secrets",
+    "valid_json",
+    "valid_xml",
+}
 
 
 def visible(module: ModuleType) -> list[str]:
@@ -63,6 +77,10 @@ HEAVY = (
     "llama_index",
     "pydantic",
     "yaml",
+    "jsonschema_rs",
+    "rapidfuzz",
+    "numpy",
+    "pyexpat",
 )
 
 

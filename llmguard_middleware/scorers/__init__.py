@@ -2,20 +2,32 @@
 
 from ._load import load
 from .deny_list import deny_list
+from .embedding_similarity import embedding_similarity
+from .exact_match import exact_match
 from .invisible_text import invisible_text
+from .json_schema import json_schema
 from .length import length
+from .levenshtein import levenshtein
 from .pii import pii
 from .prompt_injection import prompt_injection
+from .pydantic_model import pydantic_model
 from .secrets import secrets
 from .valid_json import valid_json
+from .valid_xml import valid_xml
 
 __all__ = [
     "deny_list",
+    "embedding_similarity",
+    "exact_match",
     "invisible_text",
+    "json_schema",
     "length",
+    "levenshtein",
     "load",
     "pii",
     "prompt_injection",
+    "pydantic_model",
     "secrets",
     "valid_json",
+    "valid_xml",
 ]
