@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from importlib.metadata import entry_points
 from itertools import pairwise
 from pathlib import Path
 
@@ -210,6 +211,7 @@ tenants:
   acme: {override: {bb: {action: redact}, m: {sample: 0.5}}}
 """
     )
+    registered = ", ".join(sorted(point.name for point in entry_points(group="llmguard_middleware.scorers")))
     known_files = "defaults, disable, extends, guardrails, monitors, name, override, queue, refusal, tenants,"
     known_rule = (
         "above, action, active, allow, args, below, breaker, cache, description, locked, name, on_error, options, race,"
@@ -232,8 +234,7 @@ tenants:
         ),
         (
             'guard.yaml:9:14: no scorer is registered as "pi"; give one of these or "package.module:attribute": '
-            'did you mean "pii"? '
-            "Known: deny_list, invisible_text, length, pii, prompt_injection, secrets, valid_json"
+            f'did you mean "pii"? Known: {registered}'
         ),
         "guard.yaml:9:50: timeout is 0; give a number greater than 0.0",
         (

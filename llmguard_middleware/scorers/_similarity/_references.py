@@ -84,5 +84,16 @@ class Normal:
         if self._case:
             text = normal_form(self._form, text.casefold())
         if self._punctuation:
-            text = "".join(one for one in text if one.isalnum() or not unicodedata.category(one).startswith("P"))
+            text = text.translate(_PUNCTUATION)
         return " ".join(text.split()) if self._space else text
+
+
+class _Punctuation(dict[int, "int | None"]):
+    """Of each character that was met what `str.translate` makes of it: punctuation goes."""
+
+    def __missing__(self, code: int) -> int | None:
+        self[code] = kept = None if unicodedata.category(chr(code)).startswith("P") else code
+        return kept
+
+
+_PUNCTUATION = _Punctuation()

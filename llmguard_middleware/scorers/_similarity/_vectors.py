@@ -30,7 +30,8 @@ def unit(raw: Any) -> Sequence[float]:
         raise UnlikeError(msg) from None
     length = math.hypot(*vector)
     if not math.isfinite(length) or not length:
-        msg = "the embedding model gave a vector of zeros" if length == 0 else "a number of a vector is none"
+        what = "a vector of zeros" if length == 0 else "a number that is none"
+        msg = f"the embedding model gave {what}"
         raise UnlikeError(msg)
     return [number / length for number in vector]
 
