@@ -169,8 +169,8 @@ def test_a_ready_scorer_is_the_same_object() -> None:
 
 
 # Ours, and those of the distribution `acme` with them.
-ACME = {"Tone", "later", "nested", "number", "ready", "strict", "tone", "wrong"}
-KNOWN = "Known: " + ", ".join(sorted({*(point.name for point in entry_points(group=GROUP)), *ACME}))
+REGISTERED = {"Tone", "later", "nested", "number", "ready", "strict", "tone", "wrong"}
+KNOWN = "Known: " + ", ".join(sorted({*(point.name for point in entry_points(group=GROUP)), *REGISTERED}))
 
 
 @pytest.mark.usefixtures("acme")
