@@ -303,6 +303,8 @@ class Guard:
         """
         policy = policy or self.policy
         rules = policy.rules(stage) if rules is None else rules
+        if policy.of_call:
+            rules = [rule for rule in rules if not rule.bound.of_call]
         if not rules:
             return Verdict("passed", stage, text, (), (), self.name, policy.digest)
         if bypassed or (bypassed is None and _scope.bypassed(self.identity) is not None):

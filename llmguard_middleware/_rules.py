@@ -126,7 +126,8 @@ class Guardrail(_Rule):
         expect_known(self.stream, get_args(Streaming), "stream", f'rule "{self.name}"')
         derived["condition"] = Condition(self.above, self.below, self.when)
         derived["condition"].check(self.name)
-        derived["filter"] = _sure(compile_where(self.where, self.name))
+        filter_ = _sure(compile_where(self.where, self.name))
+        derived["filter"] = _of_models(filter_) if self.bound.of_call else filter_
         derived["allowed"] = AllowList(self.allow, self.name)
         derived["allow"] = tuple(self.allow)
         breaker = None if self.breaker is _BREAKER and derived["on_error"] == "allow" else self.breaker
@@ -143,6 +144,12 @@ class Guardrail(_Rule):
             msg = (
                 f'scorer "{self.bound.name}" asks for "output", which the {self.stage} stage does not have: ask '
                 'for "text" (the text under judgement at any stage) or map it: column_map={"output": "text"}'
+            )
+            raise ConfigurationError(msg)
+        if self.bound.of_call and (self.stage != "output" or self.action not in ("block", "log") or not self.inline):
+            msg = (
+                f'scorer "{self.bound.name}" is about how a call ended, so rule "{self.name}" is for the output stage, '
+                "and for block or log"
             )
             raise ConfigurationError(msg)
         if self.race and (self.stage != "input" or self.action not in ("block", "log")):
@@ -275,6 +282,15 @@ def _roles(roles: Any, rule: str) -> tuple[str, ...] | None:
 
 
 _ROLES = ("system", "user", "assistant", "tool")
+
+
+# Operations that ask a model for an answer.
+_OF_MODELS = frozenset(("chat", "text_completion", "generate_content"))
+
+
+def _of_models(filter_: Callable[[Call], bool] | None) -> Callable[[Call], bool]:
+    """This filter for calls of models; all other calls are not taken."""
+    return lambda call: call.operation in _OF_MODELS and (filter_ is None or filter_(call))
 
 
 def _sure(filter_: Callable[[Call], bool] | None) -> Callable[[Call], bool] | None:

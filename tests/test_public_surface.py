@@ -29,6 +29,7 @@ FACTORIES = {
     "levenshtein",
     "pii",
     "prompt_injection",
+    "provider_block",
     "pydantic_model",
     "secrets",
     "valid_json",

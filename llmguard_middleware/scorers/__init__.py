@@ -10,6 +10,7 @@ from .length import length
 from .levenshtein import levenshtein
 from .pii import pii
 from .prompt_injection import prompt_injection
+from .provider_block import provider_block
 from .pydantic_model import pydantic_model
 from .secrets import secrets
 from .valid_json import valid_json
@@ -26,6 +27,7 @@ __all__ = [
     "load",
     "pii",
     "prompt_injection",
+    "provider_block",
     "pydantic_model",
     "secrets",
     "valid_json",

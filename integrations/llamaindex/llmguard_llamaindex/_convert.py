@@ -127,9 +127,25 @@ def facts(response: Any) -> dict[str, Any]:
     choices = get(raw, "choices")
     reasons = [get(choice, "finish_reason") for choice in choices] if isinstance(choices, (list, tuple)) else []
     reasons.append(get(raw, "stop_reason"))
-    if told := [str(reason) for reason in reasons if reason]:
+    if reasons == [None]:  # as Bedrock and Google call it; to ask others for what they do not have costs
+        reasons = [get(raw, "stopReason") or get(raw, "finish_reason")]
+    if told := [str(getattr(reason, "name", reason)) for reason in reasons if reason]:
         found["finish_reasons"] = tuple(told)
+    if blocked := _refusal(choices) if choices else _feedback(raw):
+        found["block_reason"] = blocked
     return found
+
+
+def _refusal(choices: Any) -> str:
+    """OpenAI's refusals stand beside the text."""
+    said = (get(choice, "delta") or get(choice, "message") for choice in choices)
+    return "refusal" if any(one is not None and get(one, "refusal") for one in said) else ""
+
+
+def _feedback(raw: Any) -> str:
+    """What Google says of a prompt that it turned down."""
+    reason = get(raw, "block_reason") or get(get(raw, "prompt_feedback"), "block_reason")
+    return str(getattr(reason, "name", reason) or "")
 
 
 def envelope(response: Any, known: Mapping[str, Any] | None = None) -> dict[str, Any] | None:
