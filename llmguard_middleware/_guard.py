@@ -303,13 +303,13 @@ class Guard:
         """
         policy = policy or self.policy
         rules = policy.rules(stage) if rules is None else rules
-        if policy.of_call:
-            rules = [rule for rule in rules if not rule.bound.of_call]
         if not rules:
             return Verdict("passed", stage, text, (), (), self.name, policy.digest)
         if bypassed or (bypassed is None and _scope.bypassed(self.identity) is not None):
             findings = tuple(Finding(rule.name, rule.remedy.name, "skipped") for rule in rules)
             return Verdict("skipped", stage, text, findings, (), self.name, policy.digest)
+        if policy.of_call and not (rules := [rule for rule in rules if not rule.bound.of_call]):
+            return Verdict("passed", stage, text, (), (), self.name, policy.digest)
         case = Case(rules, text, stage, available, self.name, policy.digest, memory, self.untouched)
         with nested() if inside_scorer.get() else nullcontext():
             verdict = yield from judge(case, _scope.deadline())
