@@ -29,7 +29,7 @@ from ._policy import Policy
 from ._races import Races
 from ._reask import AskAgain, feedback
 from ._root import Root
-from ._rules import Guardrail
+from ._rules import Guardrail, is_of_model
 from ._verdict import Verdict
 from .errors import GuardrailViolation, LLMGuardError
 from .telemetry._call_span import CallSpan
@@ -452,10 +452,18 @@ class Flow:
             raise
 
     def _on_end(self, error: BaseException | None) -> Verdict | None:
-        rules = [] if self.bypassed else [rule for rule in self.rules("output") if rule.bound.of_call]
+        if self.bypassed:
+            return None
+        call = self.call
+        if error is None:
+            rules = [rule for rule in self.rules("output") if rule.bound.of_call]
+        elif self.root.provider_failed and not is_of_model(call):
+            return None  # it was told where it happened
+        else:
+            rules = [rule for rule in self.policy.of_call if rule.failing is None or rule.failing(call)]
         if not rules:
             return None
-        verdict = verdict_on_end(rules, self.call, error)
+        verdict = verdict_on_end(rules, call, error)
         return replace(verdict, guard=self.guard.name, digest=self.policy.digest)
 
     def _record(self, verdict: Verdict) -> None:
@@ -515,6 +523,7 @@ class Flow:
             if self.policy.of_call and not isinstance(error, LLMGuardError):
                 verdict = self._on_end(error)
                 if verdict is not None and verdict.outcome != "passed":  # the caller gets the exception as it is
+                    self.root.provider_failed = True
                     self._record(verdict)
             self._tell()
             self._capture()

@@ -20,7 +20,7 @@ from ._scorer import BoundScorer, bind, check_name
 from ._where import Where, compile_where, describe_where
 from .errors import ConfigurationError
 
-__all__ = ["Guardrail", "Monitor", "OnError"]
+__all__ = ["Guardrail", "Monitor", "OnError", "is_of_model"]
 
 OnError = Literal["block", "allow"]
 Streaming = Literal["hold", "window"]
@@ -106,6 +106,7 @@ class Guardrail(_Rule):
     cache: VerdictCache | None = None
     breaker: Breaker | None = _BREAKER
     filter: Callable[[Call], bool] | None = field(init=False, repr=False, compare=False)
+    failing: Callable[[Call], bool] | None = field(init=False, repr=False, compare=False)  # for calls that failed
     remedy: Action = field(init=False, repr=False, compare=False)
     condition: Condition = field(init=False, repr=False, compare=False)
     allowed: AllowList = field(init=False, repr=False, compare=False)
@@ -127,6 +128,7 @@ class Guardrail(_Rule):
         derived["condition"] = Condition(self.above, self.below, self.when)
         derived["condition"].check(self.name)
         filter_ = _sure(compile_where(self.where, self.name))
+        derived["failing"] = filter_
         derived["filter"] = _of_models(filter_) if self.bound.of_call else filter_
         derived["allowed"] = AllowList(self.allow, self.name)
         derived["allow"] = tuple(self.allow)
@@ -284,13 +286,14 @@ def _roles(roles: Any, rule: str) -> tuple[str, ...] | None:
 _ROLES = ("system", "user", "assistant", "tool")
 
 
-# Operations that ask a model for an answer.
-_OF_MODELS = frozenset(("chat", "text_completion", "generate_content"))
+def is_of_model(call: Call) -> bool:
+    """Whether a model is asked for an answer."""
+    return call.operation in ("chat", "text_completion", "generate_content")
 
 
 def _of_models(filter_: Callable[[Call], bool] | None) -> Callable[[Call], bool]:
     """This filter for calls of models; all other calls are not taken."""
-    return lambda call: call.operation in _OF_MODELS and (filter_ is None or filter_(call))
+    return lambda call: is_of_model(call) and (filter_ is None or filter_(call))
 
 
 def _sure(filter_: Callable[[Call], bool] | None) -> Callable[[Call], bool] | None:

@@ -127,6 +127,33 @@ def test_an_adapter_that_tells_nothing_before_is_judged_at_the_end(telemetry: Ca
     assert telemetry.span("chat m").attributes["llmguard.verdict"] == "blocked"
 
 
+def test_an_exception_is_told_where_nobody_told_it_before(telemetry: CapturedTelemetry) -> None:
+    """On the call of the model; on a function or a chain only if that call is not guarded. It is raised as it is."""
+    guard = Guard(Guardrail(provider_block(), stage="output"), **telemetry.providers)
+    raised = error(code="content_filter")
+
+    @guard.op
+    def plain(question: str) -> str:
+        raise raised
+
+    @guard.op
+    def around(question: str) -> str:
+        with Flow(guard, Call("chat", model="m")):
+            raise raised
+
+    for op in (plain, around):
+        with pytest.raises(Exception, match="Kim Minsu") as caught:
+            op("How?")
+        assert caught.value is raised
+    verdicts = [(span.name, span.attributes.get("llmguard.verdict")) for span in telemetry.spans]
+    assert [one for one in verdicts if not one[0].startswith("llmguard.")] == [
+        ("invoke_workflow plain", "blocked"),
+        ("chat m", "blocked"),
+        ("invoke_workflow around", None),
+    ]
+    assert len(telemetry.records) == 2
+
+
 def test_a_text_alone_tells_nothing() -> None:
     """guard.check() judges texts: there is no call that ended."""
     assert Guard(Guardrail(provider_block(), stage="output")).check("No.", stage="output").outcome == "passed"
