@@ -297,6 +297,8 @@ OTHERS = {
     "google's number": ({"output": {"prompt_feedback": {"block_reason": 2}}}, "blocked"),
     "no feedback": ({"output": {"prompt_feedback": {"block_reason": 0}}}, ""),
     "responses": ({"content": [{"type": "refusal", "refusal": "No."}]}, "refusal"),
+    "responses, cut": ({"metadata_": {"incomplete_details": {"reason": "content_filter"}}}, "content_filter"),
+    "responses, long": ({"metadata_": {"incomplete_details": {"reason": "max_output_tokens"}}}, ""),
     "refusal": ({"more": {"refusal": "No."}}, "refusal"),
     "stopped": ({"metadata_": {"stop_reason": "end_turn"}, "content": "Yes."}, ""),
 }

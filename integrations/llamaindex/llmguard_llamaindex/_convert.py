@@ -125,25 +125,35 @@ def facts(response: Any) -> dict[str, Any]:
     if (value := get(raw, "model")) and isinstance(value, str):
         found["response_model"] = value
     choices = get(raw, "choices")
-    reasons = [get(choice, "finish_reason") for choice in choices] if isinstance(choices, (list, tuple)) else []
+    if not isinstance(choices, (list, tuple)):
+        choices = ()
+    reasons = [get(choice, "finish_reason") for choice in choices]
     reasons.append(get(raw, "stop_reason"))
     if reasons == [None]:  # as Bedrock and Google call it; to ask others for what they do not have costs
         reasons = [get(raw, "stopReason") or get(raw, "finish_reason")]
     if told := [str(getattr(reason, "name", reason)) for reason in reasons if reason]:
         found["finish_reasons"] = tuple(told)
-    if blocked := _refusal(choices) if choices else _feedback(raw):
+    if blocked := _refusal(choices) if choices else _unanswered(raw, response):
         found["block_reason"] = blocked
     return found
 
 
 def _refusal(choices: Any) -> str:
     """OpenAI's refusals stand beside the text."""
-    said = (get(choice, "delta") or get(choice, "message") for choice in choices)
-    return "refusal" if any(one is not None and get(one, "refusal") for one in said) else ""
+    for choice in choices:
+        said = get(choice, "delta") or get(choice, "message")
+        if said is not None and get(said, "refusal"):
+            return "refusal"
+    return ""
 
 
-def _feedback(raw: Any) -> str:
-    """What Google says of a prompt that it turned down."""
+def _unanswered(raw: Any, response: Any) -> str:
+    """What Google says of a prompt that it turned down, and OpenAI's Responses API of an answer that it cut."""
+    if (more := getattr(response, "additional_kwargs", None)) and get(more, "refusal"):
+        return "refusal"
+    cut = get(get(raw, "incomplete_details"), "reason")
+    if cut == "content_filter":
+        return cut
     reason = get(raw, "block_reason") or get(get(raw, "prompt_feedback"), "block_reason")
     return str(getattr(reason, "name", reason) or "")
 

@@ -13,6 +13,7 @@ from llama_index.core.base.llms.types import ChatMessage, ChatResponse, LLMMetad
 from llama_index.core.llms import CustomLLM
 from llama_index.core.llms.callbacks import llm_chat_callback, llm_completion_callback
 from llama_index.llms.openai_like import OpenAILike
+from pydantic import Field
 
 from llmguard_llamaindex import instrument, protect, uninstrument
 from llmguard_middleware import Guard, Guardrail, GuardrailViolation
@@ -193,6 +194,7 @@ class Said(CustomLLM):
     """Answers with what another provider's package makes of its answer."""
 
     raw: Any = None
+    beside: dict[str, Any] = Field(default_factory=dict)
 
     @property
     def metadata(self) -> LLMMetadata:
@@ -202,7 +204,9 @@ class Said(CustomLLM):
     @llm_chat_callback()
     def chat(self, messages: Any, **kwargs: Any) -> Any:
         """The whole answer."""
-        return ChatResponse(message=ChatMessage("", role="assistant"), raw=self.raw)
+        return ChatResponse(
+            message=ChatMessage("", role="assistant"), raw=self.raw, additional_kwargs=dict(self.beside)
+        )
 
     @llm_chat_callback()
     def stream_chat(self, messages: Any, **kwargs: Any) -> Any:
@@ -236,6 +240,8 @@ class Said(CustomLLM):
         ({"prompt_feedback": {"block_reason": "PROHIBITED_CONTENT"}}, "prohibited_content"),
         ({"block_reason": "BLOCKED_REASON_UNSPECIFIED"}, ""),
         ({"block_reason": "OTHER"}, "blocked"),
+        ({"incomplete_details": {"reason": "content_filter"}}, "content_filter"),
+        ({"incomplete_details": {"reason": "max_output_tokens"}}, ""),
     ],
 )
 async def test_the_words_of_other_providers_are_known(
@@ -247,3 +253,11 @@ async def test_the_words_of_other_providers_are_known(
     if label:
         with pytest.raises(GuardrailViolation):
             await ask(protect(Said(raw=raw), Guard(BLOCKS)), mode, "How?")
+
+
+@pytest.mark.parametrize("mode", ["chat", "achat"])
+async def test_a_refusal_of_the_responses_api_is_known(mode: str, telemetry: Any, ask: Any) -> None:
+    """LlamaIndex's client of that API keeps it beside the message."""
+    llm = Said(raw={"id": "resp-1"}, beside={"refusal": "I cannot help with that."})
+    await ask(protect(llm, telemetry.guard(LOGS)), mode, "How?")
+    assert [one["gen_ai.evaluation.score.label"] for one in telemetry.records] == ["refusal"]

@@ -57,7 +57,7 @@ def answer(generations: Sequence[Generation], llm_output: Mapping[str, Any] | No
         "response_model": str(metadata.get("model_name") or metadata.get("model") or ""),
         "finish_reasons": finish,
     }
-    if blocked := _block_reason(first, metadata):
+    if blocked := _refusal(first) or _feedback(metadata):
         told["block_reason"] = blocked
     return told
 
@@ -104,15 +104,10 @@ def _reason(metadata: Mapping[str, Any]) -> Any:
     return metadata.get("finish_reason") or metadata.get("stop_reason") or metadata.get("stopReason")
 
 
-def _block_reason(message: BaseMessage, metadata: Mapping[str, Any]) -> str:
-    """Why there is no answer, where the finish reason does not say so."""
-    return _refusal(message) or _feedback(metadata)
-
-
 def _refusal(message: BaseMessage) -> str:
     """OpenAI's refusals stand beside the text or, in its Responses API, in its place."""
     fields = message.__dict__
-    if fields["additional_kwargs"].get("refusal"):
+    if (more := fields["additional_kwargs"]) and more.get("refusal"):
         return "refusal"
     content = fields["content"]
     if type(content) is list and any(isinstance(one, dict) and one.get("type") == "refusal" for one in content):
@@ -121,9 +116,11 @@ def _refusal(message: BaseMessage) -> str:
 
 
 def _feedback(metadata: Mapping[str, Any]) -> str:
-    """What Google says of a prompt that it turned down."""
+    """What Google says of a prompt that it turned down, and OpenAI's Responses API of an answer that it cut."""
+    if (cut := metadata.get("incomplete_details")) and cut.get("reason") == "content_filter":
+        return "content_filter"
     feedback = metadata.get("prompt_feedback")
-    if not isinstance(feedback, Mapping):
+    if not feedback or not isinstance(feedback, Mapping):
         return ""
     reason = feedback.get("block_reason") or feedback.get("blockReason")
     return str(getattr(reason, "name", reason) or "")
