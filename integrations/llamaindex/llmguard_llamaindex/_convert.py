@@ -151,9 +151,8 @@ def _unanswered(raw: Any, response: Any) -> str:
     """What Google says of a prompt that it turned down, and OpenAI's Responses API of an answer that it cut."""
     if (more := getattr(response, "additional_kwargs", None)) and get(more, "refusal"):
         return "refusal"
-    cut = get(get(raw, "incomplete_details"), "reason")
-    if cut == "content_filter":
-        return cut
+    if get(get(raw, "incomplete_details"), "reason") == "content_filter":
+        return "content_filter"
     reason = get(raw, "block_reason") or get(get(raw, "prompt_feedback"), "block_reason")
     return str(getattr(reason, "name", reason) or "")
 

@@ -117,7 +117,7 @@ def _refusal(message: BaseMessage) -> str:
 
 def _feedback(metadata: Mapping[str, Any]) -> str:
     """What Google says of a prompt that it turned down, and OpenAI's Responses API of an answer that it cut."""
-    if (cut := metadata.get("incomplete_details")) and cut.get("reason") == "content_filter":
+    if isinstance(cut := metadata.get("incomplete_details"), dict) and cut.get("reason") == "content_filter":
         return "content_filter"
     feedback = metadata.get("prompt_feedback")
     if not feedback or not isinstance(feedback, Mapping):
