@@ -78,6 +78,7 @@ RIGHT = Score(value=1.0)
         ('{"name": "a", "price": 1, "Kim": 1}', wrong("the whole: has a property that the schema does not allow")),
         ('{"name": }', wrong("Expecting value at line 1, column 10", "invalid")),
         ("NaN", wrong("NaN is no JSON", "invalid")),
+        ('{"name": 1, "price": "\\ud800"}', wrong("holds a value that JSON has no words for", "invalid")),
         ('"\\ud800"', wrong("holds a value that JSON has no words for", "invalid")),
         ("[" * 200_000, wrong("nested too deep", "invalid")),
         ("[" * 800 + "]" * 800, wrong("nested too deep", "invalid")),
@@ -441,6 +442,29 @@ guardrails:
         "exact_match": "",
         "levenshtein": "different",
     }
+
+
+OFFLINE = """
+import sys
+from llmguard_middleware import Call
+from llmguard_middleware.scorers import *
+sys.addaudithook(lambda event, args: event.startswith("socket.") and sys.exit(event))
+dtd = '<!DOCTYPE a SYSTEM "http://127.0.0.1:1/a.dtd"><a/>'
+json_schema({"type": "string", "format": "uri"}).score('"http://127.0.0.1:1/"')
+pydantic_model(dict[str, int]).score('{"a": 1}')
+valid_xml().score(dtd)
+exact_match(reference="a").score("a")
+levenshtein(reference="a").score("b")
+embedding_similarity(lambda text: [1.0], reference="a").score("b")
+provider_block().score(Call("chat"))
+print("done")
+"""
+
+
+def test_no_socket_is_opened() -> None:
+    """By none of them, whatever they are given."""
+    done = subprocess.run([sys.executable, "-c", OFFLINE], capture_output=True, text=True, check=False)
+    assert (done.stdout, done.stderr) == ("done\n", "")
 
 
 def test_they_are_loaded_by_name() -> None:

@@ -49,11 +49,11 @@ class JsonSchema(Scorer):
                 return invalid(TOO_DEEP)
             if self._compiled.fits(value):
                 return Score(value=1.0)
+            return invalid(self._compiled.why(value, len(text)), "mismatch")
         except NotJsonError as error:
             return invalid(str(error))
         except ValueError:  # a lone surrogate, or a value of the program's own
             return invalid(_NO_JSON)
-        return invalid(self._compiled.why(value, len(text)), "mismatch")
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in self.__dict__.items() if name != "_compiled"}  # it cannot be pickled

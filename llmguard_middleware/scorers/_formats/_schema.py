@@ -70,12 +70,18 @@ class Schema:
         return bool(self._full.is_valid(value))
 
     def why(self, value: Any, size: int) -> str:
-        """What is wrong with a value that does not fit, whose JSON has so many characters."""
+        """What is wrong with a value that does not fit, whose JSON has so many characters.
+
+        Raises:
+            ValueError: as for `fits`, which does not look at all of a value that does not fit.
+        """
         if self._tells_all and size <= _SMALL:
             return told(self._sentences(islice(self._full.iter_errors(value), MOST + 1)))
         try:
             self._simple.validate(value)
         except ValueError as error:
+            if not hasattr(error, "instance_path"):  # no mistake in it, but something that is no JSON
+                raise
             return next(self._sentences([error]))
         return _NOT_ONE
 
