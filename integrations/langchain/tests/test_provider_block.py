@@ -53,6 +53,8 @@ class Server:
         choices.append({"index": 0, "delta": {}, "finish_reason": reason})
         chunks = [{**HEAD, "object": "chat.completion.chunk", "choices": [choice]} for choice in choices]
         chunks.append({**HEAD, "object": "chat.completion.chunk", "choices": [], "usage": USAGE})
+        if self.kind == "breaks":
+            chunks[2:] = [{"error": {**ERROR, "innererror": FILTERED}}]
         text = "".join(f"data: {line}\n\n" for line in (*map(json.dumps, chunks), "[DONE]"))
         return httpx.Response(200, text=text, headers={"content-type": "text/event-stream"})
 
@@ -178,6 +180,21 @@ def test_an_error_of_a_policy_is_one_verdict_and_stays_that_error(captured, way,
         expected.pop("gen_ai.request.stream", None)  # of which it hears with the first piece
     assert calls(captured) == [("chat gpt-9", expected)]
     assert only_record(captured) == record(outcome["llmguard.verdict"], rule.action, "content_filter")
+    assert server.asked == 1
+
+
+@pytest.mark.parametrize("way", ["protect", "callback"])
+@pytest.mark.parametrize("mode", ["stream", "astream"])
+def test_a_stream_that_a_policy_breaks_off_is_one_verdict(captured, way, mode):
+    """The provider says so in the middle of it; the caller gets that error after the pieces before it."""
+    guard, server = Guard(LOGS, **captured.providers), Server("breaks")
+    model, config = attached(way, server, guard)
+    with pytest.raises(openai.APIError) as caught:
+        asked(model, mode, **config)
+    assert caught.value.code == "content_filter"
+    ((_, attributes),) = calls(captured)
+    assert {name: attributes[name] for name in FLAGGED} == FLAGGED
+    assert only_record(captured) == record("flagged", "log", "content_filter")
     assert server.asked == 1
 
 

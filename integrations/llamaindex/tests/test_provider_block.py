@@ -15,7 +15,7 @@ from llama_index.core.llms.callbacks import llm_chat_callback, llm_completion_ca
 from llama_index.llms.openai_like import OpenAILike
 from pydantic import Field
 
-from llmguard_llamaindex import instrument, protect, uninstrument
+from llmguard_llamaindex import attach, instrument, protect, uninstrument
 from llmguard_middleware import Guard, Guardrail, GuardrailViolation
 from llmguard_middleware.scorers import provider_block
 
@@ -50,6 +50,8 @@ class Server:
         choices.append({"index": 0, "delta": {}, "finish_reason": reason})
         chunks = [{**HEAD, "object": "chat.completion.chunk", "choices": [choice]} for choice in choices]
         chunks.append({**HEAD, "object": "chat.completion.chunk", "choices": [], "usage": USAGE})
+        if self.kind == "breaks":
+            chunks[2:] = [{"error": {**ERROR, "innererror": FILTERED}}]
         text = "".join(f"data: {line}\n\n" for line in (*map(json.dumps, chunks), "[DONE]"))
         return httpx.Response(200, text=text, headers={"content-type": "text/event-stream"})
 
@@ -166,6 +168,40 @@ async def test_an_error_of_a_policy_is_one_verdict_and_stays_that_error(
     assert dict(span.attributes) == told(guard, mode, **outcome, **{"error.type": "openai.BadRequestError"})
     assert only_record(telemetry) == record(outcome["llmguard.verdict"], rule.action, "content_filter")
     assert server.asked == 1
+
+
+@pytest.mark.parametrize("way", ["protect", "instrument"])
+@pytest.mark.parametrize("streamed", ["stream_chat", "astream_chat", "stream_complete", "astream_complete"])
+async def test_a_stream_that_a_policy_breaks_off_is_one_verdict(
+    way: str, streamed: str, telemetry: Any, ask: Any
+) -> None:
+    """The provider says so in the middle of it; the caller gets that error after the pieces before it."""
+    guard, server = telemetry.guard(LOGS), Server("breaks")
+    with pytest.raises(openai.APIError) as caught:
+        await asked(way, guard, client(server), streamed, ask)
+    assert caught.value.code == "content_filter"
+    (span,) = telemetry.spans
+    assert {name: span.attributes[name] for name in FLAGGED} == FLAGGED
+    assert only_record(telemetry) == record("flagged", "log", "content_filter")
+    assert server.asked == 1
+
+
+@pytest.mark.parametrize("way", ["query", "aquery"])
+@pytest.mark.parametrize("kind", ["filtered", "error"])
+async def test_an_engine_and_its_model_tell_it_once(
+    way: str, kind: str, engine: Any, query: Any, telemetry: Any
+) -> None:
+    """The call of the model has the verdict, not the query around it."""
+    attached = attach(engine(client(Server(kind))), telemetry.guard(LOGS))
+    if kind == "error":
+        with pytest.raises(openai.BadRequestError):
+            await query(attached, way, "How?")
+    else:
+        assert await query(attached, way, "How?") == "Take the"
+    found = {span.name.partition(" ")[0]: span.attributes.get("llmguard.verdict") for span in telemetry.spans}
+    assert found["chat"] == "flagged"
+    assert {outcome for name, outcome in found.items() if name != "chat"} <= {None, "passed"}
+    assert only_record(telemetry) == record("flagged", "log", "content_filter")
 
 
 async def test_block_takes_the_place_of_the_answer(mode: str, telemetry: Any, ask: Any) -> None:
