@@ -97,6 +97,15 @@ def test_the_first_five_mistakes_are_told() -> None:
     assert why == "".join(f"/{n}: must be of type integer; " for n in range(5)) + "and more"
 
 
+def test_a_schema_may_be_a_mapping_or_json_or_a_file(tmp_path: Path) -> None:
+    """Or a bool, as JSON Schema has it."""
+    (tmp_path / "item.json").write_text(json.dumps(SCHEMA))
+    for schema in (SCHEMA, json.dumps(SCHEMA, indent=1), tmp_path / "item.json", str(tmp_path / "item.json")):
+        assert json_schema(schema).score("[]") == wrong("the whole: must be of type object")
+    assert json_schema(schema=True).score("[]") == RIGHT
+    assert json_schema(schema=False).score("[]").flagged
+
+
 @pytest.mark.parametrize("scorer", [json_schema(SCHEMA, fenced=True), pydantic_model(Item, fenced=True)])
 def test_an_answer_may_stand_in_a_fence(scorer: Any) -> None:
     """As chat models write it, if that is allowed."""
@@ -176,6 +185,7 @@ def test_a_pattern_of_a_schema_cannot_hang() -> None:
             "the schema of json_schema() cannot be read (FileNotFoundError); a text is the path of a file",
         ),
         (Path(__file__), "the file of json_schema() holds no JSON"),
+        ('{"type": ', "the text of json_schema() holds no JSON"),
     ],
 )
 def test_a_schema_that_is_none_is_refused(schema: Any, sentence: str) -> None:

@@ -68,7 +68,7 @@ def json_schema(
     nothing is fetched.
 
     Args:
-        schema: the schema as a mapping, or the path of a file that holds it.
+        schema: the schema as a mapping or as JSON, or the path of a file that holds it.
         fenced: whether the answer may stand in a fence of three backticks, as chat models like to write it.
         formats: whether `format` (date, email, uuid, ...) is checked.
         column_map: another name in the call for `text` or `output`.
@@ -82,16 +82,23 @@ def json_schema(
 
 
 def _read(schema: Any) -> Any:
-    if isinstance(schema, (str, Path)):
+    if isinstance(schema, str) and schema.lstrip().startswith("{"):
+        schema = _json(schema, "text")
+    elif isinstance(schema, (str, Path)):
         try:
-            schema = json.loads(Path(schema).read_text(encoding="utf-8"))
+            schema = _json(Path(schema).read_text(encoding="utf-8"), "file")
         except OSError as error:
             msg = f"the schema of json_schema() cannot be read ({type(error).__name__}); a text is the path of a file"
-            raise ConfigurationError(msg) from None
-        except (ValueError, RecursionError):
-            msg = "the file of json_schema() holds no JSON"
             raise ConfigurationError(msg) from None
     if not isinstance(schema, (Mapping, bool)):
         msg = f"the schema of json_schema() is {type(schema).__name__}; give a mapping or the path of a file"
         raise ConfigurationError(msg)
     return schema
+
+
+def _json(text: str, what: str) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        msg = f"the {what} of json_schema() holds no JSON"
+        raise ConfigurationError(msg) from None
