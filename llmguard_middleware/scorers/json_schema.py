@@ -49,10 +49,11 @@ class JsonSchema(Scorer):
                 return invalid(TOO_DEEP)
             if self._compiled.fits(value):
                 return Score(value=1.0)
-            return invalid(self._compiled.why(value, len(text)), "mismatch")
+            size = len(json.dumps(value, default=str)) if given else len(text)
+            return invalid(self._compiled.why(value, size), "mismatch")
         except NotJsonError as error:
             return invalid(str(error))
-        except ValueError:  # a lone surrogate, or a value of the program's own
+        except (TypeError, ValueError):  # a lone surrogate, or a value of the program's own
             return invalid(_NO_JSON)
 
     def __getstate__(self) -> dict[str, Any]:
