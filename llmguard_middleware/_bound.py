@@ -24,6 +24,7 @@ class BoundScorer:
         "extent",
         "is_async",
         "name",
+        "of_call",
         "open_tail",
         "parameters",
         "reach",
@@ -41,6 +42,7 @@ class BoundScorer:
         kind = type(scorer) if not isinstance(target, FunctionType) else target
         self.described = (kind.__module__, kind.__qualname__, _options(scorer, target))
         self.cheap = bool(getattr(scorer, "cheap", False))
+        self.of_call = bool(getattr(scorer, "of_call", False))
         self.reach = _reach(getattr(scorer, "reach", None), name)
         extent = self.reach if self.reach is not None else getattr(scorer, "extent", None)
         self.extent = _reach(extent, name)

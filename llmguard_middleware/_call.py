@@ -56,6 +56,8 @@ class Call:
 
     `operation` is a value of `gen_ai.operation.name` (chat, invoke_workflow, retrieval, ...). `inputs` are the
     caller's values by name. `conversation` tells which calls belong together (a thread or session id).
+    `finish_reasons` are the provider's words for why it stopped; `block_reason` is its word for why there is no answer,
+    where it says so elsewhere (a refusal beside the text, a prompt that was turned down).
     `started` and `ended` are nanoseconds since the epoch; `trace_id` and `span_id` are
     the OpenTelemetry integers, 0 where nothing is traced. `attributes` are on its span from the start, and rules may
     be chosen by them; `answer_attributes` are what else its answer tells (the ids of documents, say).
@@ -79,6 +81,7 @@ class Call:
     response_id: str = ""
     response_model: str = ""
     finish_reasons: tuple[str, ...] = ()
+    block_reason: str = ""
     started: int = 0
     ended: int = 0
     trace_id: int = 0

@@ -19,6 +19,7 @@ from ._call import Call, Message, Stage
 from ._capturing import capture, close, take_out
 from ._current import Active, around, innermost, reentered, surrounded
 from ._edits import Edit, cut
+from ._ends import verdict_on_end
 from ._guard import Guard
 from ._guarded_stream import GuardedStream
 from ._judge import Case, Plan
@@ -28,7 +29,7 @@ from ._policy import Policy
 from ._races import Races
 from ._reask import AskAgain, feedback
 from ._root import Root
-from ._rules import Guardrail
+from ._rules import Guardrail, is_of_model
 from ._verdict import Verdict
 from .errors import GuardrailViolation, LLMGuardError
 from .telemetry._call_span import CallSpan
@@ -68,6 +69,7 @@ class Flow:
     verdicts: tuple[Verdict, ...] = ()
     _races: Races | None = None
     _asked_again = 0
+    _told_end = False  # whether the rules about how a call ends have judged its answer
     _ended = False
     _identified = False  # whether `call` knows its span
     _content: Content | None = None
@@ -424,6 +426,46 @@ class Flow:
             raise violation
         return verdict.guarded
 
+    def told(self, **answer: Any) -> None:
+        """The model answered; of the fields of `Call`, those that say why it stopped are judged.
+
+        An adapter tells them before it lets an answer go; of one that does not, `answered` takes them.
+
+        Raises:
+            GuardrailViolation: if a guardrail about how calls end stops this one.
+        """
+        self._told_end = True
+        if not self.policy.of_call:
+            return
+        known = {name: answer[name] for name in ("finish_reasons", "block_reason") if name in answer}
+        self.call = self.call.but(**known)
+        if (verdict := self._on_end(None)) is not None:
+            self.noted(verdict)
+
+    def _told_late(self, answer: Mapping[str, Any]) -> None:
+        if self._told_end or not self.policy.of_call:
+            return
+        try:
+            self.told(**answer)
+        except GuardrailViolation as violation:
+            self.failed(violation)
+            raise
+
+    def _on_end(self, error: BaseException | None) -> Verdict | None:
+        if self.bypassed:
+            return None
+        call = self.call
+        if error is None:
+            rules = [rule for rule in self.rules("output") if rule.bound.of_call]
+        elif self.root.provider_failed and not is_of_model(call):
+            return None  # it was told where it happened
+        else:
+            rules = [rule for rule in self.policy.of_call if rule.failing is None or rule.failing(call)]
+        if not rules:
+            return None
+        verdict = verdict_on_end(rules, call, error)
+        return replace(verdict, guard=self.guard.name, digest=self.policy.digest)
+
     def _record(self, verdict: Verdict) -> None:
         self.verdicts += (verdict,)
         take_out(self.span, verdict, self.policy)
@@ -448,6 +490,7 @@ class Flow:
             raise root.violation
         if self._ended:
             return
+        self._told_late(answer)
         self._end()
         if root is not None and root.hides and "output" in answer:
             answer["output"] = with_texts(answer["output"], root.pseudonyms.hide)
@@ -477,6 +520,11 @@ class Flow:
     def failed(self, error: BaseException) -> None:
         """The call is over and failed."""
         if self._end():
+            if self.policy.of_call and not isinstance(error, LLMGuardError):
+                verdict = self._on_end(error)
+                if verdict is not None and verdict.outcome != "passed":  # the caller gets the exception as it is
+                    self.root.provider_failed = True
+                    self._record(verdict)
             self._tell()
             self._capture()
             if not self._joined:

@@ -308,6 +308,8 @@ class Guard:
         if bypassed or (bypassed is None and _scope.bypassed(self.identity) is not None):
             findings = tuple(Finding(rule.name, rule.remedy.name, "skipped") for rule in rules)
             return Verdict("skipped", stage, text, findings, (), self.name, policy.digest)
+        if policy.of_call and not (rules := [rule for rule in rules if not rule.bound.of_call]):
+            return Verdict("passed", stage, text, (), (), self.name, policy.digest)
         case = Case(rules, text, stage, available, self.name, policy.digest, memory, self.untouched)
         with nested() if inside_scorer.get() else nullcontext():
             verdict = yield from judge(case, _scope.deadline())

@@ -23,6 +23,7 @@ class Policy:
         guardrails, monitors: those that are active.
         digest: twelve hex digits that change with the rules.
         heeded: whether somebody wants the texts of calls even if no rule does.
+        of_call: the guardrails that are about how a call ended, and not about a text.
         bare: whether no rule is for a call, whose texts may be wanted all the same.
         idle: whether there is nothing to do.
 
@@ -49,6 +50,7 @@ class Policy:
             for role in ROLES
         }
         self._by_stage = by_stage
+        self.of_call = tuple(rule for rule in self.guardrails if rule.bound.of_call)
         self.bare = not (self.guardrails or self.monitors)
         self.idle = self.bare and not self.heeded
         self._filtered = {stage for stage, rules in by_stage.items() if any(rule.filter for rule in rules)}

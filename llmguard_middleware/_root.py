@@ -26,10 +26,12 @@ class Root:
         violation: what stopped a call below. It sticks: a fallback, a retry or an agent that swallows it does not get
             away with it, since every later call below and the outermost call's own end raise it again.
         documents: texts retrieved below, for scorers that ask for `context`.
+        provider_failed: whether it was told of a call below that its provider stopped it by an exception.
     """
 
     violation: GuardrailViolation | None = None
     documents: tuple[str, ...] = ()
+    provider_failed = False
     _pseudonyms: Pseudonyms | None = None
     _outgoing: Pseudonyms | None = None
     _conversation = ""

@@ -20,7 +20,7 @@ from ._scorer import BoundScorer, bind, check_name
 from ._where import Where, compile_where, describe_where
 from .errors import ConfigurationError
 
-__all__ = ["Guardrail", "Monitor", "OnError"]
+__all__ = ["Guardrail", "Monitor", "OnError", "is_of_model"]
 
 OnError = Literal["block", "allow"]
 Streaming = Literal["hold", "window"]
@@ -106,6 +106,7 @@ class Guardrail(_Rule):
     cache: VerdictCache | None = None
     breaker: Breaker | None = _BREAKER
     filter: Callable[[Call], bool] | None = field(init=False, repr=False, compare=False)
+    failing: Callable[[Call], bool] | None = field(init=False, repr=False, compare=False)  # for calls that failed
     remedy: Action = field(init=False, repr=False, compare=False)
     condition: Condition = field(init=False, repr=False, compare=False)
     allowed: AllowList = field(init=False, repr=False, compare=False)
@@ -126,7 +127,9 @@ class Guardrail(_Rule):
         expect_known(self.stream, get_args(Streaming), "stream", f'rule "{self.name}"')
         derived["condition"] = Condition(self.above, self.below, self.when)
         derived["condition"].check(self.name)
-        derived["filter"] = _sure(compile_where(self.where, self.name))
+        filter_ = _sure(compile_where(self.where, self.name))
+        derived["failing"] = filter_
+        derived["filter"] = _of_models(filter_) if self.bound.of_call else filter_
         derived["allowed"] = AllowList(self.allow, self.name)
         derived["allow"] = tuple(self.allow)
         breaker = None if self.breaker is _BREAKER and derived["on_error"] == "allow" else self.breaker
@@ -143,6 +146,12 @@ class Guardrail(_Rule):
             msg = (
                 f'scorer "{self.bound.name}" asks for "output", which the {self.stage} stage does not have: ask '
                 'for "text" (the text under judgement at any stage) or map it: column_map={"output": "text"}'
+            )
+            raise ConfigurationError(msg)
+        if self.bound.of_call and (self.stage != "output" or self.action not in ("block", "log") or not self.inline):
+            msg = (
+                f'scorer "{self.bound.name}" is about how a call ended, so rule "{self.name}" is for the output stage, '
+                "and for block or log"
             )
             raise ConfigurationError(msg)
         if self.race and (self.stage != "input" or self.action not in ("block", "log")):
@@ -275,6 +284,16 @@ def _roles(roles: Any, rule: str) -> tuple[str, ...] | None:
 
 
 _ROLES = ("system", "user", "assistant", "tool")
+
+
+def is_of_model(call: Call) -> bool:
+    """Whether a model is asked for an answer."""
+    return call.operation in ("chat", "text_completion", "generate_content")
+
+
+def _of_models(filter_: Callable[[Call], bool] | None) -> Callable[[Call], bool]:
+    """This filter for calls of models; all other calls are not taken."""
+    return lambda call: is_of_model(call) and (filter_ is None or filter_(call))
 
 
 def _sure(filter_: Callable[[Call], bool] | None) -> Callable[[Call], bool] | None:

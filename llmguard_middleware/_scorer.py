@@ -49,6 +49,9 @@ class Scorer:
         options: what tells this scorer from another of the same name; a guard's digest changes with it. Where it is
             empty, a hash of the plain values among the attributes stands for it.
         cheap: linear in the text, no I/O, so safe to run inline on the caller's thread without a time-out.
+        of_call: about how a call of a model ended, not about a text. As a guardrail of the output it is asked once for
+            each answer, with `call`, and for a call that failed, with `call` and `error`, the exception; what it finds
+            then is recorded, and the caller gets that exception all the same. Such a scorer is cheap and not async.
         extent: for a cheap scorer that is not local, the longest stretch that makes it flag, in characters: then
             long texts can be looked at in pieces. One that has neither is run on a thread for texts of more than 16 KB.
         reach: for a local scorer, the number of characters beyond a character that can decide whether it belongs
@@ -66,6 +69,7 @@ class Scorer:
     name: str = ""
     options: str = ""
     cheap: ClassVar[bool] = False
+    of_call: ClassVar[bool] = False
     reach: int | None = None
     extent: int | None = None
     column_map: Mapping[str, str]

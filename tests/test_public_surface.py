@@ -31,6 +31,13 @@ FACTORIES = {
     "prompt_injection",
     "secrets",
     "valid_json",
+    "embedding_similarity",
+    "exact_match",
+    "json_schema",
+    "levenshtein",
+    "provider_block",
+    "pydantic_model",
+    "valid_xml",
 }
 
 
@@ -80,6 +87,10 @@ HEAVY = (
     "boto3",
     "azure.core",
     "openai",
+    "jsonschema_rs",
+    "rapidfuzz",
+    "numpy",
+    "pyexpat",
 )
 
 

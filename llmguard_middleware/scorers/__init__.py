@@ -5,6 +5,8 @@ from .azure_content_safety import azure_content_safety
 from .azure_prompt_shield import azure_prompt_shield
 from .bedrock_guardrail import bedrock_guardrail
 from .deny_list import deny_list
+from .embedding_similarity import embedding_similarity
+from .exact_match import exact_match
 from .foreign import (
     evaluator,
     from_deepeval,
@@ -15,20 +17,27 @@ from .foreign import (
     from_transformers,
 )
 from .invisible_text import invisible_text
+from .json_schema import json_schema
 from .length import length
+from .levenshtein import levenshtein
 from .names import names
 from .openai_moderation import openai_moderation
 from .pii import pii
 from .prompt_injection import prompt_injection
+from .provider_block import provider_block
+from .pydantic_model import pydantic_model
 from .secrets import secrets
 from .valid_json import valid_json
+from .valid_xml import valid_xml
 
 __all__ = [
     "azure_content_safety",
     "azure_prompt_shield",
     "bedrock_guardrail",
     "deny_list",
+    "embedding_similarity",
     "evaluator",
+    "exact_match",
     "from_deepeval",
     "from_llm_guard",
     "from_phoenix",
@@ -36,12 +45,17 @@ __all__ = [
     "from_ragas",
     "from_transformers",
     "invisible_text",
+    "json_schema",
     "length",
+    "levenshtein",
     "load",
     "names",
     "openai_moderation",
     "pii",
     "prompt_injection",
+    "provider_block",
+    "pydantic_model",
     "secrets",
     "valid_json",
+    "valid_xml",
 ]

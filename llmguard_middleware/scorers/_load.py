@@ -11,7 +11,7 @@ from typing import Any
 
 from ..errors import ConfigurationError, nearest
 
-__all__ = ["find", "load"]
+__all__ = ["find", "imported", "load"]
 
 _GROUP = "llmguard_middleware.scorers"
 
@@ -48,7 +48,7 @@ def find(name: str) -> Any:
     Raises:
         ConfigurationError: if there is no such scorer, or it cannot be imported.
     """
-    return _imported(name) if ":" in name else _registered(name)
+    return imported(name) if ":" in name else _registered(name)
 
 
 def _registered(name: str) -> Any:
@@ -73,12 +73,17 @@ def _distribution(point: EntryPoint) -> str:
     return point.dist.name if point.dist is not None else "unknown"
 
 
-def _imported(path: str) -> Any:
+def imported(path: str, what: str = "scorer") -> Any:
+    """What is at `"package.module:attribute"`; `what` is how an error calls it.
+
+    Raises:
+        ConfigurationError: if it cannot be imported.
+    """
     module_name, _, attribute = path.partition(":")
     try:
         module = import_module(module_name)
     except Exception as error:
-        msg = f'scorer "{path}" cannot be imported: {_why(error)}; write "package.module:attribute"'
+        msg = f'{what} "{path}" cannot be imported: {_why(error)}; write "package.module:attribute"'
         raise ConfigurationError(msg) from error
     try:
         return reduce(getattr, attribute.split("."), module)

@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import json
-import re
-from typing import NoReturn
-
 from .._score import Score
 from .._scorer import Scorer
+from ._formats._json import NotJsonError, invalid, parsed
 
 __all__ = ["ValidJson", "valid_json"]
-
-_FENCED = re.compile(r"\s*```(?:json)?[ \t]*\n(.*?)\n?```\s*\Z", re.DOTALL | re.IGNORECASE)
 
 
 class ValidJson(Scorer):
@@ -27,30 +22,11 @@ class ValidJson(Scorer):
 
     def score(self, text: str) -> Score:
         """Whether `text` is JSON; the explanation says where it is not, and quotes nothing."""
-        if self.fenced and (block := _FENCED.match(text)):
-            text = block[1]
         try:
-            json.loads(text, parse_constant=_no_constant)
-        except json.JSONDecodeError as error:
-            return _wrong(f"{error.msg} at line {error.lineno}, column {error.colno}")
-        except RecursionError:
-            return _wrong("nested too deep")
-        except ValueError as error:  # a number of more digits than Python converts
-            return _wrong(str(error) if isinstance(error, _ConstantError) else "a number has too many digits")
+            parsed(text, fenced=self.fenced)
+        except NotJsonError as error:
+            return invalid(str(error))
         return Score(value=1.0)
-
-
-class _ConstantError(ValueError):
-    """NaN and Infinity, which Python takes for JSON."""
-
-
-def _no_constant(name: str) -> NoReturn:
-    msg = f"{name} is no JSON"
-    raise _ConstantError(msg)
-
-
-def _wrong(why: str) -> Score:
-    return Score(value=0.0, flagged=True, label="invalid", explanation=why)
 
 
 def valid_json(*, fenced: bool = False) -> ValidJson:

@@ -125,11 +125,36 @@ def facts(response: Any) -> dict[str, Any]:
     if (value := get(raw, "model")) and isinstance(value, str):
         found["response_model"] = value
     choices = get(raw, "choices")
-    reasons = [get(choice, "finish_reason") for choice in choices] if isinstance(choices, (list, tuple)) else []
+    if not isinstance(choices, (list, tuple)):
+        choices = ()
+    reasons = [get(choice, "finish_reason") for choice in choices]
     reasons.append(get(raw, "stop_reason"))
-    if told := [str(reason) for reason in reasons if reason]:
+    if reasons == [None]:  # as Bedrock and Google call it; to ask others for what they do not have costs
+        reasons = [get(raw, "stopReason") or get(raw, "finish_reason")]
+    if told := [str(getattr(reason, "name", reason)) for reason in reasons if reason]:
         found["finish_reasons"] = tuple(told)
+    if blocked := _refusal(choices) if choices else _unanswered(raw, response):
+        found["block_reason"] = blocked
     return found
+
+
+def _refusal(choices: Any) -> str:
+    """OpenAI's refusals stand beside the text."""
+    for choice in choices:
+        said = get(choice, "delta") or get(choice, "message")
+        if said is not None and get(said, "refusal"):
+            return "refusal"
+    return ""
+
+
+def _unanswered(raw: Any, response: Any) -> str:
+    """What Google says of a prompt that it turned down, and OpenAI's Responses API of an answer that it cut."""
+    if (more := getattr(response, "additional_kwargs", None)) and get(more, "refusal"):
+        return "refusal"
+    if get(get(raw, "incomplete_details"), "reason") == "content_filter":
+        return "content_filter"
+    reason = get(raw, "block_reason") or get(get(raw, "prompt_feedback"), "block_reason")
+    return str(getattr(reason, "name", reason) or "")
 
 
 def envelope(response: Any, known: Mapping[str, Any] | None = None) -> dict[str, Any] | None:

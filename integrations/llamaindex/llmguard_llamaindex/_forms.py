@@ -17,7 +17,7 @@ from llmguard_middleware import Message
 from llmguard_middleware._flow import Flow
 from llmguard_middleware._judge import Plan
 
-from ._convert import envelope
+from ._convert import envelope, facts
 from ._judged import admitted, read, released, text_of
 
 __all__ = ["CHAT", "COMPLETION", "Form"]
@@ -38,6 +38,9 @@ class Form:
         """A whole answer as it may go to the caller."""
         if flow.transparent:
             return response
+        if flow.policy.of_call:
+            yield from flow.settle_races()
+            flow.told(**facts(response))
         message, extra = yield from released(flow, self.message(response), response.additional_kwargs)
         return self.made(response, message, extra, raw=envelope(response)) if flow.acts else response
 

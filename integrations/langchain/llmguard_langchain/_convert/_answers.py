@@ -37,25 +37,29 @@ def answer(generations: Sequence[Generation], llm_output: Mapping[str, Any] | No
         return {"output": ""}
     first = getattr(generations[0], "message", None)
     if not isinstance(first, BaseMessage):
-        return {"output": generations[0].text}
+        reason = _reason(generations[0].generation_info or _NOTHING)
+        return {"output": generations[0].text, **({"finish_reasons": (str(reason),)} if reason else {})}
     metadata = first.response_metadata
     if llm_output or generations[0].generation_info:
         # LangChain copies the first two into the third, but only after the model's own method has returned.
         metadata = {**(llm_output or {}), **(generations[0].generation_info or {}), **metadata}
-    reason = metadata.get("finish_reason")
+    reason = _reason(metadata)
     if len(generations) == 1:
         finish: tuple[str, ...] = (str(reason),) if reason else ()
     else:
         finish = tuple(
             str(own) for g in generations if (own := (g.generation_info or {}).get("finish_reason") or reason)
         )
-    return {
+    told: dict[str, Any] = {
         "output": first.content if isinstance(first.content, str) else text_of(first),
         "usage": _usage(first),
         "response_id": _own_id(metadata.get("id") or first.id or ""),
         "response_model": str(metadata.get("model_name") or metadata.get("model") or ""),
         "finish_reasons": finish,
     }
+    if blocked := _refusal(first) or _feedback(metadata):
+        told["block_reason"] = blocked
+    return told
 
 
 class StreamFacts:
@@ -65,6 +69,7 @@ class StreamFacts:
         self._id = ""
         self._metadata: dict[str, Any] = {}
         self._usage: Usage | None = None
+        self._blocked = ""
 
     def note(self, chunk: ChatGenerationChunk) -> None:
         """Take one chunk's."""
@@ -75,18 +80,50 @@ class StreamFacts:
             self._metadata.update(message.response_metadata)
         if chunk.generation_info:
             self._metadata.update(chunk.generation_info)
+        if blocked := _refusal(message):
+            self._blocked = blocked
         if (usage := _usage(message)) is not None:
             self._usage = usage if self._usage is None else self._usage + usage
 
     def answer(self) -> dict[str, Any]:
         """What `Flow.answered` takes."""
-        finish = self._metadata.get("finish_reason")
-        return {
+        finish = _reason(self._metadata)
+        told: dict[str, Any] = {
             "usage": self._usage,
             "response_id": _own_id(self._metadata.get("id") or self._id),
             "response_model": str(self._metadata.get("model_name") or self._metadata.get("model") or ""),
             "finish_reasons": (str(finish),) if finish else (),
         }
+        if blocked := self._blocked or _feedback(self._metadata):
+            told["block_reason"] = blocked
+        return told
+
+
+def _reason(metadata: Mapping[str, Any]) -> Any:
+    """Why the model stopped, as OpenAI and Google, Anthropic, and Bedrock call it."""
+    return metadata.get("finish_reason") or metadata.get("stop_reason") or metadata.get("stopReason")
+
+
+def _refusal(message: BaseMessage) -> str:
+    """OpenAI's refusals stand beside the text or, in its Responses API, in its place."""
+    fields = message.__dict__
+    if (more := fields["additional_kwargs"]) and more.get("refusal"):
+        return "refusal"
+    content = fields["content"]
+    if type(content) is list and any(isinstance(one, dict) and one.get("type") == "refusal" for one in content):
+        return "refusal"
+    return ""
+
+
+def _feedback(metadata: Mapping[str, Any]) -> str:
+    """What Google says of a prompt that it turned down, and OpenAI's Responses API of an answer that it cut."""
+    if isinstance(cut := metadata.get("incomplete_details"), dict) and cut.get("reason") == "content_filter":
+        return "content_filter"
+    feedback = metadata.get("prompt_feedback")
+    if not feedback or not isinstance(feedback, Mapping):
+        return ""
+    reason = feedback.get("block_reason") or feedback.get("blockReason")
+    return str(getattr(reason, "name", reason) or "")
 
 
 def _usage(message: BaseMessage) -> Usage | None:

@@ -70,6 +70,8 @@ def released(flow: Flow, result: ChatResult) -> Plan[ChatResult]:
         return result
     flow.root.check()
     yield from flow.settle_races()
+    if flow.policy.of_call:
+        flow.told(**convert.answer(result.generations, result.llm_output))
     generations: list[ChatGeneration] = []
     for generation in result.generations:
         generations.append((yield from _answer(flow, generation)))  # noqa: PERF401 - a comprehension cannot yield

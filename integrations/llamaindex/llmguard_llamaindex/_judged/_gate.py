@@ -145,6 +145,9 @@ class AnswerGate:
         return self._thinking.feed(("thinking", self._in.thinking_parts), thought)
 
     def _judged(self) -> Plan[str]:
+        if self._flow.policy.of_call:
+            yield from self._flow.settle_races()
+            self._flow.told(**self._facts)
         self._told = yield from released(self._flow, *self._in.whole())
         return ""
 
