@@ -417,3 +417,14 @@ def test_the_environment_says_whether_there_are_events(said: str, emits: bool | 
     assert TelemetryOptions.from_environment({variable: said}) == TelemetryOptions(emit_event=emits)
     with pytest.raises(ConfigurationError, match=variable):
         TelemetryOptions.from_environment({variable: "yes"})
+
+
+@pytest.mark.parametrize("said", ["no", "0", "-1", "nan", "inf"])
+def test_what_is_slow_is_said_in_seconds(said: str) -> None:
+    """By the variable or the option; what is no time is refused with the name of the variable."""
+    variable = "LLMGUARD_SLOW_GUARDRAIL"
+    assert TelemetryOptions.from_environment({variable: "0.5"}) == TelemetryOptions(slow_guardrail=0.5)
+    with pytest.raises(ConfigurationError, match=f"{variable} must be a number of seconds greater than 0 and is"):
+        TelemetryOptions.from_environment({variable: said})
+    with pytest.raises(ConfigurationError, match="slow_guardrail of TelemetryOptions is 0; give seconds"):
+        TelemetryOptions(slow_guardrail=0)

@@ -19,17 +19,16 @@ if TYPE_CHECKING:
 
 __all__ = ["show", "tell"]
 
-_SLOW = 0.1  # seconds: a guardrail that takes longer gets a span of its own even if it passes
-
 
 def show(span: CallSpan, records: Records, verdict: Verdict) -> None:
     """Show at once, as spans of their own, the guardrails that flagged, failed or were slow: they end now."""
     if not span.visible:
         return
+    slow = records.options.slow_guardrail
     for finding in verdict.findings:
         if finding.remembered:  # and was shown where it was found
             continue
-        if finding.outcome not in ("passed", "skipped") or finding.seconds > _SLOW:
+        if finding.outcome not in ("passed", "skipped") or finding.seconds > slow:
             _show(span, records, verdict, finding)
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import os
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
-from .._checks import expect_bool, expect_known, expect_text
+from .._checks import expect_bool, expect_known, expect_seconds, expect_text
 from ..errors import ConfigurationError
 from ._cost import Price
 
@@ -25,6 +26,7 @@ _METRICS = "LLMGUARD_METRICS"
 _UPLOAD = "OTEL_INSTRUMENTATION_GENAI_UPLOAD_BASE_PATH"
 _FORMAT = "OTEL_INSTRUMENTATION_GENAI_UPLOAD_FORMAT"
 _QUEUE = "OTEL_INSTRUMENTATION_GENAI_UPLOAD_MAX_QUEUE_SIZE"
+_SLOW = "LLMGUARD_SLOW_GUARDRAIL"
 _PRESETS = {"tempo": 2048}  # where Grafana Tempo cuts an attribute
 _DEFAULT, _SMALLEST = 65_536, 128
 
@@ -55,6 +57,7 @@ class TelemetryOptions:
             well (`apply_guardrail` spans, `gen_ai.guardrail.*`), which may change with any release.
         emit_event: whether each model call is told in an event `gen_ai.client.inference.operation.details` as well,
             with its content only if `content` says so. None (the default): of calls with content, where that says so.
+        slow_guardrail: seconds; a guardrail that takes longer has a span of its own even if it passes.
 
     Raises:
         ConfigurationError: for a word that is not one of these, a size that is too small, an upload of no content, or a
@@ -71,6 +74,7 @@ class TelemetryOptions:
     suppress_below: bool | None = None
     draft_guardrail_names: bool = False
     emit_event: bool | None = None
+    slow_guardrail: float = 0.1
 
     def __post_init__(self) -> None:
         expect_known(self.content, get_args(Content), "content", "TelemetryOptions")
@@ -80,6 +84,7 @@ class TelemetryOptions:
         if self.emit_event is not None:
             expect_bool(self.emit_event, "emit_event of TelemetryOptions")
         expect_bool(self.draft_guardrail_names, "draft_guardrail_names of TelemetryOptions")
+        expect_seconds(self.slow_guardrail, "slow_guardrail of TelemetryOptions")
         if self.price is not None and not callable(self.price):
             msg = (
                 f"price of TelemetryOptions is {type(self.price).__name__}; give a function of the provider, the model "
@@ -131,7 +136,9 @@ class TelemetryOptions:
         _expect_size(size, _MAX_CONTENT)
         event = (environ.get(_EVENT) or "").strip().lower()
         expect_known(event or "true", ("true", "false"), "value", _EVENT)
-        emits = event == "true" if event else None
+        more: dict[str, Any] = {"emit_event": event == "true" if event else None}
+        if slow := environ.get(_SLOW):
+            more["slow_guardrail"] = _seconds(slow)
         format_, queue = environ.get(_FORMAT) or "json", environ.get(_QUEUE) or "20"
         upload = None if content == "NO_CONTENT" else environ.get(_UPLOAD) or None
         if upload is not None:
@@ -139,8 +146,8 @@ class TelemetryOptions:
             if not queue.isdecimal() or not int(queue):
                 msg = f"{_QUEUE} must be a whole number from 1 on and is {queue!r}"
                 raise ConfigurationError(msg)
-            return cls(content, metrics, size, upload, format_, int(queue), emit_event=emits)  # type: ignore[arg-type]  # checked above
-        return cls(content, metrics, size, emit_event=emits)  # type: ignore[arg-type]  # checked above
+            return cls(content, metrics, size, upload, format_, int(queue), **more)  # type: ignore[arg-type]  # checked above
+        return cls(content, metrics, size, **more)  # type: ignore[arg-type]  # checked above
 
 
 def _content(said: str) -> str:
@@ -149,6 +156,17 @@ def _content(said: str) -> str:
         msg = f"{_CONTENT}=true captures nothing any more: write SPAN_ONLY, EVENT_ONLY or SPAN_AND_EVENT"
         warnings.warn(msg, stacklevel=4)
     return "NO_CONTENT" if word in ("TRUE", "FALSE") else word
+
+
+def _seconds(said: str) -> float:
+    try:
+        seconds = float(said)
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds < math.inf:
+        msg = f"{_SLOW} must be a number of seconds greater than 0 and is {said!r}"
+        raise ConfigurationError(msg)
+    return seconds
 
 
 def _expect_size(size: object, what: str) -> None:
