@@ -60,13 +60,20 @@ _OF_WORD: dict[str, frozenset[str]] = {
 }
 
 
-def _pattern(word: str) -> str:
-    return re.escape(word[:-1]) + "(?![a-z])" if word.endswith(" ") else re.escape(word)
+def _pattern(words: list[str]) -> str:
+    """Words that begin alike share that letter: at most places the first one tells that there is no word."""
+    rest = (
+        re.escape(word[1:-1]) + "(?![a-z])" if word.endswith(" ") else re.escape(word[1:])
+        for word in sorted(words, key=len, reverse=True)
+    )
+    return f"{words[0][0]}(?:{'|'.join(rest)})"
 
 
-_WORDS = re.compile("|".join(_pattern(word) for word in sorted(_OF_WORD, key=len, reverse=True)))
+_WORDS = re.compile(
+    "|".join(_pattern([word for word in sorted(_OF_WORD) if word[0] == first]) for first in sorted({*next(zip(*_OF_WORD, strict=False))}))
+)
 _LONGEST = max(map(len, _OF_WORD)) + 1
-_BLOCK = 256  # characters that are looked at together, where a number is near
+_BLOCK = 64  # characters that are looked at together, where a number is near
 
 Hits = list[tuple[int, frozenset[str]]]
 
@@ -86,6 +93,20 @@ def _hits(sight: Sight, block: int) -> Hits:
     return hits
 
 
+def _before(sight: Sight, start: int) -> dict[str, int]:
+    """Where the nearest word of each kind before a place begins; worked out once for all who ask about a place."""
+    at, told = sight.told
+    if at != start:
+        least, told = sight.behind(start, BEHIND), {}
+        for block in range(least // _BLOCK, start // _BLOCK + 1):
+            for at, kinds in _hits(sight, block):
+                if least <= at < start:
+                    for kind in kinds:
+                        told[kind] = at
+        sight.told = start, told
+    return told
+
+
 class Context:
     """Words of a kind, of which one stands shortly before a place."""
 
@@ -94,18 +115,11 @@ class Context:
 
     def __call__(self, sight: Sight, start: int) -> bool:
         """Whether one does."""
-        return self.last(sight, start) >= 0
+        return self._kind in _before(sight, start)
 
     def last(self, sight: Sight, start: int) -> int:
         """Where the nearest of them is, or -1."""
-        least = sight.behind(start, BEHIND)
-        for block in range(start // _BLOCK, least // _BLOCK - 1, -1):
-            for at, kinds in reversed(_hits(sight, block)):
-                if at < least:
-                    return -1
-                if at < start and self._kind in kinds:
-                    return at
-        return -1
+        return _before(sight, start).get(self._kind, -1)
 
 
 CARD, LICENCE, PASSPORT, ACCOUNT = Context("card"), Context("licence"), Context("passport"), Context("account")

@@ -7,12 +7,13 @@ there, and the words before it.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Container
+from typing import NamedTuple
 
 from . import _context as context
 from ._sight import Sight
 
-__all__ = ["NUMBERS", "Ends"]
+__all__ = ["NUMBERS", "Number"]
 
 Ends = Callable[[Sight, int], "int | None"]
 
@@ -21,39 +22,40 @@ def _digits(text: str) -> str:
     return "".join([character for character in text if character.isdecimal()])
 
 
-_DOUBLED = {str(digit): sum(divmod(2 * digit, 10)) for digit in range(10)}
+_ZERO = ord("0")
+_DOUBLED = bytes.maketrans(b"0123456789", bytes(_ZERO + sum(divmod(2 * digit, 10)) for digit in range(10)))
 
 
 def _luhn(digits: str) -> bool:
     """ISO/IEC 7812-1's check digit."""
-    return (sum(map(int, digits[-1::-2])) + sum([_DOUBLED[digit] for digit in digits[-2::-2]])) % 10 == 0
+    codes = digits.encode()
+    return (sum(codes[-1::-2]) + sum(codes.translate(_DOUBLED)[-2::-2]) - _ZERO * len(codes)) % 10 == 0
 
 
 # Issuer ranges and how many digits they have:
 # https://en.wikipedia.org/wiki/Payment_card_number#Issuer_identification_number_(IIN)
-_ISSUERS = tuple(
-    (re.compile(prefix), lengths)
-    for prefix, lengths in (
-        (r"4", (19, 16, 13)),
-        (r"5[1-5]|222[1-9]|22[3-9]|2[3-6]|27[01]|2720", (16,)),
-        (r"3[47]", (15,)),
-        (r"30[0-5]|3095|3[689]", (19, 18, 17, 16, 15, 14)),
-        (r"35", (19, 18, 17, 16)),
-        (r"1800|2131", (15,)),
-        (r"6|5[0678]|220[0-4]", (19, 18, 17, 16)),
-        (r"9", (16,)),  # for use within Korea only
-    )
+_ISSUERS: tuple[tuple[str, tuple[int, ...]], ...] = (
+    (r"4", (19, 16, 13)),
+    (r"5[1-5]|222[1-9]|22[3-9]|2[3-6]|27[01]|2720", (16,)),
+    (r"3[47]", (15,)),
+    (r"30[0-5]|3095|3[689]", (19, 18, 17, 16, 15, 14)),
+    (r"35", (19, 18, 17, 16)),
+    (r"1800|2131", (15,)),
+    (r"6|5[0678]|220[0-4]", (19, 18, 17, 16)),
+    (r"9", (16,)),  # for use within Korea only
 )
+_ISSUER = re.compile("|".join(f"({prefix})" for prefix, _ in _ISSUERS))
 _MAESTRO = re.compile(r"5[0678]|6")
 _SHORT = (15, 14, 13, 12)  # of Maestro cards, where a word says that it is a card
 _CARD = re.compile(r"[0-9](?:[ .\-]?[0-9]){11,18}")
 
 
 def _lengths(digits: str, sight: Sight, start: int) -> tuple[int, ...]:
-    for prefix, lengths in _ISSUERS:
-        if prefix.match(digits):
-            return lengths + _SHORT if _MAESTRO.match(digits) and context.CARD(sight, start) else lengths
-    return ()
+    issuer = _ISSUER.match(digits)
+    if issuer is None or issuer.lastindex is None:
+        return ()
+    lengths = _ISSUERS[issuer.lastindex - 1][1]
+    return lengths + _SHORT if _MAESTRO.match(digits) and context.CARD(sight, start) else lengths
 
 
 def _card(sight: Sight, start: int) -> int | None:
@@ -150,15 +152,22 @@ def _account(sight: Sight, start: int) -> int | None:
     return match.end()
 
 
-# Names are Presidio's, where it has one; with how many digits a first group of it can have (all, if none is said). In
-# the order in which they win where two fit.
-NUMBERS: dict[str, tuple[Ends, frozenset[int]]] = {
-    "KR_RRN": (lambda sight, start: _resident(sight, start, "1234"), frozenset((6, 13))),
-    "KR_FRN": (lambda sight, start: _resident(sight, start, "5678"), frozenset((6, 13))),
-    "CREDIT_CARD": (_card, frozenset()),
-    "US_SSN": (lambda sight, start: _dashed_or_named(_SSN, sight, start), frozenset((3, 9))),
-    "US_ITIN": (lambda sight, start: _dashed_or_named(_ITIN, sight, start), frozenset((3, 9))),
-    "KR_BRN": (_business, frozenset((3, 10))),
-    "KR_DRIVER_LICENSE": (_licence, frozenset((2, 12))),
-    "BANK_ACCOUNT": (_account, frozenset(range(2, 17))),
+class Number(NamedTuple):
+    """Where one ends that starts at a place, how many digits its first group can have, and how many it has at least."""
+
+    ends: Ends
+    groups: Container[int]
+    least: int
+
+
+# Names are Presidio's, where it has one. In the order in which they win where two fit.
+NUMBERS = {
+    "KR_RRN": Number(lambda sight, start: _resident(sight, start, "1234"), (6, 13), 13),
+    "KR_FRN": Number(lambda sight, start: _resident(sight, start, "5678"), (6, 13), 13),
+    "CREDIT_CARD": Number(_card, range(1, 20), 12),
+    "US_SSN": Number(lambda sight, start: _dashed_or_named(_SSN, sight, start), (3, 9), 9),
+    "US_ITIN": Number(lambda sight, start: _dashed_or_named(_ITIN, sight, start), (3, 9), 9),
+    "KR_BRN": Number(_business, (3, 10), 10),
+    "KR_DRIVER_LICENSE": Number(_licence, (2, 12), 12),
+    "BANK_ACCOUNT": Number(_account, range(2, 17), _LEAST),
 }

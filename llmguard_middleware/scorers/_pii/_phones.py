@@ -9,7 +9,7 @@ from importlib.util import find_spec
 from . import _context as context
 from ._sight import Sight
 
-__all__ = ["phone", "spelled"]
+__all__ = ["LEAST", "phone", "spelled"]
 
 _HAS_PLANS = find_spec("phonenumbers") is not None
 
@@ -23,7 +23,7 @@ _SOME = re.compile(r"[0-9]{1,4}\)?(?:[ .\-/]{0,2}[0-9]){5,12}(?![0-9])")
 _DATE = re.compile(r"(?:19|20)[0-9]{2}([-./])(?:0?[1-9]|1[0-2])\1(?:[12][0-9]|3[01]|0?[1-9])(?![0-9])")
 
 
-_LEAST, _MOST = 7, 13  # digits of a number that is told by the words before it
+LEAST, _MOST = 7, 13  # digits of a number that is told by the words before it
 
 
 def phone(sight: Sight, start: int) -> int | None:
@@ -39,7 +39,7 @@ def phone(sight: Sight, start: int) -> int | None:
     elif first > "1" and (match := _AMERICAN.match(text, start)) is not None:
         return match.end()
     match = _SOME.match(text, start)
-    if match is None or _DATE.match(text, start) or not _LEAST <= sum(map(str.isdecimal, match[0])) <= _MOST:
+    if match is None or _DATE.match(text, start) or not LEAST <= sum(map(str.isdecimal, match[0])) <= _MOST:
         return None
     return match.end() if context.tells_phone(sight, start) else None
 
