@@ -12,7 +12,7 @@ from ._pii import _addresses as addresses
 from ._pii import _papers as papers
 from ._pii._context import BEHIND
 from ._pii._numbers import NUMBERS, Number
-from ._pii._phones import LEAST, phone, spelled
+from ._pii._phones import LEAST, phone, spelled, told_phone
 from ._pii._sight import Sight
 from ._pii._tails import open_tail
 
@@ -38,10 +38,10 @@ class _Kind:
         self,
         name: str,
         find: Find | None = None,
-        number: Number | None = None,
+        numbers: Sequence[Number] = (),
         sign: str = "",
     ) -> None:
-        self.name, self.find, self.number, self.sign = name, find, number, sign
+        self.name, self.find, self.numbers, self.sign = name, find, numbers, sign
 
 
 def _in_text(find: Callable[[str], Iterable[tuple[int, int]]]) -> Find:
@@ -51,8 +51,12 @@ def _in_text(find: Callable[[str], Iterable[tuple[int, int]]]) -> Find:
 # Names are Presidio's entity names, where it has one.
 _KINDS = (
     _Kind("EMAIL_ADDRESS", _in_text(addresses.emails)),
-    *(_Kind(name, number=number) for name, number in NUMBERS.items()),
-    _Kind("PHONE_NUMBER", _in_text(spelled), Number(phone, range(1, 20), LEAST)),
+    *(_Kind(name, numbers=(number,)) for name, number in NUMBERS.items()),
+    _Kind(
+        "PHONE_NUMBER",
+        _in_text(spelled),
+        (Number(phone, range(1, 20), LEAST), Number(told_phone, range(1, 20), LEAST, apart=True)),
+    ),
     _Kind("IBAN_CODE", papers.ibans, sign="0"),
     _Kind("PASSPORT", papers.passports, sign="0"),
     _Kind("US_DRIVER_LICENSE", papers.licences, sign="0"),
@@ -72,14 +76,22 @@ class PII(PatternScorer[_Kind]):
     def __init__(self, kinds: Sequence[_Kind]) -> None:
         super().__init__("pii", kinds, _REACH)
         self._finders = [(kind.name, kind.find, kind.sign) for kind in kinds if kind.find is not None]
-        numbers = [(kind.name, kind.number) for kind in kinds if kind.number is not None]
-        # By how many digits the first group has and the whole run from there; more are as the most that are spoken of.
+        numbers = [(kind.name, number) for kind in kinds for number in kind.numbers]
+        # By whether others stand before the first group, how many digits it has, and the whole run from there; more are
+        # as the most that are spoken of.
         self._numbers = [
             [
-                [(name, one.ends) for name, one in numbers if size in one.groups and one.least <= rest]
-                for rest in range(_MOST_DIGITS + 1)
+                [
+                    [
+                        (name, one.ends)
+                        for name, one in numbers
+                        if size in one.groups and one.least <= rest and apart >= one.apart
+                    ]
+                    for rest in range(_MOST_DIGITS + 1)
+                ]
+                for size in range(_LONGEST_GROUP + 1)
             ]
-            for size in range(_LONGEST_GROUP + 1)
+            for apart in (False, True)
         ]
         self._any_numbers = bool(numbers)
 
@@ -91,8 +103,8 @@ class PII(PatternScorer[_Kind]):
             if digits if sign == "0" else sign in sight.text:
                 for start, end in find(sight):
                     yield self._span(sight, start, end, name)
-        for start, size, rest in sight.numbers if digits and self._any_numbers else ():
-            for name, ends in self._numbers[min(size, _LONGEST_GROUP)][min(rest, _MOST_DIGITS)]:
+        for start, size, rest, apart in sight.numbers if digits and self._any_numbers else ():
+            for name, ends in self._numbers[apart][min(size, _LONGEST_GROUP)][min(rest, _MOST_DIGITS)]:
                 if stop := ends(sight, start):
                     yield self._span(sight, _before(sight.text, start, stop), stop, name)
                     break

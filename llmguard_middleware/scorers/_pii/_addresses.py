@@ -45,11 +45,15 @@ def emails(text: str) -> Spans:
                 yield match.start() - local, match.end(1)
 
 
+_KOREAN_SIGN = re.compile("골뱅이|앳|점|닷")
+_BRACKET = re.compile(r"[\[({<]")
+
+
 def _spells_signs(text: str) -> bool:
     """Whether there may be an address whose signs are spelled: without one of these, there is none."""
-    if "dot" in text.lower() or (not text.isascii() and any([sign in text for sign in ("골뱅이", "앳", "점", "닷")])):
+    if "dot" in text.lower() or (not text.isascii() and _KOREAN_SIGN.search(text)):
         return True
-    return any([bracket in text for bracket in "[({<"]) and _BRACKETED.search(text) is not None
+    return _BRACKET.search(text) is not None and _BRACKETED.search(text) is not None
 
 
 def disguised_end(text: str, start: int) -> bool:

@@ -69,40 +69,30 @@ def _pattern(words: list[str]) -> str:
     return f"{words[0][0]}(?:{'|'.join(rest)})"
 
 
-_WORDS = re.compile(
-    "|".join(_pattern([word for word in sorted(_OF_WORD) if word[0] == first]) for first in sorted({*next(zip(*_OF_WORD, strict=False))}))
-)
-_LONGEST = max(map(len, _OF_WORD)) + 1
-_BLOCK = 64  # characters that are looked at together, where a number is near
-
-Hits = list[tuple[int, frozenset[str]]]
+def _words(words: list[str]) -> re.Pattern[str]:
+    firsts = sorted({word[0] for word in words})
+    return re.compile("|".join(_pattern([word for word in words if word[0] == first]) for first in firsts))
 
 
-def _hits(sight: Sight, block: int) -> Hits:
-    """Where words begin in a block of a text, and what they tell."""
-    hits = sight.words.get(block)
-    if hits is None:
-        text, at, end = sight.lower, block * _BLOCK, (block + 1) * _BLOCK
-        hits = sight.words[block] = []
-        # At every start, so that what is found depends on nothing but the word itself.
-        while (match := _WORDS.search(text, at, end + _LONGEST)) is not None and match.start() < end:
-            start, word = match.start(), match[0]
-            if not (word.isascii() and "a" <= text[start - 1 : start] <= "z"):
-                hits.append((start, _OF_WORD.get(word) or _OF_WORD[f"{word} "]))
-            at = start + 1
-    return hits
+# Apart: few letters begin a Korean word, and most places are passed over without a look.
+_ENGLISH = _words([word for word in _OF_WORD if word.isascii()])
+_KOREAN = _words([word for word in _OF_WORD if not word.isascii()])
 
 
 def _before(sight: Sight, start: int) -> dict[str, int]:
     """Where the nearest word of each kind before a place begins; worked out once for all who ask about a place."""
     at, told = sight.told
     if at != start:
-        least, told = sight.behind(start, BEHIND), {}
-        for block in range(least // _BLOCK, start // _BLOCK + 1):
-            for at, kinds in _hits(sight, block):
-                if least <= at < start:
-                    for kind in kinds:
+        text, told, least = sight.lower, {}, sight.behind(start, BEHIND)
+        for pattern in (_ENGLISH,) if sight.ascii else (_ENGLISH, _KOREAN):
+            at = least
+            # At every start, so that what is found depends on nothing but the word itself.
+            while (match := pattern.search(text, at, start)) is not None:
+                at, word = match.start(), match[0]
+                if pattern is _KOREAN or not "a" <= text[at - 1 : at] <= "z":
+                    for kind in _OF_WORD.get(word) or _OF_WORD[f"{word} "]:
                         told[kind] = at
+                at += 1
         sight.told = start, told
     return told
 

@@ -153,11 +153,15 @@ def _account(sight: Sight, start: int) -> int | None:
 
 
 class Number(NamedTuple):
-    """Where one ends that starts at a place, how many digits its first group can have, and how many it has at least."""
+    """Where one ends that starts at a place, how many digits its first group can have, and how many it has at least.
+
+    One that is told by the words before it begins `apart` from other digits, so that it is no part of them.
+    """
 
     ends: Ends
     groups: Container[int]
     least: int
+    apart: bool = False
 
 
 # Names are Presidio's, where it has one. In the order in which they win where two fit.
@@ -169,5 +173,5 @@ NUMBERS = {
     "US_ITIN": Number(lambda sight, start: _dashed_or_named(_ITIN, sight, start), (3, 9), 9),
     "KR_BRN": Number(_business, (3, 10), 10),
     "KR_DRIVER_LICENSE": Number(_licence, (2, 12), 12),
-    "BANK_ACCOUNT": Number(_account, range(2, 17), _LEAST),
+    "BANK_ACCOUNT": Number(_account, range(2, 17), _LEAST, apart=True),
 }

@@ -9,7 +9,7 @@ from importlib.util import find_spec
 from . import _context as context
 from ._sight import Sight
 
-__all__ = ["LEAST", "phone", "spelled"]
+__all__ = ["LEAST", "phone", "spelled", "told_phone"]
 
 _HAS_PLANS = find_spec("phonenumbers") is not None
 
@@ -27,21 +27,32 @@ LEAST, _MOST = 7, 13  # digits of a number that is told by the words before it
 
 
 def phone(sight: Sight, start: int) -> int | None:
-    """Where a phone number that starts here ends."""
+    """Where a phone number ends that starts here and is known by its form."""
     text = sight.text
     first = text[start]
     if first == "0":
         match = _MOBILE.match(text, start) or _LANDLINE.match(text, start)
-        if match is not None:
-            return match.end()
-    elif text[start - 1 : start] == "+" or (text[start - 1 : start] == "(" and text[start - 2 : start - 1] == "+"):
+    elif _with_plus(text, start):
         return _international(text, start)
-    elif first > "1" and (match := _AMERICAN.match(text, start)) is not None:
-        return match.end()
+    else:
+        match = _AMERICAN.match(text, start) if first > "1" else None
+    return None if match is None else match.end()
+
+
+def told_phone(sight: Sight, start: int) -> int | None:
+    """Where one ends that is told by the words before it."""
+    text = sight.text
     match = _SOME.match(text, start)
-    if match is None or _DATE.match(text, start) or not LEAST <= sum(map(str.isdecimal, match[0])) <= _MOST:
+    if match is None or _with_plus(text, start) or _DATE.match(text, start):
+        return None
+    if not LEAST <= sum(map(str.isdecimal, match[0])) <= _MOST:
         return None
     return match.end() if context.tells_phone(sight, start) else None
+
+
+def _with_plus(text: str, start: int) -> bool:
+    before = text[max(0, start - 2) : start]
+    return before[-1:] == "+" or before == "+("
 
 
 def _international(text: str, start: int) -> int | None:

@@ -36,6 +36,7 @@ _UNSEEN = re.compile(f"[{INVISIBLE}]")
 # Where a number may start: a digit after none (the look-behind comes second, since a digit is quickly looked for). Then
 # at least five more, with at most three separators between.
 _RUN = re.compile(r"[0-9](?<![0-9][0-9])(?:[ ./()\-]{0,3}[0-9]){5,}")
+_APART = 3
 _GROUP = re.compile(r"[0-9]+")
 
 
@@ -48,14 +49,14 @@ class Sight:
 
     def __init__(self, given: str) -> None:
         self._kept: list[int] | None = None
-        other = None if given.isascii() else _COMMON.search(given)
+        self.ascii = given.isascii()
+        other = None if self.ascii else _COMMON.search(given)
         if other is not None and _ODD.search(given, other.start()):
             if _UNSEEN.search(given):
                 self._kept = [at for at, character in enumerate(given) if not _UNSEEN.match(character)]
                 given = "".join([given[at] for at in self._kept])
             given = _FOREIGN.sub(_digit, given).translate(_PLAIN)  # one character for one
         self.text = given
-        self.words: dict[int, list[tuple[int, frozenset[str]]]] = {}  # that tell what numbers are, by block
         self.told: tuple[int, dict[str, int]] = (-1, {})  # before which place, and where the nearest of each kind is
 
     @once
@@ -67,20 +68,22 @@ class Sight:
         return "".join([small if len(small := one.lower()) == 1 else one for one in self.text])
 
     @once
-    def numbers(self) -> list[tuple[int, int, int]]:
+    def numbers(self) -> list[tuple[int, int, int, bool]]:
         """Groups of digits in runs of at least six, separated or not, that may be the first of a number.
 
-        Where each starts, how many digits it has, and how many there are from there to the end of the run. A single
-        digit after others begins nothing.
+        Where each starts, how many digits it has, how many there are from there to the end of the run, and whether it
+        is well apart from those before. A single digit that is not begins nothing.
         """
         found = []
         for run in _RUN.finditer(self.text):
             groups = [group.span() for group in _GROUP.finditer(self.text, *run.span())]
-            rest = sum([end - start for start, end in groups])
+            rest, last = sum([end - start for start, end in groups]), -_APART
             for start, end in groups:
-                if end - start > 1 or start == run.start():
-                    found.append((start, end - start, rest))
+                apart = start - last >= _APART
+                if apart or end - start > 1:
+                    found.append((start, end - start, rest, apart))
                 rest -= end - start
+                last = end
         return found
 
     def behind(self, start: int, most: int) -> int:
