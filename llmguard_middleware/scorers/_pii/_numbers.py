@@ -71,9 +71,18 @@ def _card(sight: Sight, start: int) -> int | None:
     for length in _lengths(digits, sight, start):
         if length <= len(digits) and _luhn(digits[:length]):
             end = _after(match, length)
-            if not text[end : end + 1].isdecimal():
+            if not text[end : end + 1].isdecimal() and _grouped([len(one) for one in _GROUP.findall(text, start, end)]):
                 return end
     return None
+
+
+def _grouped(sizes: list[int]) -> bool:
+    """Whether digits stand together as those of cards do: in groups of one size, or of three and more."""
+    return len({*sizes[:-1]}) <= 1 or min(sizes[:-1]) >= _LEAST_GROUP
+
+
+_GROUP = re.compile("[0-9]+")
+_LEAST_GROUP = 3
 
 
 def _after(match: re.Match[str], digits: int) -> int:
