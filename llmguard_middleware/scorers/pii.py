@@ -122,9 +122,12 @@ class PII(PatternScorer[_Kind]):
 
 def _before(text: str, start: int, end: int) -> int:
     """Where a number starts with its +, and with the bracket that closes inside it."""
-    if text[start - 1 : start] == "(" and ")" in text[start:end] and "(" not in text[start:end]:
-        start -= 1
-    return start - 1 if text[start - 1 : start] == "+" else start
+    closes = ")" in text[start:end] and "(" not in text[start : text.index(")", start)]
+    for sign in ("(" if closes else "", "+", "(" if closes else ""):
+        if sign and text[start - 1 : start] == sign:
+            start -= 1
+            closes = closes and sign != "("
+    return start
 
 
 def pii(*kinds: str) -> PII:

@@ -1,4 +1,4 @@
-"""protect: a guarded copy of an LLM (or tool, or embedding model). Spans, monitors and every action, in every method."""
+"""protect: a guarded copy of an LLM, tool or embedding model. Spans, monitors and every action, in every method."""
 
 from __future__ import annotations
 

@@ -21,21 +21,8 @@ _ACCOUNT = (
 )
 _SSN = ("ssn", "social security", "itin", "taxpayer")
 _PHONE = (
-    *(
-        "phone",
-        "tel ",
-        "telephone",
-        "mobile",
-        "cell",
-        "fax",
-        "desk",
-        "call",
-        "dial",
-        "answering",
-        "reach me",
-        "reach us",
-    ),
-    *("message", "text me", "sms", "whatsapp", "hotline"),
+    *("phone", "tel ", "telephone", "mobile", "mob ", "cell", "fax", "desk", "call", "dial", "ring ", "contact"),
+    *("answering", "reach me", "reach us", "message", "text me", "text ", "sms", "whatsapp", "hotline"),
     *("전화", "연락처", "휴대폰", "핸드폰", "휴대전화", "팩스", "문자"),
 )
 _KINDS: dict[str, tuple[str, ...]] = {
@@ -45,13 +32,28 @@ _KINDS: dict[str, tuple[str, ...]] = {
     "account": _ACCOUNT,
     "ssn": _SSN,
     "phone": _PHONE,
-    "number": ("number", "번호"),
+    "number": ("number ", "번호"),
     "resident": ("주민", "등록번호", "외국인", "rrn", "resident", "registration"),
     "business": ("사업자", "business", "brn"),
     "driving": ("driver's license", "driver license", "drivers license", "driving licence", "dl "),
     "other": (
         *(*_CARD, *_LICENCE, *_PASSPORT, *_ACCOUNT, *_SSN),
-        *("주민", "사업자", "우편", "주문", "송장", "order", "invoice", "zip"),
+        *("주민", "사업자", "우편", "주문", "송장", "로또", "바코드", "품번", "모델", "예약", "접수", "시리얼", "도서"),
+        *(
+            "order",
+            "invoice",
+            "zip",
+            "tracking",
+            "parcel",
+            "isbn",
+            "serial",
+            "model ",
+            "part ",
+            "barcode",
+            "ean ",
+            "upc ",
+        ),
+        *("reference", "ticket", "case ", "policy", "booking", "confirmation", "lot ", "lottery", "version", "build"),
     ),
 }
 _OF_WORD: dict[str, frozenset[str]] = {
@@ -114,10 +116,10 @@ class Context:
 
 CARD, LICENCE, PASSPORT, ACCOUNT = Context("card"), Context("licence"), Context("passport"), Context("account")
 SSN, RESIDENT, BUSINESS, DRIVING = Context("ssn"), Context("resident"), Context("business"), Context("driving")
-_PHONES, _NUMBERS, _OTHERS = Context("phone"), Context("number"), Context("other")
+_PHONES, _NUMBERS, OTHER = Context("phone"), Context("number"), Context("other")
 
 
 def tells_phone(sight: Sight, start: int) -> bool:
     """Whether the nearest word is one of telephony, or speaks of a number and none says of what."""
-    phone, other = _PHONES.last(sight, start), _OTHERS.last(sight, start)
+    phone, other = _PHONES.last(sight, start), OTHER.last(sight, start)
     return phone > other or (phone == other == -1 and _NUMBERS(sight, start))

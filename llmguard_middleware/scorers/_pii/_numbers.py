@@ -11,6 +11,7 @@ from collections.abc import Callable, Container
 from typing import NamedTuple
 
 from . import _context as context
+from ._dates import is_date
 from ._sight import Sight
 
 __all__ = ["NUMBERS", "Number"]
@@ -43,9 +44,10 @@ _ISSUERS: tuple[tuple[str, tuple[int, ...]], ...] = (
     (r"1800|2131", (15,)),
     (r"6|5[0678]|220[0-4]", (19, 18, 17, 16)),
     (r"9", (16,)),  # for use within Korea only
+    (r"0604", ()),
 )
 _ISSUER = re.compile("|".join(f"({prefix})" for prefix, _ in _ISSUERS))
-_MAESTRO = re.compile(r"5[0678]|6")
+_MAESTRO = re.compile(r"5[0678]|6|0604")
 _SHORT = (15, 14, 13, 12)  # of Maestro cards, where a word says that it is a card
 _CARD = re.compile(r"[0-9](?:[ .\-]?[0-9]){11,18}")
 
@@ -68,21 +70,30 @@ def _card(sight: Sight, start: int) -> int | None:
     if fraction and match[0].isdecimal():
         return None  # 0.4111111111111111 is a number and no card
     digits = _digits(match[0])
+    if len(digits) == _BARCODE and context.OTHER(sight, start) and not context.CARD(sight, start):
+        return None
     for length in _lengths(digits, sight, start):
         if length <= len(digits) and _luhn(digits[:length]):
             end = _after(match, length)
-            if not text[end : end + 1].isdecimal() and _grouped([len(one) for one in _GROUP.findall(text, start, end)]):
+            groups = [len(one) for one in _GROUP.findall(text, start, end)]
+            if not text[end : end + 1].isdecimal() and (_grouped(groups) or _loosely(groups, sight, start)):
                 return end
     return None
 
 
-def _grouped(sizes: list[int]) -> bool:
-    """Whether digits stand together as those of cards do: in groups of one size, or of three and more."""
-    return len({*sizes[:-1]}) <= 1 or min(sizes[:-1]) >= _LEAST_GROUP
-
-
+_BARCODE = 13  # digits, as parcels have them too
 _GROUP = re.compile("[0-9]+")
-_LEAST_GROUP = 3
+
+
+def _grouped(sizes: list[int]) -> bool:
+    """Whether digits stand together as those of cards do: in fours or eights, 4-6-5, six and the rest, one by one."""
+    first = sizes[:-1]
+    return all(size % 4 == 0 for size in first) or sizes[:2] == [4, 6] or first == [6] or {*sizes} == {1}
+
+
+def _loosely(sizes: list[int], sight: Sight, start: int) -> bool:
+    """Whether they stand together in groups of one size, and a word says that it is a card."""
+    return len({*sizes[:-1]}) == 1 and sizes[-1] <= sizes[0] and context.CARD(sight, start)
 
 
 def _after(match: re.Match[str], digits: int) -> int:
@@ -98,17 +109,24 @@ _RRN_WEIGHTS = (2, 3, 4, 5, 6, 7, 8, 9, 2, 3, 4, 5)
 def _resident(sight: Sight, start: int, sexes: str) -> int | None:
     """Korean resident (7th digit 1-4) or foreigner registration (5-8) numbers: a date of birth, then seven digits.
 
-    Numbers given out since October 2020 have no check digit, so it decides nowhere but for what looks like a time in
-    milliseconds.
+    Numbers given out since October 2020 have no check digit, so it decides nowhere but for what looks, or is said,
+    to be something else.
     """
     match = _RRN.match(sight.text, start)
     if match is None or match[2] not in sexes:
         return None
-    if match[1] is None and "15" <= match[0][:2] <= "19" and not context.RESIDENT(sight, start):
+    if match[1] is None and not context.RESIDENT(sight, start) and (_else(match[0]) or context.OTHER(sight, start)):
         total = sum(weight * int(digit) for weight, digit in zip(_RRN_WEIGHTS, match[0][:12], strict=True))
         if (11 - total % 11 + (2 if match[2] in "5678" else 0)) % 10 != int(match[0][12]):
             return None
     return match.end()
+
+
+def _else(digits: str) -> bool:
+    """Whether 13 digits look like a time in milliseconds, or are a Korean barcode (EAN-13 with its check digit)."""
+    if "15" <= digits[:2] <= "19":
+        return True
+    return digits.startswith("880") and (sum(map(int, digits[::2])) + 3 * sum(map(int, digits[1::2]))) % 10 == 0
 
 
 _SSN = re.compile(r"(?!000|666|9)[0-9]{3}([ \-]?)(?!00)[0-9]{2}\1(?!0000)[0-9]{4}(?!-?[0-9])")
@@ -148,7 +166,9 @@ def _licence(sight: Sight, start: int) -> int | None:
 
 _LEAST, _MOST = 8, 16  # digits of a bank account
 _ACCOUNT = re.compile(r"[0-9]{2,6}(?:[ \-]?[0-9]{2,7}){1,4}(?![0-9])")
-_DATE = re.compile(r"(?:19|20)[0-9]{2}[-./](?:0?[1-9]|1[0-2])[-./](?:[12][0-9]|3[01]|0?[1-9])(?![0-9])")
+
+
+_MONEY = ("원", "$", "€", "₩", "%")
 
 
 def _account(sight: Sight, start: int) -> int | None:
@@ -156,9 +176,9 @@ def _account(sight: Sight, start: int) -> int | None:
     if not context.ACCOUNT(sight, start):
         return None
     match = _ACCOUNT.match(sight.text, start)
-    if match is None or not _LEAST <= len(_digits(match[0])) <= _MOST or _DATE.match(sight.text, start):
+    if match is None or not _LEAST <= len(_digits(match[0])) <= _MOST or is_date(sight.text, start):
         return None
-    return match.end()
+    return None if sight.text[match.end() : match.end() + 1] in _MONEY else match.end()
 
 
 class Number(NamedTuple):

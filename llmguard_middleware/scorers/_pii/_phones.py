@@ -7,6 +7,7 @@ from functools import cache
 from importlib.util import find_spec
 
 from . import _context as context
+from ._dates import is_date
 from ._sight import Sight
 
 __all__ = ["LEAST", "phone", "spelled", "told_phone"]
@@ -19,11 +20,11 @@ _LANDLINE = re.compile(
 )
 _AMERICAN = re.compile(r"[2-9][0-9]{2}(?:\) ?|[ .\-])[2-9][0-9]{2}[ .\-][0-9]{4}(?![\-.]?[0-9])")
 _PLUS = re.compile(r"[0-9](?:[ .\-/]{0,2}\(?[0-9]\)?){6,14}(?![0-9])")
-_SOME = re.compile(r"[0-9]{1,4}\)?(?:[ .\-/]{0,2}[0-9]){5,12}(?![0-9])")
-_DATE = re.compile(r"(?:19|20)[0-9]{2}([-./])(?:0?[1-9]|1[0-2])\1(?:[12][0-9]|3[01]|0?[1-9])(?![0-9])")
+_SOME = re.compile(r"(?:[0-9]{1,3}[ \-]?\()?[0-9]{1,6}\)?(?:[ .\-/]{0,2}[0-9]){3,13}(?![0-9])")
+_EXTENSION = re.compile(r" ?(?:[xX]|[eE]xt\.?) ?[0-9]{1,6}(?![0-9])")
 
 
-LEAST, _MOST = 7, 13  # digits of a number that is told by the words before it
+LEAST, _MOST = 7, 15  # digits of a number that is told by the words before it
 
 
 def phone(sight: Sight, start: int) -> int | None:
@@ -33,21 +34,37 @@ def phone(sight: Sight, start: int) -> int | None:
     if first == "0":
         match = _MOBILE.match(text, start) or _LANDLINE.match(text, start)
     elif _with_plus(text, start):
-        return _international(text, start)
+        end = _international(text, start)
+        return None if end is None else _extended(text, end)
     else:
         match = _AMERICAN.match(text, start) if first > "1" else None
-    return None if match is None else match.end()
+    return None if match is None else _extended(text, match.end())
 
 
 def told_phone(sight: Sight, start: int) -> int | None:
     """Where one ends that is told by the words before it."""
     text = sight.text
     match = _SOME.match(text, start)
-    if match is None or _with_plus(text, start) or _DATE.match(text, start):
+    if match is None or not LEAST <= sum(map(str.isdecimal, match[0])) <= _MOST or is_date(text, start):
         return None
-    if not LEAST <= sum(map(str.isdecimal, match[0])) <= _MOST:
-        return None
-    return match.end() if context.tells_phone(sight, start) else None
+    end = _extended(text, match.end())
+    if _letter(text[start - 1 : start]) or _letter(text[end : end + 1]):
+        return None  # a part of something longer
+    singles = len(_SINGLE.findall(text, start, match.end()))
+    return end if singles <= 1 and context.tells_phone(sight, start) else None
+
+
+_SINGLE = re.compile(r"(?<![0-9])[0-9](?![0-9])")
+
+
+def _letter(character: str) -> bool:
+    return character.isascii() and character.isalpha()
+
+
+def _extended(text: str, end: int) -> int:
+    """Where a number ends with its extension, if it has one."""
+    match = _EXTENSION.match(text, end)
+    return end if match is None else match.end()
 
 
 def _with_plus(text: str, start: int) -> bool:
