@@ -11,6 +11,7 @@ import pytest
 from growth import growth
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from personal import SENTENCES, iban, korean_phone, resident
 
 from llmguard_middleware.scorers import pii
 from llmguard_middleware.scorers._pii._sight import Sight
@@ -98,48 +99,6 @@ def test_each_kind_is_found_in_a_sentence(row: tuple[str, str, str, str], langua
 def test_what_only_looks_like_it_is_left_alone(text: str) -> None:
     """Times, versions, prices, code and wrong check digits are no personal data."""
     assert pii().score(text).spans == ()
-
-
-def resident(random: random.Random, sexes: str = "1234") -> str:
-    """A Korean resident number with its check digit."""
-    digits = f"{random.randint(0, 99):02}{random.randint(1, 12):02}{random.randint(1, 28):02}{random.choice(sexes)}"
-    digits += f"{random.randint(0, 99999):05}"
-    total = sum(w * int(d) for w, d in zip((2, 3, 4, 5, 6, 7, 8, 9, 2, 3, 4, 5), digits, strict=True))
-    digits += str((11 - total % 11 + (2 if sexes == "5678" else 0)) % 10)
-    return digits[:6] + random.choice(("-", "", " ", " - ", "\u2013")) + digits[6:]
-
-
-def iban(random: random.Random) -> str:
-    """An IBAN with its check digits, in groups or not."""
-    country, length = random.choice((("GB", 22), ("DE", 22), ("FR", 27), ("NL", 18), ("NO", 15), ("MT", 31)))
-    body = "".join(random.choice("0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ") for _ in range(length - 4))
-    number = int("".join(str(int(c, 36)) for c in body + country) + "00")
-    whole = f"{country}{98 - number % 97:02}{body}"
-    return random.choice((whole, " ".join(whole[at : at + 4] for at in range(0, length, 4))))
-
-
-def korean_phone(random: random.Random) -> str:
-    """A mobile number, a landline or a mobile number as from abroad."""
-    sep = random.choice(("-", "", ".", " "))
-    mobile = f"010{sep}{random.randint(2000, 9999)}{sep}{random.randint(0, 9999):04}"
-    sep = random.choice(("-", ".", " "))
-    area = random.choice(("02", "031", "032", "051", "053", "062", "064", "070"))
-    landline = f"{area}{sep}{random.randint(200, 9999)}{sep}{random.randint(0, 9999):04}"
-    abroad = f"+82 10{sep}{random.randint(2000, 9999)}{sep}{random.randint(0, 9999):04}"
-    return random.choice((mobile, mobile, landline, abroad))
-
-
-SENTENCES = (
-    "제 것은 {}입니다.",
-    "{}로 확인해 주세요",
-    "입력값: {}",
-    "Mine is {}.",
-    "Please check {}, thanks",
-    "({})",
-    "{}",
-    "값={};",
-    "고객님의 정보는 '{}'이며",
-)
 
 
 @pytest.mark.parametrize(

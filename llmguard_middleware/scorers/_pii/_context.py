@@ -52,6 +52,7 @@ _KINDS: dict[str, tuple[str, ...]] = {
             "barcode",
             "ean ",
             "upc ",
+            "p/n",
         ),
         *("reference", "ticket", "case ", "policy", "booking", "confirmation", "lot ", "lottery", "version", "build"),
     ),

@@ -115,17 +115,21 @@ def _resident(sight: Sight, start: int, sexes: str) -> int | None:
     match = _RRN.match(sight.text, start)
     if match is None or match[2] not in sexes:
         return None
-    if match[1] is None and not context.RESIDENT(sight, start) and (_else(match[0]) or context.OTHER(sight, start)):
-        total = sum(weight * int(digit) for weight, digit in zip(_RRN_WEIGHTS, match[0][:12], strict=True))
-        if (11 - total % 11 + (2 if match[2] in "5678" else 0)) % 10 != int(match[0][12]):
+    if match[1] is None and not context.RESIDENT(sight, start):
+        said, barcode = context.OTHER(sight, start), _is_barcode(match[0])
+        time = "15" <= match[0][:2] <= "19"  # in milliseconds
+        if (said and barcode) or ((said or barcode or time) and not _checks(match[0], match[2])):
             return None
     return match.end()
 
 
-def _else(digits: str) -> bool:
-    """Whether 13 digits look like a time in milliseconds, or are a Korean barcode (EAN-13 with its check digit)."""
-    if "15" <= digits[:2] <= "19":
-        return True
+def _checks(digits: str, sex: str) -> bool:
+    total = sum(weight * int(digit) for weight, digit in zip(_RRN_WEIGHTS, digits[:12], strict=True))
+    return (11 - total % 11 + (2 if sex in "5678" else 0)) % 10 == int(digits[12])
+
+
+def _is_barcode(digits: str) -> bool:
+    """Whether 13 digits are a Korean EAN-13 with its check digit."""
     return digits.startswith("880") and (sum(map(int, digits[::2])) + 3 * sum(map(int, digits[1::2]))) % 10 == 0
 
 

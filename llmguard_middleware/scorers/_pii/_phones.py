@@ -14,7 +14,7 @@ __all__ = ["LEAST", "phone", "spelled", "told_phone"]
 
 _HAS_PLANS = find_spec("phonenumbers") is not None
 
-_MOBILE = re.compile(r"01[016789][ .\-)]{0,2}[0-9]{3,4}[ .\-]{0,2}[0-9]{4}(?![0-9])")
+_MOBILE = re.compile(r"01[016789][ .\-)]{0,2}[0-9]{3,4}[ .\-]{0,2}[0-9]{4}(?![0-9]|-[0-9a-f])")
 _LANDLINE = re.compile(
     r"0(?:2|3[1-3]|4[1-4]|5[1-5]|6[1-4]|70|80|50[2-8]?)(?:[ .\-]|\) ?)[1-9][0-9]{2,3}[ .\-][0-9]{4}(?![0-9])"
 )
@@ -48,13 +48,23 @@ def told_phone(sight: Sight, start: int) -> int | None:
     if match is None or not LEAST <= sum(map(str.isdecimal, match[0])) <= _MOST or is_date(text, start):
         return None
     end = _extended(text, match.end())
-    if _letter(text[start - 1 : start]) or _letter(text[end : end + 1]):
-        return None  # a part of something longer
-    singles = len(_SINGLE.findall(text, start, match.end()))
-    return end if singles <= 1 and context.tells_phone(sight, start) else None
+    if _letter(text[start - 1 : start]) or _GOES_ON.match(text, end) or not _written(match[0], text[start - 1 : start]):
+        return None  # a part of something longer, or something else
+    return end if context.tells_phone(sight, start) else None
 
 
-_SINGLE = re.compile(r"(?<![0-9])[0-9](?![0-9])")
+_GOES_ON = re.compile(r"[A-Za-z]|-[0-9A-Za-z]")
+_GROUP = re.compile("[0-9]+")
+_DECIMAL = re.compile(r"[0-9]{1,3}\.[0-9]{4,}")
+_GROUPS, _UNBROKEN = 5, 12  # at most, if there is no + or 0 before
+
+
+def _written(number: str, before: str) -> bool:
+    """Whether digits stand together as those of phones do, and not as those of a list, a fraction or a time."""
+    sizes = [len(group) for group in _GROUP.findall(number)]
+    if sizes.count(1) > 1 or _DECIMAL.fullmatch(number):
+        return False
+    return before == "+" or number[0] == "0" or (len(sizes) <= _GROUPS and max(sizes) <= _UNBROKEN)
 
 
 def _letter(character: str) -> bool:
