@@ -35,7 +35,7 @@ _UNSEEN = re.compile(f"[{INVISIBLE}]")
 
 # Where a number may start: a digit after none (the look-behind comes second, since a digit is quickly looked for). Then
 # at least five more, with at most three separators between.
-_RUN = re.compile(r"[0-9](?<![0-9][0-9])(?:[ ./()\-]{0,3}[0-9]){5,}")
+_RUN = re.compile(r"[0-9](?<![0-9][0-9])(?=(?:[ ./()\-]{0,3}[0-9]){5})[0-9]*(?:[ ./()\-]{1,3}[0-9]+)*")
 _APART = 3
 _GROUP = re.compile(r"[0-9]+")
 
