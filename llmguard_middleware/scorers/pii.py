@@ -121,12 +121,11 @@ class PII(PatternScorer[_Kind]):
 
 
 def _before(text: str, start: int, end: int) -> int:
-    """Where a number starts with its +, and with the bracket that closes inside it."""
+    """Where a number starts with its +, and with the bracket that closes inside it: (02), +(82), (+82)."""
     closes = ")" in text[start:end] and "(" not in text[start : text.index(")", start)]
-    for sign in ("(" if closes else "", "+", "(" if closes else ""):
-        if sign and text[start - 1 : start] == sign:
-            start -= 1
-            closes = closes and sign != "("
+    for sign in ("+(", "(+", "(", "+") if closes else ("+",):
+        if text.endswith(sign, 0, start):
+            return start - len(sign)
     return start
 
 

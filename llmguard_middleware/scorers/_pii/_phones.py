@@ -62,6 +62,8 @@ _GROUPS, _UNBROKEN = 5, 12  # at most, if there is no + or 0 before
 def _written(number: str, before: str) -> bool:
     """Whether digits stand together as those of phones do, and not as those of a list, a fraction or a time."""
     sizes = [len(group) for group in _GROUP.findall(number)]
+    if {*sizes} == {1}:
+        return number[0] == "0"  # one by one
     if sizes.count(1) > 1 or _DECIMAL.fullmatch(number):
         return False
     return before == "+" or number[0] == "0" or (len(sizes) <= _GROUPS and max(sizes) <= _UNBROKEN)
