@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 from personal import CALLING, DECOYS, SENTENCES, card, decoy, email, iban, korean_phone, other_phone, resident
 
+from llmguard_middleware import Guard, Guardrail
 from llmguard_middleware.scorers import pii
 
 SIZE = 1000
@@ -57,3 +58,29 @@ def test_what_only_looks_like_it_is_left_alone(name: str) -> None:
     made, sentences = DECOYS[name]
     texts = [sentences[number % 2].format(made(draw)) for number in range(500)]
     assert len([text for text in texts if pii().score(text).flagged]) <= 10
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_streams_find_the_same(seed: int) -> None:
+    """However a long answer of such sentences is cut, it is redacted as the whole is."""
+    draw = random.Random(seed)
+    guard = Guard(Guardrail(pii(), stage="output", action="redact"))
+    makers = (email, card, iban, resident, korean_phone, other_phone)
+    text = ""
+    for _ in range(40):
+        told = draw.choice(SENTENCES + CALLING).format(draw.choice(makers)(draw))
+        end = draw.choice((" ", "\n", ". ", "", " x12", " ext. 7", "-", " 5", "원", "\u200b", " \u200b"))
+        text += draw.choice((told, decoy(draw, draw.randint(0, 1)))) + end
+    size = draw.choice((1, 2, 3, 5, 11, 40))
+
+    @guard.op
+    def stream() -> Iterator[str]:
+        """In pieces of about this size."""
+        at = 0
+        while at < len(text):
+            step = draw.randint(1, 2 * size)
+            yield text[at : at + step]
+            at += step
+
+    for _ in range(10):
+        assert "".join(stream()) == guard.check(text, stage="output").guarded

@@ -75,6 +75,8 @@ _COLONS = 7  # of an address that leaves nothing out
 _SECOND_BYTE = re.compile(r"\.(?=[0-9]{1,3}\.[0-9]{1,3}\.[0-9])")
 _TWO_COLONS = re.compile(r":(?=:|[0-9A-Fa-f]{1,4}:)")
 _IPV6 = re.compile(r"[0-9A-Fa-f:]{3,39}(?![0-9A-Za-z:])")
+_VERSIONS = (".", "v", "V", "\u00a7")  # before what has four parts, too
+_SAYS_VERSION, _BEFORE = re.compile("[vV]ersion|[rR]elease|버전"), 12
 _HEX_COLON = f"{string.hexdigits}:"
 _LONGEST_IPV6 = 40  # characters, with one before
 _JOINED = frozenset(f"{string.ascii_letters}{string.digits}:.")  # what stands before a part of something else
@@ -84,7 +86,9 @@ def ips(text: str) -> Spans:
     """Addresses of IP version 4 (dotted) and 6 (RFC 4291)."""
     for dot in _SECOND_BYTE.finditer(text):
         start = _start(text, dot.start(), 4, string.digits)
-        if text[start - 1 : start] != "." and (match := _IPV4.match(text, start)):
+        if text[start - 1 : start] in _VERSIONS or _SAYS_VERSION.search(text, max(0, start - _BEFORE), start):
+            continue
+        if match := _IPV4.match(text, start):
             yield match.span()
     if ":" not in text:
         return
@@ -142,7 +146,7 @@ def macs(text: str) -> Spans:
                 yield whole.span()
 
 
-_CREDENTIALS = re.compile(r"[^\s/@:?#]{0,64}:[^\s/@]{1,128}(?=@)")
+_CREDENTIALS = re.compile(r"[^\s/@:?#<>]{0,64}:[^\s/@<>]{1,128}(?=@)")
 
 
 def url_credentials(text: str) -> Spans:

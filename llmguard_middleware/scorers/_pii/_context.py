@@ -120,7 +120,7 @@ SSN, RESIDENT, BUSINESS, DRIVING = Context("ssn"), Context("resident"), Context(
 _PHONES, _NUMBERS, OTHER = Context("phone"), Context("number"), Context("other")
 
 
-def tells_phone(sight: Sight, start: int) -> bool:
-    """Whether the nearest word is one of telephony, or speaks of a number and none says of what."""
+def tells_phone(sight: Sight, start: int, *, broken: bool) -> bool:
+    """Whether the nearest word is one of telephony; if the digits are `broken`, a number of nothing else will do."""
     phone, other = _PHONES.last(sight, start), OTHER.last(sight, start)
-    return phone > other or (phone == other == -1 and _NUMBERS(sight, start))
+    return phone > other or (broken and phone == other == -1 and _NUMBERS(sight, start))

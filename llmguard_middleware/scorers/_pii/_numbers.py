@@ -75,20 +75,25 @@ def _card(sight: Sight, start: int) -> int | None:
     for length in _lengths(digits, sight, start):
         if length <= len(digits) and _luhn(digits[:length]):
             end = _after(match, length)
+            if text[end : end + 1].isdecimal():
+                continue
             groups = [len(one) for one in _GROUP.findall(text, start, end)]
-            if not text[end : end + 1].isdecimal() and (_grouped(groups) or _loosely(groups, sight, start)):
+            if {*groups} == {1}:  # one by one: not if it goes on, as a table does
+                return None if _ON.match(text, end) else end
+            if _grouped(groups) or _loosely(groups, sight, start):
                 return end
     return None
 
 
 _BARCODE = 13  # digits, as parcels have them too
 _GROUP = re.compile("[0-9]+")
+_ON = re.compile(" [0-9]")
 
 
 def _grouped(sizes: list[int]) -> bool:
-    """Whether digits stand together as those of cards do: in fours or eights, 4-6-5, six and the rest, one by one."""
+    """Whether digits stand together as those of cards do: in fours or eights, 4-6-5, or six and the rest."""
     first = sizes[:-1]
-    return all(size % 4 == 0 for size in first) or sizes[:2] == [4, 6] or first == [6] or {*sizes} == {1}
+    return all(size % 4 == 0 for size in first) or sizes[:2] == [4, 6] or first == [6]
 
 
 def _loosely(sizes: list[int], sight: Sight, start: int) -> bool:

@@ -50,12 +50,13 @@ def told_phone(sight: Sight, start: int) -> int | None:
     end = _extended(text, match.end())
     if _letter(text[start - 1 : start]) or _GOES_ON.match(text, end) or not _written(match[0], text[start - 1 : start]):
         return None  # a part of something longer, or something else
-    return end if context.tells_phone(sight, start) else None
+    broken = match[0][0] == "0" or not match[0].isdecimal()
+    return end if context.tells_phone(sight, start, broken=broken) else None
 
 
 _GOES_ON = re.compile(r"[A-Za-z]|-[0-9A-Za-z]")
 _GROUP = re.compile("[0-9]+")
-_DECIMAL = re.compile(r"[0-9]{1,3}\.[0-9]{4,}")
+_NO_PHONE = re.compile(r"[0-9]{1,3}\.[0-9]{4,}|(?:19|20)[0-9]{2} ?- ?(?:19|20)[0-9]{2}|[0-9]0+")
 _GROUPS, _UNBROKEN = 5, 12  # at most, if there is no + or 0 before
 
 
@@ -64,7 +65,7 @@ def _written(number: str, before: str) -> bool:
     sizes = [len(group) for group in _GROUP.findall(number)]
     if {*sizes} == {1}:
         return number[0] == "0"  # one by one
-    if sizes.count(1) > 1 or _DECIMAL.fullmatch(number):
+    if sizes.count(1) > 1 or _NO_PHONE.fullmatch(number):
         return False
     return before == "+" or number[0] == "0" or (len(sizes) <= _GROUPS and max(sizes) <= _UNBROKEN)
 
