@@ -45,15 +45,23 @@ def emails(text: str) -> Spans:
                 yield match.start() - local, match.end(1)
 
 
-_KOREAN_SIGN = re.compile("골뱅이|앳|점|닷")
-_BRACKET = re.compile(r"[\[({<]")
+_KOREAN_SIGNS = ("골뱅이", "앳", "점", "닷")
 
 
 def _spells_signs(text: str) -> bool:
     """Whether there may be an address whose signs are spelled: without one of these, there is none."""
-    if "dot" in text.lower() or (not text.isascii() and _KOREAN_SIGN.search(text)):
+    if "dot" in text.lower() or (not text.isascii() and any(sign in text for sign in _KOREAN_SIGNS)):
         return True
-    return _BRACKET.search(text) is not None and _BRACKETED.search(text) is not None
+    return any(_bracketed(text, bracket) for bracket in "[({<")
+
+
+def _bracketed(text: str, bracket: str) -> bool:
+    at = text.find(bracket)
+    while at >= 0:
+        if _BRACKETED.match(text, at):
+            return True
+        at = text.find(bracket, at + 1)
+    return False
 
 
 def disguised_end(text: str, start: int) -> bool:
@@ -159,16 +167,19 @@ def url_credentials(text: str) -> Spans:
 
 
 _BASE58 = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
-_BITCOIN = re.compile(r"[13](?<![0-9A-Za-z][13])[a-km-zA-HJ-NP-Z1-9]{25,34}(?![0-9A-Za-z])")
+_BITCOINS = tuple(
+    re.compile(rf"{first}(?<![0-9A-Za-z]{first})[a-km-zA-HJ-NP-Z1-9]{{25,34}}(?![0-9A-Za-z])") for first in "13"
+)
 _BECH32 = re.compile(r"(?<![0-9A-Za-z])bc1[02-9ac-hj-np-z]{11,71}(?![0-9A-Za-z])")
 _ETHEREUM = re.compile(r"(?<![0-9A-Za-z])0x[0-9A-Fa-f]{40}(?![0-9A-Za-z])")
 
 
 def crypto(text: str) -> Spans:
     """Wallets: Bitcoin (Base58Check, or Bech32 by its form) and Ethereum (by its form)."""
-    for match in _BITCOIN.finditer(text):
-        if _checks(match[0]):
-            yield match.span()
+    for pattern in _BITCOINS:
+        for match in pattern.finditer(text):
+            if _checks(match[0]):
+                yield match.span()
     if "bc1" in text:
         for match in _BECH32.finditer(text):
             yield match.span()
