@@ -120,7 +120,7 @@ SSN, RESIDENT, BUSINESS, DRIVING = Context("ssn"), Context("resident"), Context(
 _PHONES, _NUMBERS, OTHER = Context("phone"), Context("number"), Context("other")
 
 
-def tells_phone(sight: Sight, start: int, *, broken: bool) -> bool:
-    """Whether the nearest word is one of telephony; if the digits are `broken`, a number of nothing else will do."""
+def tells_phone(sight: Sight, start: int, *, surely: bool = False) -> bool:
+    """Whether the nearest word is one of telephony, or, if it need not be sure, speaks of a number and none of what."""
     phone, other = _PHONES.last(sight, start), OTHER.last(sight, start)
-    return phone > other or (broken and phone == other == -1 and _NUMBERS(sight, start))
+    return phone > other or (not surely and phone == other == -1 and _NUMBERS(sight, start))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import string
 from collections.abc import Iterator
 
 from . import _context as context
@@ -45,19 +46,21 @@ def ibans(sight: Sight) -> Spans:
     """ISO 13616: as long as the country says, and 1 modulo 97; in small letters where iban is said so, too."""
     pattern = _ANY_CASE if "iban" in sight.text else _IBAN
     for match in pattern.finditer(sight.text):
+        wanted = _LENGTHS.get(match[0].upper() + sight.text[match.end()].upper(), 0)
         candidate = sight.text[match.start() : match.end(1)]
-        wanted = _LENGTHS.get(candidate[:2].upper(), 0)
-        ends = [at + 1 for at, character in enumerate(candidate) if character.isalnum()]
-        if not 0 < wanted <= len(ends):
+        characters = candidate.replace(" ", "").replace("-", "").upper()[:wanted]
+        if not 0 < wanted <= len(characters):
             continue
-        end = match.start() + ends[wanted - 1]
-        characters = "".join(filter(str.isalnum, candidate[: ends[wanted - 1]])).upper()
+        end = match.start() + wanted
+        if len(candidate) != len(characters):
+            end = match.start() + [at for at, one in enumerate(candidate, 1) if one not in " -"][wanted - 1]
         following = sight.text[end : end + 1]
         whole = not (following.isascii() and following.isalnum())
-        if whole and int("".join(str(int(c, 36)) for c in characters[4:] + characters[:4])) % 97 == 1:
+        if whole and int((characters[4:] + characters[:4]).translate(_VALUES)) % 97 == 1:
             yield match.start(), end
 
 
+_VALUES = {ord(letter): str(10 + at) for at, letter in enumerate(string.ascii_uppercase)}
 _LONGEST = 20  # characters of a number, and of a word before it
 _PASSPORT = re.compile(r"(?<![A-Za-z0-9])(?:[MSRODG][0-9]{3}[A-Z][0-9]{4}|[A-Z]{0,2}[0-9]{7,9})(?![A-Za-z0-9])")
 

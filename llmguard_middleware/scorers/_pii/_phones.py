@@ -43,6 +43,8 @@ def phone(sight: Sight, start: int) -> int | None:
 
 def told_phone(sight: Sight, start: int) -> int | None:
     """Where one ends that is told by the words before it."""
+    if not context.tells_phone(sight, start):
+        return None
     text = sight.text
     match = _SOME.match(text, start)
     if match is None or not LEAST <= sum(map(str.isdecimal, match[0])) <= _MOST or is_date(text, start):
@@ -51,7 +53,7 @@ def told_phone(sight: Sight, start: int) -> int | None:
     if _letter(text[start - 1 : start]) or _GOES_ON.match(text, end) or not _written(match[0], text[start - 1 : start]):
         return None  # a part of something longer, or something else
     broken = match[0][0] == "0" or not match[0].isdecimal()
-    return end if context.tells_phone(sight, start, broken=broken) else None
+    return end if broken or context.tells_phone(sight, start, surely=True) else None
 
 
 _GOES_ON = re.compile(r"[A-Za-z]|-[0-9A-Za-z]")

@@ -37,6 +37,7 @@ _UNSEEN = re.compile(f"[{INVISIBLE}]")
 # at least five more, with at most three separators between.
 _RUN = re.compile(r"[0-9](?<![0-9][0-9])(?=(?:[ ./()\-]{0,3}[0-9]){5})[0-9]*(?:[ ./()\-]{1,3}[0-9]+)*")
 _APART = 3
+_LEAST = 7  # digits that any kind of number has
 _GROUP = re.compile(r"[0-9]+")
 
 
@@ -69,7 +70,7 @@ class Sight:
 
     @once
     def numbers(self) -> list[tuple[int, int, int, bool]]:
-        """Groups of digits in runs of at least six, separated or not, that may be the first of a number.
+        """Groups of digits in runs of at least seven, separated or not, that may be the first of a number.
 
         Where each starts, how many digits it has, how many there are from there to the end of the run, and whether it
         is well apart from those before. A single digit that is not begins nothing.
@@ -78,6 +79,8 @@ class Sight:
         for run in _RUN.finditer(self.text):
             groups = [group.span() for group in _GROUP.finditer(self.text, *run.span())]
             rest, last = sum([end - start for start, end in groups]), -_APART
+            if rest < _LEAST:
+                continue
             for start, end in groups:
                 apart = start - last >= _APART
                 if apart or end - start > 1:
