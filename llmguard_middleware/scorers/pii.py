@@ -61,8 +61,8 @@ _KINDS = (
     _Kind("PASSPORT", papers.passports, sign="0"),
     _Kind("US_DRIVER_LICENSE", papers.licences, sign="0"),
     _Kind("DATE_OF_BIRTH", papers.births, sign="0"),
-    _Kind("IP_ADDRESS", _in_text(addresses.ips)),
-    _Kind("MAC_ADDRESS", _in_text(addresses.macs)),
+    _Kind("IP_ADDRESS", _in_text(addresses.ips), sign="0"),
+    _Kind("MAC_ADDRESS", _in_text(addresses.macs), sign="0"),
     _Kind("URL_CREDENTIALS", _in_text(addresses.url_credentials), sign="@"),
     _Kind("CRYPTO", _in_text(addresses.crypto), sign="0"),
 )

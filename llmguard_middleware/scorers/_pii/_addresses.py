@@ -52,15 +52,12 @@ def _spells_signs(text: str) -> bool:
     """Whether there may be an address whose signs are spelled: without one of these, there is none."""
     if "dot" in text.lower() or (not text.isascii() and any(sign in text for sign in _KOREAN_SIGNS)):
         return True
-    return any(_bracketed(text, bracket) for bracket in "[({<")
-
-
-def _bracketed(text: str, bracket: str) -> bool:
-    at = text.find(bracket)
-    while at >= 0:
-        if _BRACKETED.match(text, at):
-            return True
-        at = text.find(bracket, at + 1)
+    for bracket in "[({<":
+        at = text.find(bracket)
+        while at >= 0:
+            if _BRACKETED.match(text, at):
+                return True
+            at = text.find(bracket, at + 1)
     return False
 
 
@@ -86,6 +83,7 @@ _IPV6 = re.compile(r"[0-9A-Fa-f:]{3,39}(?![0-9A-Za-z:])")
 _VERSIONS = (".", "v", "V", "\u00a7")  # before what has four parts, too
 _SAYS_VERSION, _BEFORE = re.compile("[vV]ersion|[rR]elease|버전"), 12
 _HEX_COLON = f"{string.hexdigits}:"
+_DIGIT = re.compile("[0-9]")  # every hardware address and IPv6 address has one, but for one in a hundred thousand
 _LONGEST_IPV6 = 40  # characters, with one before
 _JOINED = frozenset(f"{string.ascii_letters}{string.digits}:.")  # what stands before a part of something else
 
@@ -108,7 +106,7 @@ def ips(text: str) -> Spans:
         told = start
         if match := _IPV6.match(text, start):
             end = match.end() - (match[0][-1] == ":" != match[0][-2])  # a colon of the sentence
-            if _is_ipv6(text[start:end]):
+            if _DIGIT.search(text, start, end) and _is_ipv6(text[start:end]):
                 yield start, end
 
 
@@ -150,7 +148,7 @@ def macs(text: str) -> Spans:
         for match in second.finditer(text) if sign in text else ():
             start = match.start() - width
             whole = _MAC.match(text, start) if start >= 0 else None
-            if whole and not whole[0].replace(".", "").isdecimal():
+            if whole and _DIGIT.search(whole[0]) and not whole[0].replace(".", "").isdecimal():
                 yield whole.span()
 
 

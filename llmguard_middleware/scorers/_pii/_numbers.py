@@ -19,8 +19,11 @@ __all__ = ["NUMBERS", "Number"]
 Ends = Callable[[Sight, int], "int | None"]
 
 
+_GROUP = re.compile("[0-9]+")
+
+
 def _digits(text: str) -> str:
-    return "".join([character for character in text if character.isdecimal()])
+    return text if text.isdecimal() else "".join(_GROUP.findall(text))
 
 
 _ZERO = ord("0")
@@ -86,7 +89,6 @@ def _card(sight: Sight, start: int) -> int | None:
 
 
 _BARCODE = 13  # digits, as parcels have them too
-_GROUP = re.compile("[0-9]+")
 _ON = re.compile(" [0-9]")
 
 
@@ -103,8 +105,13 @@ def _loosely(sizes: list[int], sight: Sight, start: int) -> bool:
 
 def _after(match: re.Match[str], digits: int) -> int:
     """Where so many digits of a match end."""
-    places = [at for at, character in enumerate(match[0]) if character.isdecimal()]
-    return match.start() + places[digits - 1] + 1
+    end = match.start() + digits
+    for group in _GROUP.finditer(match[0]):
+        digits -= len(group[0])
+        if digits <= 0:
+            end = match.start() + group.end() + digits
+            break
+    return end
 
 
 _RRN = re.compile(r"[0-9]{2}(?:0[1-9]|1[0-2])(?:0[1-9]|[12][0-9]|3[01])( ?- ?| )?([1-8])[0-9]{6}(?![0-9])")
