@@ -77,26 +77,25 @@ def _words(words: list[str]) -> re.Pattern[str]:
     return re.compile("|".join(_pattern([word for word in words if word[0] == first]) for first in firsts))
 
 
-# Apart: few letters begin a Korean word, and most places are passed over without a look.
 _ENGLISH = _words([word for word in _OF_WORD if word.isascii()])
-_KOREAN = _words([word for word in _OF_WORD if not word.isascii()])
+_ALL = _words([*_OF_WORD])
 
 
 def _before(sight: Sight, start: int) -> dict[str, int]:
     """Where the nearest word of each kind before a place begins; worked out once for all who ask about a place."""
     at, told = sight.told
-    if at != start:
-        text, told, least = sight.lower, {}, sight.behind(start, BEHIND)
-        for pattern in (_ENGLISH,) if sight.ascii else (_ENGLISH, _KOREAN):
-            at = least
-            # At every start, so that what is found depends on nothing but the word itself.
-            while (match := pattern.search(text, at, start)) is not None:
-                at, word = match.start(), match[0]
-                if pattern is _KOREAN or not "a" <= text[at - 1 : at] <= "z":
-                    for kind in _OF_WORD.get(word) or _OF_WORD[f"{word} "]:
-                        told[kind] = at
-                at += 1
-        sight.told = start, told
+    if at == start:
+        return told
+    told = {}
+    text, at, search = sight.lower, sight.behind(start, BEHIND), (_ENGLISH if sight.ascii else _ALL).search
+    # At every start, so that what is found depends on nothing but the word itself.
+    while (match := search(text, at, start)) is not None:
+        at, word = match.start(), match[0]
+        if not ("a" <= text[at - 1 : at] <= "z" and word.isascii()):
+            for kind in _OF_WORD.get(word) or _OF_WORD[f"{word} "]:
+                told[kind] = at
+        at += 1
+    sight.told = start, told
     return told
 
 
@@ -110,17 +109,14 @@ class Context:
         """Whether one does."""
         return self._kind in _before(sight, start)
 
-    def last(self, sight: Sight, start: int) -> int:
-        """Where the nearest of them is, or -1."""
-        return _before(sight, start).get(self._kind, -1)
-
 
 CARD, LICENCE, PASSPORT, ACCOUNT = Context("card"), Context("licence"), Context("passport"), Context("account")
 SSN, RESIDENT, BUSINESS, DRIVING = Context("ssn"), Context("resident"), Context("business"), Context("driving")
-_PHONES, _NUMBERS, OTHER = Context("phone"), Context("number"), Context("other")
+OTHER = Context("other")
 
 
 def tells_phone(sight: Sight, start: int, *, surely: bool = False) -> bool:
     """Whether the nearest word is one of telephony, or, if it need not be sure, speaks of a number and none of what."""
-    phone, other = _PHONES.last(sight, start), OTHER.last(sight, start)
-    return phone > other or (not surely and phone == other == -1 and _NUMBERS(sight, start))
+    told = _before(sight, start)
+    phone, other = told.get("phone", -1), told.get("other", -1)
+    return phone > other or (not surely and phone == other == -1 and "number" in told)

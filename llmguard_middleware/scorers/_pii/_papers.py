@@ -51,13 +51,18 @@ def ibans(sight: Sight) -> Spans:
         characters = candidate.replace(" ", "").replace("-", "").upper()[:wanted]
         if not 0 < wanted <= len(characters):
             continue
-        end = match.start() + wanted
-        if len(candidate) != len(characters):
-            end = match.start() + [at for at, one in enumerate(candidate, 1) if one not in " -"][wanted - 1]
+        end, size = match.start() + wanted, 0
+        while (seps := _separators(candidate[: wanted + size])) > size:
+            size = seps
+        end += size
         following = sight.text[end : end + 1]
         whole = not (following.isascii() and following.isalnum())
         if whole and int((characters[4:] + characters[:4]).translate(_VALUES)) % 97 == 1:
             yield match.start(), end
+
+
+def _separators(text: str) -> int:
+    return text.count(" ") + text.count("-")
 
 
 _VALUES = {ord(letter): str(10 + at) for at, letter in enumerate(string.ascii_uppercase)}

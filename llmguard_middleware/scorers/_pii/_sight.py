@@ -75,17 +75,23 @@ class Sight:
         Where each starts, how many digits it has, how many there are from there to the end of the run, and whether it
         is well apart from those before. A single digit that is not begins nothing.
         """
-        found = []
-        for run in _RUN.finditer(self.text):
-            groups = [group.span() for group in _GROUP.finditer(self.text, *run.span())]
+        text, found = self.text, []
+        for run in _RUN.finditer(text):
+            start, stop = run.span()
+            if stop - start < _LEAST:
+                continue
+            if run[0].isdecimal():
+                found.append((start, stop - start, stop - start, True))
+                continue
+            groups = [group.span() for group in _GROUP.finditer(text, start, stop)]
             rest, last = sum([end - start for start, end in groups]), -_APART
             if rest < _LEAST:
                 continue
             for start, end in groups:
-                apart = start - last >= _APART
-                if apart or end - start > 1:
-                    found.append((start, end - start, rest, apart))
-                rest -= end - start
+                size, apart = end - start, start - last >= _APART
+                if apart or size > 1:
+                    found.append((start, size, rest, apart))
+                rest -= size
                 last = end
         return found
 
