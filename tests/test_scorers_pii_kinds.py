@@ -29,6 +29,12 @@ FOUND = [
     ("PHONE_NUMBER", "+44 20 7946 0958", "It is {}.", "영국은 {}입니다"),
     ("PHONE_NUMBER", "(650) 253-0000", "It is {}.", "미국은 {}입니다"),
     ("PHONE_NUMBER", "공일공 일이삼사 오육칠팔", "It is {}.", "{}이요"),
+    ("PHONE_NUMBER", "212-555-0123 ext. 45", "It is {}.", "미국은 {}입니다"),
+    ("PHONE_NUMBER", "8 (916) 046-62-28", "Call {}.", "전화는 {}입니다"),
+    ("PHONE_NUMBER", "(08170) 622469", "Phone: {}.", "전화: {}."),
+    ("PHONE_NUMBER", "555.1234", "Phone: {}.", "전화: {}."),
+    ("PHONE_NUMBER", "00420 704 044 306", "Phone: {}.", "전화: {}."),
+    ("PHONE_NUMBER", "(+358) 992868567", "Phone: {}.", "전화: {}."),
     ("CREDIT_CARD", "4111-1111-1111-1111", "My card is {}.", "카드는 {}인데요"),
     ("CREDIT_CARD", "4111.1111.1111.1111", "It is {}.", "{}로 결제"),
     (
@@ -94,6 +100,15 @@ def test_each_kind_is_found_in_a_sentence(row: tuple[str, str, str, str], langua
         "page 123-456",
         "M12345678 is a screw",
         "deadbeef-dead-beef-dead-beefdeadbeef",
+        "call it v1.2.3.4 or version 10.20.30.40",
+        "we call it done by 20240114, 9/13/2013 or 2014. 2. 26.",
+        "the phone was made in 2016-2020, see arXiv 2108.06130",
+        "phone list: 29 24 3 1 22 17 5",
+        "account balance 883188643원",
+        "바코드 8801021400121",
+        "doi:10.9005/s41037-009-81648-3",
+        "3 5 3 3 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0",
+        "'' @ '.-'@",
     ],
 )
 def test_what_only_looks_like_it_is_left_alone(text: str) -> None:

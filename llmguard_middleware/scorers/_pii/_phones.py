@@ -58,7 +58,7 @@ def told_phone(sight: Sight, start: int) -> int | None:
 
 _GOES_ON = re.compile(r"[A-Za-z]|-[0-9A-Za-z]")
 _GROUP = re.compile("[0-9]+")
-_NO_PHONE = re.compile(r"[0-9]{1,3}\.[0-9]{4,}|(?:19|20)[0-9]{2} ?- ?(?:19|20)[0-9]{2}|[0-9]0+")
+_NO_PHONE = re.compile(r"[0-9]{1,4}\.[0-9]{5,}|(?:19|20)[0-9]{2} ?- ?(?:19|20)[0-9]{2}|[0-9]0+")
 _GROUPS, _UNBROKEN = 5, 12  # at most, if there is no + or 0 before
 
 
