@@ -1,6 +1,6 @@
 """Guardrails and monitors around LLM applications, traced in plain OpenTelemetry."""
 
-from ._actions import Action, Block, Hash, Log, Mask, Pseudonymize, Reask, Redact, Replace
+from ._actions import Action, Block, Encrypt, Hash, Log, Mask, Pseudonymize, Reask, Redact, Replace
 from ._breaker import Breaker
 from ._cache import VerdictCache
 from ._call import Call, Message, Stage, Usage
@@ -28,6 +28,7 @@ __all__ = [
     "Breaker",
     "Call",
     "ConfigurationError",
+    "Encrypt",
     "Finding",
     "Guard",
     "Guardrail",

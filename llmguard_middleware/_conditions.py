@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -62,13 +63,17 @@ class Condition:
 
 
 class AllowList:
-    """Texts that are never flagged: values (compared without case) and compiled patterns (which must match in full)."""
+    """Texts that are never flagged: values and compiled patterns, which must match in full.
+
+    Case, full-width forms and characters that nobody sees make no difference to values, so that a firm's own address
+    passes however it is typed; a pattern may match the text as it is or as it is seen.
+    """
 
     def __init__(self, allowed: Sequence[Any], rule: str) -> None:
         if not isinstance(allowed, (list, tuple)) or not all(map(_is_text, allowed)):
             msg = f'allow of rule "{rule}" takes a list of texts and compiled patterns, for example allow=["a@b.com"]'
             raise ConfigurationError(msg)
-        self._values = frozenset(one.casefold() for one in allowed if isinstance(one, str))
+        self._values = frozenset(_seen(one).casefold() for one in allowed if isinstance(one, str))
         self._patterns = tuple(one for one in allowed if not isinstance(one, str))
 
     def __bool__(self) -> bool:
@@ -84,7 +89,17 @@ class AllowList:
         return replace(score, spans=kept, flagged=score.flagged and bool(kept))
 
     def _allows(self, text: str) -> bool:
-        return text.casefold() in self._values or any(pattern.fullmatch(text) for pattern in self._patterns)
+        seen = _seen(text)
+        if seen.casefold() in self._values:
+            return True
+        return any(pattern.fullmatch(text) or pattern.fullmatch(seen) for pattern in self._patterns)
+
+
+def _seen(text: str) -> str:
+    """A text as its reader sees it: NFKC (Unicode Standard Annex 15), without format characters."""
+    if text.isascii():
+        return text
+    return "".join([one for one in unicodedata.normalize("NFKC", text) if unicodedata.category(one) != "Cf"])
 
 
 def _is_text(one: Any) -> bool:

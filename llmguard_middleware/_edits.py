@@ -99,6 +99,9 @@ def _apart(spans: Sequence[S]) -> bool:
 
 def merge_spans(spans: Iterable[TextSpan]) -> list[TextSpan]:
     """`merge` for spans that nobody has decided on yet."""
+    spans = sorted(spans)
+    if _apart(spans):
+        return spans
     return [TextSpan(one.start, one.end, one.kind) for one in merge(Found(*span) for span in spans)]
 
 

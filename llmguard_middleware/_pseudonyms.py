@@ -5,10 +5,10 @@ from __future__ import annotations
 import secrets
 from collections.abc import Iterator
 from itertools import count
-from typing import Any
 
 from ._actions import Pseudonymize
 from ._edits import swap
+from ._placeholders import put_back, unfinished
 
 __all__ = ["Pseudonyms", "Restorer"]
 
@@ -46,8 +46,8 @@ class Pseudonyms:
         return {name: value for name, value in self.known.copy().items() if not tools or name in self._for_tools}
 
     def restore(self, text: str, *, tools: bool = False) -> str:
-        """`text` with the originals back in."""
-        return swap(text, self.restorable(tools=tools)) if self.known else text
+        """`text` with the originals back in, also where a model wrote a placeholder in its own way."""
+        return put_back(text, self.restorable(tools=tools)) if self.known else text
 
     def hide(self, text: str) -> str:
         """`text` with the placeholders back in: what telemetry and monitors may see of a restored text."""
@@ -71,7 +71,7 @@ class Restorer:
         if not self._held and (not self._pseudonyms.known or "<" not in text):
             return text
         text = self._held + text
-        at = self._open(text)
+        at = unfinished(text, self._pseudonyms.restorable())
         self._held = text[at:]
         return self._pseudonyms.restore(text[:at])
 
@@ -79,11 +79,3 @@ class Restorer:
         """The rest."""
         rest, self._held = self._held, ""
         return self._pseudonyms.restore(rest)
-
-    def _open(self, text: str) -> int:
-        names: Any = self._pseudonyms.restorable()
-        longest = max(map(len, names), default=0)
-        at = text.find("<", max(0, len(text) - longest + 1))
-        while at >= 0 and not any(name != text[at:] and name.startswith(text[at:]) for name in names):
-            at = text.find("<", at + 1)  # kinds are what scorers call them, and may hold a "<" too
-        return len(text) if at < 0 else at

@@ -65,7 +65,7 @@ class Guardrail(_Rule):
         scorer: a function, an object with `score(...)`, or what `@scorer` made.
         stage: which text it judges: input, output, retrieval, tool_call, tool_result or embedding.
         action: what happens when the score is flagged: a word (block, redact, mask, pseudonymize, replace, reask, log)
-            or an `Action` with options, such as `Mask(keep_last=4)` or `Hash(key=...)`.
+            or an `Action` with options, such as `Mask(keep_last=4)`, `Hash(key=...)` or `Encrypt(key=...)`.
         above: flag values greater than this, instead of what the scorer says.
         below: flag values less than this, likewise; with `above`, either flags.
         when: flag scores for which this function returns True, likewise.

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from ._call import Stage
-from ._edits import Edit, apply, swap
+from ._edits import Edit, apply
+from ._placeholders import put_back
 from ._score import Score
 from .errors import LLMGuardError, ScorerError
 
@@ -71,7 +72,7 @@ class Verdict:
         Other edits cannot be undone: `<KIND>` says nothing about what it stands for.
         """
         by = {edit.replacement: self.text[edit.start : edit.end] for edit in self.edits if edit.reversible}
-        return swap(text, by)
+        return put_back(text, by)
 
     @property
     def cause(self) -> Finding:

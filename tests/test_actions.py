@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import pickle
 import re
+from collections.abc import Iterator
 from itertools import permutations
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llmguard_middleware import (
     Action,
     Block,
     ConfigurationError,
+    Encrypt,
     Guard,
     Guardrail,
     GuardrailViolation,
@@ -29,6 +31,7 @@ from llmguard_middleware import (
     scorer,
 )
 from llmguard_middleware._actions import ACTIONS
+from llmguard_middleware.scorers import pii
 from llmguard_middleware.testing import Flags, Returns
 
 KEY = "k" * 16
@@ -85,7 +88,32 @@ def test_a_hash_is_of_one_form(value: str) -> None:
     assert re.fullmatch("<K:[a-z2-7]{16}>", Hash(key=KEY).replacement("K", value, None))
 
 
-@pytest.mark.parametrize("action", [Mask(keep_last=2), Hash(key=KEY), Replace("x"), Reask(attempts=2), Block(), Log()])
+def test_who_has_the_key_gets_the_original_back() -> None:
+    """What is encrypted shows nothing, each time something else; decrypt() undoes it with the same key alone."""
+    encrypt = Encrypt(key=KEY)
+    one, two = edited(encrypt), edited(encrypt)
+    first, second = re.findall(r"<PHONE:([a-p]{64,})>", one)
+    assert len({first, second, *re.findall(r"<PHONE:([a-p]{64,})>", two)}) == 4
+    assert encrypt.decrypt(one) == encrypt.decrypt(two) == "call 12345678 or 12345678"
+    assert Encrypt(key=KEY.encode()).decrypt(one) == encrypt.decrypt(one)
+    assert Encrypt(key="l" * 16).decrypt(one) == one
+    for other in (one.replace("PHONE", "EMAIL"), one.upper(), f"<PHONE:{'a' * 64}>", "<PHONE>", "<PHONE:>"):
+        assert encrypt.decrypt(other) == other
+
+
+@settings(deadline=None)  # the first loads the cipher
+@given(st.text(), st.sampled_from(["K", "a b", "A:B", "\ud800"]), st.sampled_from([16, 24, 32]))
+def test_any_text_can_be_encrypted(value: str, kind: str, size: int) -> None:
+    """Half a surrogate pair as well; what comes of it holds nothing that a scan takes for a number."""
+    encrypt = Encrypt(key=b"k" * size)
+    told = encrypt.replacement(kind, value, None)
+    assert re.fullmatch(f"<{kind}:[a-p]+>", told)
+    assert encrypt.decrypt(f"<{told}>") == f"<{value}>"
+
+
+@pytest.mark.parametrize(
+    "action", [Mask(keep_last=2), Hash(key=KEY), Encrypt(key=KEY), Replace("x"), Reask(attempts=2), Block(), Log()]
+)
 def test_actions_are_values(action: Action) -> None:
     """They are equal if they do the same, can be pickled, and show no key."""
     assert pickle.loads(pickle.dumps(action)) == action
@@ -95,6 +123,10 @@ def test_actions_are_values(action: Action) -> None:
 MISTAKES: list[tuple[Any, str]] = [
     (lambda: Hash(key="short"), 'action "hash" needs a secret key of at least 16 bytes: action=Hash(key=...)'),
     (lambda: Hash(key=7), 'action "hash" needs a secret key of at least 16 bytes: action=Hash(key=...)'),  # type: ignore[arg-type]
+    (
+        lambda: Encrypt(key=KEY + "k"),
+        'action "encrypt" needs a secret key of 16, 24 or 32 bytes: action=Encrypt(key=...)',
+    ),
     (lambda: Mask(char="**"), "char of Mask is '**'; give one character"),
     (lambda: Mask(char=""), "char of Mask is ''; give one character"),
     (lambda: Mask(char=1), "char of Mask is int; give a text"),  # type: ignore[arg-type]
@@ -117,6 +149,7 @@ def test_mistakes_in_options_are_told_in_a_sentence(make: Any, sentence: str) ->
     ("action", "stage", "sentence"),
     [
         ("hash", "input", 'action "hash" of rule "flags" needs a secret key: action=Hash(key=...)'),
+        ("encrypt", "input", 'action "encrypt" of rule "flags" needs a secret key: action=Encrypt(key=...)'),
         ("redcat", "input", 'unknown action "redcat" in rule "flags": did you mean "redact"?'),
         (Redact, "input", "unknown action"),
         (None, "input", 'unknown action "None" in rule "flags"'),
@@ -131,12 +164,12 @@ def test_mistakes_in_a_rules_action_are_told_in_a_sentence(action: Any, stage: A
 
 
 def test_every_word_is_an_action() -> None:
-    """The words are block, redact, mask, hash, pseudonymize, replace, reask and log."""
-    assert sorted(ACTIONS) == ["block", "hash", "log", "mask", "pseudonymize", "reask", "redact", "replace"]
+    """The words are block, redact, mask, hash, encrypt, pseudonymize, replace, reask and log."""
+    assert sorted(ACTIONS) == ["block", "encrypt", "hash", "log", "mask", "pseudonymize", "reask", "redact", "replace"]
 
 
 def test_the_strictest_acts_where_matches_overlap() -> None:
-    """Redact before hash before pseudonymize before mask; the kind is that of the match that starts first."""
+    """Redact, hash, encrypt, pseudonymize, mask, in this order; the kind is that of the match that starts first."""
     text = "abcdef"
     spans = {"A": (0, 4), "B": (2, 6)}
 
@@ -155,6 +188,8 @@ def test_the_strictest_acts_where_matches_overlap() -> None:
     assert both("mask", "redact") == "<A>"
     assert both("redact", "mask") == "<A>"
     assert re.fullmatch("<A:[a-z2-7]+>", both("mask", Hash(key=KEY)))
+    assert re.fullmatch("<A:[a-z2-7]+>", both(Encrypt(key=KEY), Hash(key=KEY)))
+    assert re.fullmatch("<A:[a-p]+>", both("pseudonymize", Encrypt(key=KEY)))
     assert re.fullmatch("<A_1_[0-9a-f]{8}>", both("mask", "pseudonymize"))
     assert re.fullmatch("<A:[a-z2-7]+>", both("pseudonymize", Hash(key=KEY)))
     assert both("mask", "mask") == "******"
@@ -173,7 +208,7 @@ def test_replacing_wins_over_every_edit_of_spans() -> None:
     assert verdict.outcome == "replaced"
 
 
-@pytest.mark.parametrize("action", ["redact", "mask", "pseudonymize", Hash(key=KEY)])
+@pytest.mark.parametrize("action", ["redact", "mask", "pseudonymize", Hash(key=KEY), Encrypt(key=KEY)])
 def test_a_score_that_does_not_say_where_edits_everything(action: Any) -> None:
     """Without spans the whole text is the match, of the rule's name."""
     guarded = edited(action, "so secret", "")
@@ -265,6 +300,28 @@ def test_reask_ends_in_a_block(attempts: int, calls: int) -> None:
     with pytest.raises(GuardrailViolation):
         answer("x")
     assert told == ["", *["Be kind. It shouts."] * (calls - 1)]
+
+
+@settings(deadline=None)
+@given(st.lists(st.integers(1, 9), min_size=1, max_size=4))
+def test_an_encrypted_stream_is_that_of_the_whole(sizes: list[int]) -> None:
+    """However the answer is cut; and a second scan finds nothing in it."""
+    encrypt = Encrypt(key=KEY)
+    guard = Guard(Guardrail(pii(), stage="output", action=encrypt), name="g")
+    answer = "mail a@b.co, 전화 010-1234-5678로 " * 3
+
+    @guard.op
+    def stream(text: str) -> Iterator[str]:
+        """In pieces of these sizes."""
+        at = turn = 0
+        while at < len(text):
+            yield text[at : at + sizes[turn % len(sizes)]]
+            at, turn = at + sizes[turn % len(sizes)], turn + 1
+
+    told = "".join(stream(answer))
+    assert not pii().score(told).flagged
+    assert re.findall("<([A-Z_]+):[a-p]+>", told) == ["EMAIL_ADDRESS", "PHONE_NUMBER"] * 3
+    assert encrypt.decrypt(told) == answer
 
 
 def test_reask_without_anybody_to_ask_is_a_block() -> None:

@@ -13,6 +13,7 @@ import pytest
 from llmguard_middleware import (
     Breaker,
     ConfigurationError,
+    Encrypt,
     Guard,
     Guardrail,
     Hash,
@@ -24,6 +25,7 @@ from llmguard_middleware import (
     scorers,
 )
 from llmguard_middleware._call import Call
+from llmguard_middleware.config import explain
 from llmguard_middleware.scorers import pii, prompt_injection, secrets
 
 EXAMPLE = Path(__file__).parents[1] / "examples/guard.yaml"
@@ -125,6 +127,23 @@ def test_options_of_the_program_win_over_the_file(write, telemetry):
     assert (guard.name, guard.refusal) == ("mine", "Sorry.")
 
 
+def test_encrypt_is_told_where_its_key_is(write):
+    """As hash is; a key in the file itself is refused, and the words for people say what becomes of a text."""
+    rule = {"scorer": "pii", "stage": "input", "action": {"encrypt": {"key_env": "KEY"}}}
+    guard = Guard.from_config({"guardrails": [rule]}, environ={"KEY": KEY[:16]})
+    assert guard.guardrails[0].remedy == Encrypt(key=KEY[:16])
+    assert Encrypt(key=KEY[:16]).decrypt(guard.check("to a@b.com", stage="input").guarded) == "to a@b.com"
+    assert "encrypted as" in explain({"guardrails": [rule]}, environ={"KEY": KEY[:16]})
+    for action, sentence in (
+        ("encrypt", "encrypt needs a secret key; write encrypt: with key_env: NAME below it"),
+        ({"encrypt": {"key": KEY}}, "a key does not belong into a file"),
+        ({"encrypt": {"key_env": "NOPE"}}, "environment variable NOPE, which holds the key of encrypt, is not set"),
+        ({"encrypt": {"key_env": "KEY"}}, 'action "encrypt" needs a secret key of 16, 24 or 32 bytes'),
+    ):
+        with pytest.raises(ConfigurationError, match=sentence):
+            Guard.from_config({"guardrails": [{**rule, "action": action}]}, environ={"KEY": KEY})
+
+
 def test_a_mapping_is_a_file_without_a_file():
     """A dict of the same shape makes the same guard; its mistakes are told by their path."""
     guard = Guard.from_config({"guardrails": [{"scorer": "pii", "stage": "input", "action": "redact"}]}, environ={})
@@ -223,7 +242,7 @@ tenants:
         ),
         (
             'guard.yaml:5:13: unknown action "redcat": did you mean "redact"? '
-            "Known: block, redact, mask, hash, pseudonymize, replace, reask, log"
+            "Known: block, redact, mask, hash, encrypt, pseudonymize, replace, reask, log"
         ),
         'guard.yaml:6:12: above is "high"; give a number',
         'guard.yaml:7:13: unknown roles "usr": did you mean "user"? Known: system, user, assistant, tool',

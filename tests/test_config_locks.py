@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llmguard_middleware import ConfigurationError, Guard, Guardrail, Mask, Score
+from llmguard_middleware._actions import KEYED
 from llmguard_middleware._call import Call
 from llmguard_middleware._policy import Policy
 
@@ -190,7 +191,17 @@ def test_a_rule_may_be_locked_by_the_file_that_extends():
 
 
 # What a rule does, asked of the rules in force and not of what the files say.
-RANK = {"block": 0, "reask": 1, "replace": 1, "redact": 2, "hash": 3, "pseudonymize": 4, "mask": 5, "log": 6}
+RANK = {
+    "block": 0,
+    "reask": 1,
+    "replace": 1,
+    "redact": 2,
+    "hash": 3,
+    "encrypt": 4,
+    "pseudonymize": 5,
+    "mask": 6,
+    "log": 7,
+}
 CALLS = [
     Call(operation, model=model, attributes={"tenant.id": tenant, "x": x} if tenant else {})
     for operation in ("chat", "x", "other")
@@ -241,7 +252,7 @@ FIELDS: dict[str, st.SearchStrategy[Any]] = {
     "args": st.sampled_from([[], ["US_SSN"]]),
     "stage": st.sampled_from(["input", "output", "retrieval", ["input"], ["output", "input"], ["input", "tool_call"]]),
     "action": st.sampled_from(
-        [*(word for word in RANK if word != "hash"), {"hash": {"key_env": "KEY"}}]
+        [*(word for word in RANK if word not in KEYED), *({word: {"key_env": "KEY"}} for word in KEYED)]
         + [{"mask": {"keep_last": n}} for n in (0, 2, 4)]
         + [{"pseudonymize": {"restore_tools": True}}]
     ),

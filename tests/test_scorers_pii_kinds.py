@@ -11,6 +11,7 @@ import pytest
 from growth import growth
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from personal import SENTENCES, iban, korean_phone, resident
 
 from llmguard_middleware.scorers import pii
 from llmguard_middleware.scorers._pii._sight import Sight
@@ -28,6 +29,12 @@ FOUND = [
     ("PHONE_NUMBER", "+44 20 7946 0958", "It is {}.", "영국은 {}입니다"),
     ("PHONE_NUMBER", "(650) 253-0000", "It is {}.", "미국은 {}입니다"),
     ("PHONE_NUMBER", "공일공 일이삼사 오육칠팔", "It is {}.", "{}이요"),
+    ("PHONE_NUMBER", "212-555-0123 ext. 45", "It is {}.", "미국은 {}입니다"),
+    ("PHONE_NUMBER", "8 (916) 046-62-28", "Call {}.", "전화는 {}입니다"),
+    ("PHONE_NUMBER", "(08170) 622469", "Phone: {}.", "전화: {}."),
+    ("PHONE_NUMBER", "555.1234", "Phone: {}.", "전화: {}."),
+    ("PHONE_NUMBER", "00420 704 044 306", "Phone: {}.", "전화: {}."),
+    ("PHONE_NUMBER", "(+358) 992868567", "Phone: {}.", "전화: {}."),
     ("CREDIT_CARD", "4111-1111-1111-1111", "My card is {}.", "카드는 {}인데요"),
     ("CREDIT_CARD", "4111.1111.1111.1111", "It is {}.", "{}로 결제"),
     (
@@ -93,53 +100,20 @@ def test_each_kind_is_found_in_a_sentence(row: tuple[str, str, str, str], langua
         "page 123-456",
         "M12345678 is a screw",
         "deadbeef-dead-beef-dead-beefdeadbeef",
+        "call it v1.2.3.4 or version 10.20.30.40",
+        "we call it done by 20240114, 9/13/2013 or 2014. 2. 26.",
+        "the phone was made in 2016-2020, see arXiv 2108.06130",
+        "phone list: 29 24 3 1 22 17 5",
+        "account balance 883188643원",
+        "바코드 8801021400121",
+        "doi:10.9005/s41037-009-81648-3",
+        "3 5 3 3 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0",
+        "'' @ '.-'@",
     ],
 )
 def test_what_only_looks_like_it_is_left_alone(text: str) -> None:
     """Times, versions, prices, code and wrong check digits are no personal data."""
     assert pii().score(text).spans == ()
-
-
-def resident(random: random.Random, sexes: str = "1234") -> str:
-    """A Korean resident number with its check digit."""
-    digits = f"{random.randint(0, 99):02}{random.randint(1, 12):02}{random.randint(1, 28):02}{random.choice(sexes)}"
-    digits += f"{random.randint(0, 99999):05}"
-    total = sum(w * int(d) for w, d in zip((2, 3, 4, 5, 6, 7, 8, 9, 2, 3, 4, 5), digits, strict=True))
-    digits += str((11 - total % 11 + (2 if sexes == "5678" else 0)) % 10)
-    return digits[:6] + random.choice(("-", "", " ", " - ", "\u2013")) + digits[6:]
-
-
-def iban(random: random.Random) -> str:
-    """An IBAN with its check digits, in groups or not."""
-    country, length = random.choice((("GB", 22), ("DE", 22), ("FR", 27), ("NL", 18), ("NO", 15), ("MT", 31)))
-    body = "".join(random.choice("0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ") for _ in range(length - 4))
-    number = int("".join(str(int(c, 36)) for c in body + country) + "00")
-    whole = f"{country}{98 - number % 97:02}{body}"
-    return random.choice((whole, " ".join(whole[at : at + 4] for at in range(0, length, 4))))
-
-
-def korean_phone(random: random.Random) -> str:
-    """A mobile number, a landline or a mobile number as from abroad."""
-    sep = random.choice(("-", "", ".", " "))
-    mobile = f"010{sep}{random.randint(2000, 9999)}{sep}{random.randint(0, 9999):04}"
-    sep = random.choice(("-", ".", " "))
-    area = random.choice(("02", "031", "032", "051", "053", "062", "064", "070"))
-    landline = f"{area}{sep}{random.randint(200, 9999)}{sep}{random.randint(0, 9999):04}"
-    abroad = f"+82 10{sep}{random.randint(2000, 9999)}{sep}{random.randint(0, 9999):04}"
-    return random.choice((mobile, mobile, landline, abroad))
-
-
-SENTENCES = (
-    "제 것은 {}입니다.",
-    "{}로 확인해 주세요",
-    "입력값: {}",
-    "Mine is {}.",
-    "Please check {}, thanks",
-    "({})",
-    "{}",
-    "값={};",
-    "고객님의 정보는 '{}'이며",
-)
 
 
 @pytest.mark.parametrize(

@@ -65,8 +65,8 @@ can `unenforceable` become `warn`. To make it stronger is always allowed. Option
 Environment. `LLMGUARD__<RULE>__<FIELD>=value` changes one field of one rule: `LLMGUARD__PII_INPUT__ABOVE=0.9`. The
 rule's name is in capitals with `_` for `-`, the value is YAML. All guards of a process read the same variables, and
 one that names no rule is an error. In values, `${NAME}` and `${NAME:-default}` stand for variables, `$${` for `${`;
-what is not in quotes is then read as YAML reads it, so that `timeout: ${TIMEOUT:-5}` is a number. Keys of `hash` are
-only ever named: `action: {hash: {key_env: NAME}}`.
+what is not in quotes is then read as YAML reads it, so that `timeout: ${TIMEOUT:-5}` is a number. Keys of `hash` and
+`encrypt` are only ever named: `action: {hash: {key_env: NAME}}`.
 
 Mistakes. A configuration without any rule is one, and so are aliases that stand for more than 10,000 values. All of
 them are in one ConfigurationError, one a line: `file:line:column: sentence`. What came from the

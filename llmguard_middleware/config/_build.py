@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from .._actions import ACTIONS, Action, Hash
+from .._actions import ACTIONS, KEYED, Action
 from .._breaker import Breaker
 from .._cache import VerdictCache
 from .._rules import Guardrail, Monitor
@@ -103,13 +103,13 @@ class Builder:
 
     def _action(self, rule: Rule, settled: Mapping[str, Any]) -> Action:
         word, options = settled["action"], settled["action_options"]
-        if word != "hash":
+        if word not in KEYED:
             return ACTIONS[word](**options)
         key = self._environ.get(options["key_env"])
         if not key:
-            msg = f"environment variable {options['key_env']}, which holds the key of hash, is not set"
+            msg = f"environment variable {options['key_env']}, which holds the key of {word}, is not set"
             raise ConfigurationError(msg)
-        return Hash(key)
+        return KEYED[word](key)
 
     def _scorer(self, rule: Rule) -> Any:
         """The rule's scorer; None, and a problem, if there is none."""

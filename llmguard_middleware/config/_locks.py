@@ -2,8 +2,8 @@
 
 A guardrail is weaker if
 
-- its `action` comes later in this order: block, reask and replace, redact, hash, pseudonymize, mask, log; or it is the
-  same and shows more (a larger `keep_last` of mask, `restore_tools` of pseudonymize);
+- its `action` comes later in this order: block, reask and replace, redact, hash, encrypt, pseudonymize, mask, log; or
+  it is the same and shows more (a larger `keep_last` of mask, `restore_tools` of pseudonymize);
 - `on_error` becomes allow. Where it is allow already, anything that makes the scorer give up earlier is weaker too: a
   shorter `timeout`, a breaker that opens after fewer failures or for longer;
 - `active` becomes false;
@@ -31,8 +31,8 @@ from ._rule import Rule
 
 __all__ = ["weaker"]
 
-_STRENGTH = {"block": 0, "reask": 1, "replace": 1, "redact": 2, "hash": 3, "pseudonymize": 4, "mask": 5, "log": 6}
-_EDITING = ("replace", "redact", "hash", "pseudonymize", "mask")
+_EDITING = ("replace", "redact", "hash", "encrypt", "pseudonymize", "mask")
+_STRENGTH = {"block": 0, "reask": 1, **{word: number for number, word in enumerate(_EDITING, 1)}, "log": 7}
 _ALL_ROLES = frozenset({"system", "user", "assistant", "tool"})
 
 Settled = dict[str, Any]

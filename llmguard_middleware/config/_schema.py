@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
 from pydantic_core import PydanticCustomError
 
+from .._actions import KEYED
 from .._call import Stage
 
 __all__ = [
@@ -46,7 +47,8 @@ def _by_kind(expected: str) -> Discriminator:
 _EXPECTED: Any = "expected"
 _ONE: Any = (_EXPECTED, "one action, such as mask: with keep_last: 4 below it")
 _REGULAR: Any = "a regular expression ({why})"
-_KEYLESS: Any = ("sentence", "hash needs a secret key; write hash: with key_env: NAME below it")
+_SENTENCE: Any = "sentence"
+_KEYLESS: Any = "{action} needs a secret key; write {action}: with key_env: NAME below it"
 
 
 class _Strict(BaseModel):
@@ -84,6 +86,12 @@ class HashSpec(_Strict):
     key_env: str = Field(min_length=1)
 
 
+class EncryptSpec(_Strict):
+    """`key_env` names the environment variable that holds the secret key, 16, 24 or 32 bytes."""
+
+    key_env: str = Field(min_length=1)
+
+
 class PseudonymizeSpec(_Strict):
     """Whether arguments of tools get the originals back."""
 
@@ -110,6 +118,7 @@ class ActionSpec(_Strict):
     redact: NoOptions | None = None
     mask: MaskSpec | None = None
     hash: HashSpec = Field(default_factory=_unsaid)
+    encrypt: EncryptSpec = Field(default_factory=_unsaid)
     pseudonymize: PseudonymizeSpec | None = None
     replace: ReplaceSpec | None = None
     reask: ReaskSpec | None = None
@@ -123,12 +132,12 @@ class ActionSpec(_Strict):
 
 
 def _keyless(action: str) -> str:
-    if action == "hash":
-        raise PydanticCustomError(*_KEYLESS)
+    if action in KEYED:
+        raise PydanticCustomError(_SENTENCE, _KEYLESS, {"action": action})
     return action
 
 
-ActionWord = Literal["block", "redact", "mask", "hash", "pseudonymize", "replace", "reask", "log"]
+ActionWord = Literal["block", "redact", "mask", "hash", "encrypt", "pseudonymize", "replace", "reask", "log"]
 ActionField = Annotated[
     Annotated[ActionWord, AfterValidator(_keyless), Tag("(word)")] | Annotated[ActionSpec, Tag("(mapping)")],
     _by_kind("an action, or one action with its options"),

@@ -8,6 +8,7 @@ from typing import Any, get_args
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from .._actions import KEYED
 from ..errors import nearest
 from ._problems import Mark, Problems
 from ._schema import GuardFile, Override, TenantSpec, TenantsSpec
@@ -87,7 +88,7 @@ def _sentence(error: ErrorDetails, steps: Steps, written: str | None, root: type
 def _about_key(kind: str, steps: Steps, root: type[BaseModel]) -> str:
     if kind == "missing":
         return f'"{steps[-1]}" is missing'
-    if steps[-2:] == ("hash", "key"):
+    if steps[-1] == "key" and steps[-2:-1] and steps[-2] in KEYED:
         return "a key does not belong into a file; put it into an environment variable and name that: key_env: NAME"
     if kind == "extra_forbidden":
         return f'unknown key "{steps[-1]}": {nearest(str(steps[-1]), _known(steps[:-1], root))}'

@@ -24,6 +24,7 @@ _ACTIONS = {
     "block": "stops the call",
     "redact": "is hidden behind <KIND>",
     "hash": "is hidden behind <KIND:code>, the same code for the same text",
+    "encrypt": "is encrypted as <KIND:letters>, which the key decrypts",
     "log": "is recorded, nothing else happens",
 }
 _OPERATIONS = {"operation": "operation", "name": "call", "provider": "provider", "model": "model"}

@@ -81,7 +81,8 @@ class PatternScorer(Scorer, Generic[K]):
 
     def score(self, text: str) -> Score:
         """The spans found in `text`, in order, without overlap."""
-        return self.joined(tuple(merge_spans(self.found(text))))
+        found = list(self.found(text))
+        return self.joined(tuple(merge_spans(found)) if found else ())
 
     def joined(self, spans: Sequence[TextSpan]) -> Score:
         """The score of a text with these spans, in order and without overlap."""

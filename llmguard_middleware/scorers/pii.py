@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Final
 
@@ -10,8 +11,8 @@ from ._patterns import PatternScorer, select
 from ._pii import _addresses as addresses
 from ._pii import _papers as papers
 from ._pii._context import BEHIND
-from ._pii._numbers import NUMBERS, Ends
-from ._pii._phones import phone, spelled
+from ._pii._numbers import NUMBERS, Number
+from ._pii._phones import LEAST, phone, spelled, told_phone
 from ._pii._sight import Sight
 from ._pii._tails import open_tail
 
@@ -22,35 +23,48 @@ Find = Callable[[Sight], Iterable[tuple[int, int]]]
 # Characters of the given text. The longest match is an address of 350 of them, with room for invisible ones in between:
 # what has more of those is for `invisible_text()`.
 _REACH: Final = 2000
-_LONGEST_GROUP: Final = 17
+_LONGEST_GROUP: Final = 19
+_MOST_DIGITS: Final = 13  # that any kind has at least
+_SOME_DIGIT = re.compile("[0-9]")
 
 
 class _Kind:
-    """One kind of personal data: where it is in a text, or where a number that starts at a place ends."""
+    """One kind of personal data: where it is in a text, or where a number that starts at a place ends.
+
+    `sign` is a character without which none is there ("0" stands for any digit).
+    """
 
     def __init__(
-        self, name: str, find: Find | None = None, ends: Ends | None = None, groups: frozenset[int] = frozenset()
+        self,
+        name: str,
+        find: Find | None = None,
+        numbers: Sequence[Number] = (),
+        sign: str = "",
     ) -> None:
-        self.name, self.find, self.ends, self.groups = name, find, ends, groups
+        self.name, self.find, self.numbers, self.sign = name, find, numbers, sign
 
 
-def _in_text(find: Callable[[str], Iterator[tuple[int, int]]]) -> Find:
+def _in_text(find: Callable[[str], Iterable[tuple[int, int]]]) -> Find:
     return lambda sight: find(sight.text)
 
 
 # Names are Presidio's entity names, where it has one.
 _KINDS = (
     _Kind("EMAIL_ADDRESS", _in_text(addresses.emails)),
-    *(_Kind(name, ends=ends, groups=groups) for name, (ends, groups) in NUMBERS.items()),
-    _Kind("PHONE_NUMBER", lambda sight: spelled(sight.text), phone),
-    _Kind("IBAN_CODE", papers.ibans),
-    _Kind("PASSPORT", papers.passports),
-    _Kind("US_DRIVER_LICENSE", papers.licences),
-    _Kind("DATE_OF_BIRTH", papers.births),
-    _Kind("IP_ADDRESS", _in_text(addresses.ips)),
-    _Kind("MAC_ADDRESS", _in_text(addresses.macs)),
-    _Kind("URL_CREDENTIALS", _in_text(addresses.url_credentials)),
-    _Kind("CRYPTO", _in_text(addresses.crypto)),
+    *(_Kind(name, numbers=(number,)) for name, number in NUMBERS.items()),
+    _Kind(
+        "PHONE_NUMBER",
+        _in_text(spelled),
+        (Number(phone, range(1, 20), LEAST), Number(told_phone, range(1, 20), LEAST, apart=True)),
+    ),
+    _Kind("IBAN_CODE", papers.ibans, sign="0"),
+    _Kind("PASSPORT", papers.passports, sign="0"),
+    _Kind("US_DRIVER_LICENSE", papers.licences, sign="0"),
+    _Kind("DATE_OF_BIRTH", papers.births, sign="0"),
+    _Kind("IP_ADDRESS", _in_text(addresses.ips), sign="0"),
+    _Kind("MAC_ADDRESS", _in_text(addresses.macs), sign="0"),
+    _Kind("URL_CREDENTIALS", _in_text(addresses.url_credentials), sign="@"),
+    _Kind("CRYPTO", _in_text(addresses.crypto), sign="0"),
 )
 
 
@@ -61,22 +75,36 @@ class PII(PatternScorer[_Kind]):
 
     def __init__(self, kinds: Sequence[_Kind]) -> None:
         super().__init__("pii", kinds, _REACH)
-        self._finders = [(kind.name, kind.find) for kind in kinds if kind.find is not None]
-        numbers = [(kind.name, kind.ends, kind.groups) for kind in kinds if kind.ends is not None]
-        # By how many digits the first group has; longer ones are as the longest that any kind speaks of.
+        self._finders = [(kind.name, kind.find, kind.sign) for kind in kinds if kind.find is not None]
+        numbers = [(kind.name, number) for kind in kinds for number in kind.numbers]
+        # By whether others stand before the first group, how many digits it has, and the whole run from there; more are
+        # as the most that are spoken of.
         self._numbers = [
-            [(name, ends) for name, ends, groups in numbers if not groups or size in groups]
-            for size in range(_LONGEST_GROUP + 1)
+            [
+                [
+                    [
+                        (name, one.ends)
+                        for name, one in numbers
+                        if size in one.groups and one.least <= rest and apart >= one.apart
+                    ]
+                    for rest in range(_MOST_DIGITS + 1)
+                ]
+                for size in range(_LONGEST_GROUP + 1)
+            ]
+            for apart in (False, True)
         ]
+        self._any_numbers = bool(numbers)
 
     def found(self, text: str) -> Iterator[TextSpan]:
         """Each stretch of personal data; where two kinds fit a number, the first in order."""
         sight = Sight(text)
-        for name, find in self._finders:
-            for start, end in find(sight):
-                yield self._span(sight, start, end, name)
-        for start, size in sight.numbers if any(self._numbers) else ():
-            for name, ends in self._numbers[min(size, _LONGEST_GROUP)]:
+        digits = _SOME_DIGIT.search(sight.text) is not None
+        for name, find, sign in self._finders:
+            if digits if sign == "0" else sign in sight.text:
+                for start, end in find(sight):
+                    yield self._span(sight, start, end, name)
+        for start, size, rest, apart in sight.numbers if digits and self._any_numbers else ():
+            for name, ends in self._numbers[apart][min(size, _LONGEST_GROUP)][min(rest, _MOST_DIGITS)]:
                 if stop := ends(sight, start):
                     yield self._span(sight, _before(sight.text, start, stop), stop, name)
                     break
@@ -93,10 +121,12 @@ class PII(PatternScorer[_Kind]):
 
 
 def _before(text: str, start: int, end: int) -> int:
-    """Where a number starts with its +, and with the bracket that closes inside it."""
-    if text[start - 1 : start] == "(" and ")" in text[start:end] and "(" not in text[start:end]:
-        start -= 1
-    return start - 1 if text[start - 1 : start] == "+" else start
+    """Where a number starts with its +, and with the bracket that closes inside it: (02), +(82), (+82)."""
+    closes = ")" in text[start:end] and "(" not in text[start : text.index(")", start)]
+    for sign in ("+(", "(+", "(", "+") if closes else ("+",):
+        if text.endswith(sign, 0, start):
+            return start - len(sign)
+    return start
 
 
 def pii(*kinds: str) -> PII:

@@ -25,14 +25,14 @@ ATTACHABLE = (BaseQueryEngine, BaseChatEngine, BaseRetriever, BaseWorkflowAgent,
 _TAKES = {
     "attach": "a query engine, a chat engine, a retriever or an agent",
     "detach": "what attach(engine, guard) gave",
-    "protect": "a LlamaIndex LLM or tool",
+    "protect": "a LlamaIndex LLM, tool or embedding model",
 }
 _FORMS = {"attach": "attach(engine, guard)", "detach": "detach(engine)", "protect": "protect(llm, guard)"}
 _KINDS: tuple[tuple[Any, str], ...] = (
     (ATTACHABLE, "write attach(engine, guard)"),
     ((BaseLLM, BaseTool), "write protect(llm, guard), which gives a guarded copy to build engines and agents with"),
     (BaseIndex, "attach what you make of it, attach(index.as_query_engine(), guard)"),
-    (BaseEmbedding, "embedding models cannot be guarded yet, so judge what is embedded where it comes from"),
+    (BaseEmbedding, "write protect(embedding, guard), which gives a guarded copy to build indexes and retrievers with"),
     ((list, tuple), "give them one by one"),
     (Workflow, "guard its parts, with protect(llm, guard), protect(tool, guard) and attach(retriever, guard)"),
     (
@@ -52,7 +52,7 @@ _REACHES: dict[Stage, str] = {
     "retrieval": f"attach(engine, guard), attach(retriever, guard) or GuardPostprocessor(guard) {_FIRST}",
     "tool_call": f"attach(agent, guard), protect(llm, guard) or protect(tool, guard) {_FIRST}",
     "tool_result": f"attach(agent, guard) or protect(tool, guard) {_FIRST}",
-    "embedding": "nothing in LlamaIndex reaches it yet: judge what is embedded before, or take the rule out",
+    "embedding": f"protect(embedding, guard) or GuardTransformer(guard) {_FIRST}",
 }
 
 

@@ -1,4 +1,4 @@
-"""protect: a guarded copy of an LLM. Spans, monitors and every action, in every method of it."""
+"""protect: a guarded copy of an LLM, tool or embedding model. Spans, monitors and every action, in every method."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import copy
 from collections.abc import Sequence
 from typing import Any, TypeVar
 
+from llama_index.core.base.embeddings.base import BaseEmbedding
 from llama_index.core.base.llms.base import BaseLLM
 from llama_index.core.base.llms.types import ChatMessage
 from llama_index.core.llms.structured_llm import StructuredLLM
@@ -17,6 +18,7 @@ from llmguard_middleware._guard import expect_guard
 from llmguard_middleware._policy import Policy
 
 from ._calls import ASTREAMED, AWHOLE, STREAMED, WHOLE, guarded
+from ._embeddings import guarded_embedding
 from ._forms import CHAT, COMPLETION
 from ._late import begin_as_made, shell
 from ._mistakes import refuse_beyond, refuse_kind
@@ -29,27 +31,30 @@ from ._watched import watched
 __all__ = ["guarded_llm", "protect", "refuse_stages"]
 
 L = TypeVar("L", bound=BaseLLM)
-P = TypeVar("P", bound=BaseLLM | BaseTool)
+P = TypeVar("P", bound=BaseLLM | BaseTool | BaseEmbedding)
 
 
 def protect(llm: P, guard: Guard) -> P:
-    """A guarded shallow copy of an LLM or a tool, of the same type: spans, monitors, guardrails in every call mode.
+    """A guarded shallow copy of an LLM, a tool or an embedding model: spans, monitors, guardrails in every call mode.
 
-    The original is untouched. Protecting again with the same guard returns the same object; with another guard, both
-    apply and the later one is the outer.
+    It is of the same type, and the original is untouched. Protecting again with the same guard returns the same object;
+    with another guard, both apply and the later one is the outer.
 
     Args:
         llm: any LlamaIndex LLM, or a tool: of that its arguments are judged (`tool_call`) and what it gives
-            (`tool_result`).
+            (`tool_result`); or an embedding model: of that the texts and queries that it embeds are (`embedding`).
         guard: what to put around its calls.
 
     Raises:
-        ConfigurationError: if `llm` is neither.
+        ConfigurationError: if `llm` is none of these.
         UnenforceableError: if the guard has an acting guardrail at a stage that it does not have.
     """
     if isinstance(llm, BaseTool):
         expect_guard(guard, "protect(tool, guard)")
         return guarded_tool(llm, guard)
+    if isinstance(llm, BaseEmbedding):
+        expect_guard(guard, "protect(embedding, guard)")
+        return guarded_embedding(llm, guard)
     if not isinstance(llm, BaseLLM):
         refuse_kind("protect", llm)
     expect_guard(guard, "protect(llm, guard)")

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any, TypeVar
 
+from llama_index.core.base.embeddings.base import BaseEmbedding
 from llama_index.core.base.llms.base import BaseLLM
 from llama_index.core.tools import BaseTool
 
@@ -177,6 +178,7 @@ def _life(original: type) -> dict[str, Callable[..., Any]]:
 def guarded_again(thing: Any, guards: Sequence[tuple[Guard, bool]]) -> Any:
     """What was pickled, behind its guards again: each with whether a memory keeps what users said."""
     from ._attach import attach  # noqa: PLC0415 - all of these need this module
+    from ._embeddings import guarded_embedding  # noqa: PLC0415 - as above
     from ._protect import guarded_llm  # noqa: PLC0415 - as above
     from ._tools import guarded_tool  # noqa: PLC0415 - as above
 
@@ -185,6 +187,8 @@ def guarded_again(thing: Any, guards: Sequence[tuple[Guard, bool]]) -> Any:
             thing = guarded_llm(thing, guard)
         elif isinstance(thing, BaseTool):
             thing = guarded_tool(thing, guard)
+        elif isinstance(thing, BaseEmbedding):
+            thing = guarded_embedding(thing, guard)
         else:
             thing = attach(thing, guard, state="raw" if raw else "redacted")
     return thing

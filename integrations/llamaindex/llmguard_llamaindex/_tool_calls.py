@@ -11,10 +11,10 @@ from llama_index.core.tools import ToolOutput
 
 from llmguard_middleware import Call, GuardrailViolation
 from llmguard_middleware._drive import adrive
-from llmguard_middleware._edits import swap
 from llmguard_middleware._flow import Flow
 from llmguard_middleware._judge import Plan
 from llmguard_middleware._leaves import leaves, opaque, with_leaves
+from llmguard_middleware._placeholders import put_back
 from llmguard_middleware.telemetry import _names as names
 
 from ._judged import judged_message, text_of
@@ -115,7 +115,7 @@ class ToolUse:
         """The arguments with those originals that tools may see."""
         for flow in self.flows:
             if originals := flow.root.pseudonyms.restorable(tools=True):
-                kwargs = with_leaves(kwargs, [swap(text, originals) for text in leaves(kwargs)])
+                kwargs = with_leaves(kwargs, [put_back(text, originals) for text in leaves(kwargs)])
         return kwargs
 
     @contextmanager

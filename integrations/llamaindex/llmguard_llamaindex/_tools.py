@@ -11,9 +11,9 @@ from llama_index.core.tools import AsyncBaseTool, BaseTool, FunctionTool, ToolOu
 
 from llmguard_middleware import Guard, GuardrailViolation, Stage
 from llmguard_middleware._drive import inside_scorer
-from llmguard_middleware._edits import swap
 from llmguard_middleware._flow import Flow, innermost, reentered
 from llmguard_middleware._leaves import leaves, with_leaves
+from llmguard_middleware._placeholders import put_back
 from llmguard_middleware._policy import Policy
 from llmguard_middleware._steps import Ask, Judge, Steps, arun, run
 
@@ -93,7 +93,7 @@ def _used(guard: Guard, tool: Any, ask: Any, args: Any, kwargs: Mapping[str, Any
         with flow:
             told = yield Judge(guard, arguments_judged(flow, chosen))
             if originals := flow.root.pseudonyms.restorable(tools=True):
-                told = with_leaves(told, [swap(text, originals) for text in leaves(told)])
+                told = with_leaves(told, [put_back(text, originals) for text in leaves(told)])
             given = tuple(told.pop(place) for place in places)
             output = yield Ask(flow.active, partial(ask, given, {**told, **injected}))
             output = yield Judge(guard, result_judged(flow, output))

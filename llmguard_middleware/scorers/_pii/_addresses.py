@@ -25,7 +25,7 @@ AT_SIGN = re.compile(_AT)
 _UNFINISHED = re.compile(
     rf"(?:[A-Za-z0-9\-]{{1,63}}{_DOT}){{0,5}}[A-Za-z0-9\-]{{0,63}}\s?[\[({{<]?\s?(?:[dD][oO]?[tT]?|점|닷)?\s?[\])}}>]?\s?"
 )
-_SIGNS = ("(at", "[at", "{at", "<at", "( at", "[ at", "골뱅이", "앳", " dot ", "[dot", "(dot", "@ ", "[@", "(@")
+_BRACKETED = re.compile(r"[\[({<]\s?(?:[aA][tT]|@|골뱅이|앳|[dD][oO][tT]|\.|점|닷)")
 
 
 def emails(text: str) -> Spans:
@@ -37,13 +37,28 @@ def emails(text: str) -> Spans:
         if local and domain:
             yield at - local, domain.end()
         at = text.find("@", at + 1)
-    lower = text.lower()
-    if any(sign in lower for sign in _SIGNS):
+    if _spells_signs(text):
         for match in _DISGUISED.finditer(text):
             local = _local(text, match.start())
             # "look at it. Now" has no dot that is spelled, and no bracket: that is no address.
             if local and re.search(r"[\[({<골앳]|\s(?:[dD][oO][tT]|점|닷)\s", match[1]):
                 yield match.start() - local, match.end(1)
+
+
+_KOREAN_SIGNS = ("골뱅이", "앳", "점", "닷")
+
+
+def _spells_signs(text: str) -> bool:
+    """Whether there may be an address whose signs are spelled: without one of these, there is none."""
+    if "dot" in text.lower() or (not text.isascii() and any(sign in text for sign in _KOREAN_SIGNS)):
+        return True
+    for bracket in "[({<":
+        at = text.find(bracket)
+        while at >= 0:
+            if _BRACKETED.match(text, at):
+                return True
+            at = text.find(bracket, at + 1)
+    return False
 
 
 def disguised_end(text: str, start: int) -> bool:
@@ -52,29 +67,53 @@ def disguised_end(text: str, start: int) -> bool:
 
 
 def _local(text: str, end: int) -> int:
+    """Characters of the part before an at sign, without a quotation mark, dot or dash that opens it."""
     before = text[max(0, end - 64) : end]
-    return len(before) - len(before.rstrip(_LOCAL))  # far cheaper than a pattern, which tries every start
+    # Far cheaper than a pattern, which tries every start.
+    return len(before[len(before.rstrip(_LOCAL)) :].lstrip("'.-"))
 
 
 _BYTE = r"(?:25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])"
 _IPV4 = re.compile(rf"{_BYTE}(?:\.{_BYTE}){{3}}(?![0-9]|\.[0-9])")
-_IPV6 = re.compile(r"(?<![0-9A-Za-z:.])(?:[0-9A-Fa-f]{1,4}(?=:)|:(?=:))[0-9A-Fa-f:]{2,38}(?![0-9A-Za-z:])")
 # A pattern that starts with a literal is looked for at a tenth of the cost of one that starts with a digit.
 _COLONS = 7  # of an address that leaves nothing out
 _SECOND_BYTE = re.compile(r"\.(?=[0-9]{1,3}\.[0-9]{1,3}\.[0-9])")
+_TWO_COLONS = re.compile(r":(?=:|[0-9A-Fa-f]{1,4}:)")
+_IPV6 = re.compile(r"[0-9A-Fa-f:]{3,39}(?![0-9A-Za-z:])")
+_VERSIONS = (".", "v", "V", "\u00a7")  # before what has four parts, too
+_SAYS_VERSION, _BEFORE = re.compile("[vV]ersion|[rR]elease|버전"), 12
+_HEX_COLON = f"{string.hexdigits}:"
+_DIGIT = re.compile("[0-9]")  # every hardware address and IPv6 address has one, but for one in a hundred thousand
+_LONGEST_IPV6 = 40  # characters, with one before
+_JOINED = frozenset(f"{string.ascii_letters}{string.digits}:.")  # what stands before a part of something else
 
 
 def ips(text: str) -> Spans:
     """Addresses of IP version 4 (dotted) and 6 (RFC 4291)."""
     for dot in _SECOND_BYTE.finditer(text):
-        end = dot.start()
-        start = end - len(text[max(0, end - 4) : end]) + len(text[max(0, end - 4) : end].rstrip(string.digits))
-        if text[start - 1 : start] != "." and (match := _IPV4.match(text, start)):
+        start = _start(text, dot.start(), 4, string.digits)
+        if text[start - 1 : start] in _VERSIONS or _SAYS_VERSION.search(text, max(0, start - _BEFORE), start):
+            continue
+        if match := _IPV4.match(text, start):
             yield match.span()
-    if "::" in text or text.count(":") >= _COLONS:
-        for match in _IPV6.finditer(text):
-            if _is_ipv6(match[0]):
-                yield match.span()
+    if ":" not in text:
+        return
+    told = -1
+    for colon in _TWO_COLONS.finditer(text):
+        start = _start(text, colon.start(), _LONGEST_IPV6, _HEX_COLON)
+        if start == told or text[start - 1 : start] in _JOINED:
+            continue
+        told = start
+        if match := _IPV6.match(text, start):
+            end = match.end() - (match[0][-1] == ":" != match[0][-2])  # a colon of the sentence
+            if _DIGIT.search(text, start, end) and _is_ipv6(text[start:end]):
+                yield start, end
+
+
+def _start(text: str, end: int, most: int, characters: str) -> int:
+    """Where the stretch of these characters before a place starts, if it has no more than `most`."""
+    before = text[max(0, end - most) : end]
+    return end - len(before) + len(before.rstrip(characters))
 
 
 def _is_ipv6(text: str) -> bool:
@@ -88,7 +127,15 @@ def _is_ipv6(text: str) -> bool:
 
 
 _HEX = "[0-9A-Fa-f]"
-_SECOND_PAIR = re.compile(rf"[:\-](?={_HEX}{{2}}[:\-]{_HEX}{{2}}[:\-]{_HEX}{{2}}[:\-])|\.(?={_HEX}{{4}}\.{_HEX}{{4}})")
+# Each begins with a literal, as above.
+_PAIRS = tuple(
+    (sign, width, re.compile(rf"{re.escape(sign)}(?={then})"))
+    for sign, width, then in (
+        (":", 2, rf"{_HEX}{{2}}:{_HEX}{{2}}:{_HEX}{{2}}:"),
+        ("-", 2, rf"{_HEX}{{2}}-{_HEX}{{2}}-{_HEX}{{2}}-"),
+        (".", 4, rf"{_HEX}{{4}}\.{_HEX}{{4}}"),
+    )
+)
 _MAC = re.compile(
     rf"(?<![0-9A-Za-z:.\-])(?:{_HEX}{{2}}(?::{_HEX}{{2}}){{5}}|{_HEX}{{2}}(?:-{_HEX}{{2}}){{5}}|{_HEX}{{4}}(?:\.{_HEX}{{4}}){{2}})"
     r"(?![0-9A-Za-z:\-]|\.[0-9A-Za-z])"
@@ -97,14 +144,15 @@ _MAC = re.compile(
 
 def macs(text: str) -> Spans:
     """Hardware addresses: six bytes with colons or dashes, or three pairs with dots."""
-    for sign in _SECOND_PAIR.finditer(text):
-        width = 4 if sign[0] == "." else 2
-        match = _MAC.match(text, sign.start() - width) if sign.start() >= width else None
-        if match and not match[0].replace(".", "").isdecimal():
-            yield match.span()
+    for sign, width, second in _PAIRS:
+        for match in second.finditer(text) if sign in text else ():
+            start = match.start() - width
+            whole = _MAC.match(text, start) if start >= 0 else None
+            if whole and _DIGIT.search(whole[0]) and not whole[0].replace(".", "").isdecimal():
+                yield whole.span()
 
 
-_CREDENTIALS = re.compile(r"[^\s/@:?#]{0,64}:[^\s/@]{1,128}(?=@)")
+_CREDENTIALS = re.compile(r"[^\s/@:?#<>]{0,64}:[^\s/@<>]{1,128}(?=@)")
 
 
 def url_credentials(text: str) -> Spans:
@@ -117,16 +165,19 @@ def url_credentials(text: str) -> Spans:
 
 
 _BASE58 = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
-_BITCOIN = re.compile(r"[13](?<![0-9A-Za-z][13])[a-km-zA-HJ-NP-Z1-9]{25,34}(?![0-9A-Za-z])")
+_BITCOINS = tuple(
+    re.compile(rf"{first}(?<![0-9A-Za-z]{first})[a-km-zA-HJ-NP-Z1-9]{{25,34}}(?![0-9A-Za-z])") for first in "13"
+)
 _BECH32 = re.compile(r"(?<![0-9A-Za-z])bc1[02-9ac-hj-np-z]{11,71}(?![0-9A-Za-z])")
 _ETHEREUM = re.compile(r"(?<![0-9A-Za-z])0x[0-9A-Fa-f]{40}(?![0-9A-Za-z])")
 
 
 def crypto(text: str) -> Spans:
     """Wallets: Bitcoin (Base58Check, or Bech32 by its form) and Ethereum (by its form)."""
-    for match in _BITCOIN.finditer(text):
-        if _checks(match[0]):
-            yield match.span()
+    for pattern in _BITCOINS:
+        for match in pattern.finditer(text):
+            if _checks(match[0]):
+                yield match.span()
     if "bc1" in text:
         for match in _BECH32.finditer(text):
             yield match.span()

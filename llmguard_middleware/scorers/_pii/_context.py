@@ -21,21 +21,8 @@ _ACCOUNT = (
 )
 _SSN = ("ssn", "social security", "itin", "taxpayer")
 _PHONE = (
-    *(
-        "phone",
-        "tel ",
-        "telephone",
-        "mobile",
-        "cell",
-        "fax",
-        "desk",
-        "call",
-        "dial",
-        "answering",
-        "reach me",
-        "reach us",
-    ),
-    *("message", "text me", "sms", "whatsapp", "hotline"),
+    *("phone", "tel ", "telephone", "mobile", "mob ", "cell", "fax", "desk", "call", "dial", "ring ", "contact"),
+    *("answering", "reach me", "reach us", "message", "text me", "text ", "sms", "whatsapp", "hotline"),
     *("전화", "연락처", "휴대폰", "핸드폰", "휴대전화", "팩스", "문자"),
 )
 _KINDS: dict[str, tuple[str, ...]] = {
@@ -45,13 +32,29 @@ _KINDS: dict[str, tuple[str, ...]] = {
     "account": _ACCOUNT,
     "ssn": _SSN,
     "phone": _PHONE,
-    "number": ("number", "번호"),
+    "number": ("number ", "번호"),
     "resident": ("주민", "등록번호", "외국인", "rrn", "resident", "registration"),
     "business": ("사업자", "business", "brn"),
     "driving": ("driver's license", "driver license", "drivers license", "driving licence", "dl "),
     "other": (
         *(*_CARD, *_LICENCE, *_PASSPORT, *_ACCOUNT, *_SSN),
-        *("주민", "사업자", "우편", "주문", "송장", "order", "invoice", "zip"),
+        *("주민", "사업자", "우편", "주문", "송장", "로또", "바코드", "품번", "모델", "예약", "접수", "시리얼", "도서"),
+        *(
+            "order",
+            "invoice",
+            "zip",
+            "tracking",
+            "parcel",
+            "isbn",
+            "serial",
+            "model ",
+            "part ",
+            "barcode",
+            "ean ",
+            "upc ",
+            "p/n",
+        ),
+        *("reference", "ticket", "case ", "policy", "booking", "confirmation", "lot ", "lottery", "version", "build"),
     ),
 }
 _OF_WORD: dict[str, frozenset[str]] = {
@@ -60,30 +63,40 @@ _OF_WORD: dict[str, frozenset[str]] = {
 }
 
 
-def _pattern(word: str) -> str:
-    return re.escape(word[:-1]) + "(?![a-z])" if word.endswith(" ") else re.escape(word)
+def _pattern(words: list[str]) -> str:
+    """Words that begin alike share that letter: at most places the first one tells that there is no word."""
+    rest = (
+        re.escape(word[1:-1]) + "(?![a-z])" if word.endswith(" ") else re.escape(word[1:])
+        for word in sorted(words, key=len, reverse=True)
+    )
+    return f"{words[0][0]}(?:{'|'.join(rest)})"
 
 
-_WORDS = re.compile("|".join(_pattern(word) for word in sorted(_OF_WORD, key=len, reverse=True)))
-_LONGEST = max(map(len, _OF_WORD)) + 1
-_BLOCK = 256  # characters that are looked at together, where a number is near
-
-Hits = list[tuple[int, frozenset[str]]]
+def _words(words: list[str]) -> re.Pattern[str]:
+    firsts = sorted({word[0] for word in words})
+    return re.compile("|".join(_pattern([word for word in words if word[0] == first]) for first in firsts))
 
 
-def _hits(sight: Sight, block: int) -> Hits:
-    """Where words begin in a block of a text, and what they tell."""
-    hits = sight.words.get(block)
-    if hits is None:
-        text, at, end = sight.lower, block * _BLOCK, (block + 1) * _BLOCK
-        hits = sight.words[block] = []
-        # At every start, so that what is found depends on nothing but the word itself.
-        while (match := _WORDS.search(text, at, end + _LONGEST)) is not None and match.start() < end:
-            start, word = match.start(), match[0]
-            if not (word.isascii() and "a" <= text[start - 1 : start] <= "z"):
-                hits.append((start, _OF_WORD.get(word) or _OF_WORD[f"{word} "]))
-            at = start + 1
-    return hits
+_ENGLISH = _words([word for word in _OF_WORD if word.isascii()])
+_ALL = _words([*_OF_WORD])
+
+
+def _before(sight: Sight, start: int) -> dict[str, int]:
+    """Where the nearest word of each kind before a place begins; worked out once for all who ask about a place."""
+    at, told = sight.told
+    if at == start:
+        return told
+    told = {}
+    text, at, search = sight.lower, sight.behind(start, BEHIND), (_ENGLISH if sight.ascii else _ALL).search
+    # At every start, so that what is found depends on nothing but the word itself.
+    while (match := search(text, at, start)) is not None:
+        at, word = match.start(), match[0]
+        if not ("a" <= text[at - 1 : at] <= "z" and word.isascii()):
+            for kind in _OF_WORD.get(word) or _OF_WORD[f"{word} "]:
+                told[kind] = at
+        at += 1
+    sight.told = start, told
+    return told
 
 
 class Context:
@@ -94,26 +107,16 @@ class Context:
 
     def __call__(self, sight: Sight, start: int) -> bool:
         """Whether one does."""
-        return self.last(sight, start) >= 0
-
-    def last(self, sight: Sight, start: int) -> int:
-        """Where the nearest of them is, or -1."""
-        least = sight.behind(start, BEHIND)
-        for block in range(start // _BLOCK, least // _BLOCK - 1, -1):
-            for at, kinds in reversed(_hits(sight, block)):
-                if at < least:
-                    return -1
-                if at < start and self._kind in kinds:
-                    return at
-        return -1
+        return self._kind in _before(sight, start)
 
 
 CARD, LICENCE, PASSPORT, ACCOUNT = Context("card"), Context("licence"), Context("passport"), Context("account")
 SSN, RESIDENT, BUSINESS, DRIVING = Context("ssn"), Context("resident"), Context("business"), Context("driving")
-_PHONES, _NUMBERS, _OTHERS = Context("phone"), Context("number"), Context("other")
+OTHER = Context("other")
 
 
-def tells_phone(sight: Sight, start: int) -> bool:
-    """Whether the nearest word is one of telephony, or speaks of a number and none says of what."""
-    phone, other = _PHONES.last(sight, start), _OTHERS.last(sight, start)
-    return phone > other or (phone == other == -1 and _NUMBERS(sight, start))
+def tells_phone(sight: Sight, start: int, *, surely: bool = False) -> bool:
+    """Whether the nearest word is one of telephony, or, if it need not be sure, speaks of a number and none of what."""
+    told = _before(sight, start)
+    phone, other = told.get("phone", -1), told.get("other", -1)
+    return phone > other or (not surely and phone == other == -1 and "number" in told)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import string
 from collections.abc import Iterator
 
 from . import _context as context
@@ -37,7 +38,7 @@ _LENGTHS = {
     for country in countries.split()
 } | {"LC": 32, "MN": 20}
 # At every start: what was found before decides nothing.
-_IBAN = re.compile(r"[A-Z](?<![A-Za-z0-9][A-Z])(?=[A-Z][0-9]{2}((?:[ \-]?[A-Z0-9]){11,30}))")
+_IBAN = re.compile(r"[A-Z](?=[A-Z][0-9])(?<![A-Za-z0-9][A-Z])(?=[A-Z][0-9]{2}((?:[ \-]?[A-Z0-9]){11,30}))")
 _ANY_CASE = re.compile(r"[A-Za-z](?<![A-Za-z0-9][A-Za-z])(?=[A-Za-z][0-9]{2}((?:[ \-]?[A-Za-z0-9]){11,30}))")
 
 
@@ -45,19 +46,26 @@ def ibans(sight: Sight) -> Spans:
     """ISO 13616: as long as the country says, and 1 modulo 97; in small letters where iban is said so, too."""
     pattern = _ANY_CASE if "iban" in sight.text else _IBAN
     for match in pattern.finditer(sight.text):
+        wanted = _LENGTHS.get(match[0].upper() + sight.text[match.end()].upper(), 0)
         candidate = sight.text[match.start() : match.end(1)]
-        wanted = _LENGTHS.get(candidate[:2].upper(), 0)
-        ends = [at + 1 for at, character in enumerate(candidate) if character.isalnum()]
-        if not 0 < wanted <= len(ends):
+        characters = candidate.replace(" ", "").replace("-", "").upper()[:wanted]
+        if not 0 < wanted <= len(characters):
             continue
-        end = match.start() + ends[wanted - 1]
-        characters = "".join(filter(str.isalnum, candidate[: ends[wanted - 1]])).upper()
+        end, size = match.start() + wanted, 0
+        while (seps := _separators(candidate[: wanted + size])) > size:
+            size = seps
+        end += size
         following = sight.text[end : end + 1]
         whole = not (following.isascii() and following.isalnum())
-        if whole and int("".join(str(int(c, 36)) for c in characters[4:] + characters[:4])) % 97 == 1:
+        if whole and int((characters[4:] + characters[:4]).translate(_VALUES)) % 97 == 1:
             yield match.start(), end
 
 
+def _separators(text: str) -> int:
+    return text.count(" ") + text.count("-")
+
+
+_VALUES = {ord(letter): str(10 + at) for at, letter in enumerate(string.ascii_uppercase)}
 _LONGEST = 20  # characters of a number, and of a word before it
 _PASSPORT = re.compile(r"(?<![A-Za-z0-9])(?:[MSRODG][0-9]{3}[A-Z][0-9]{4}|[A-Z]{0,2}[0-9]{7,9})(?![A-Za-z0-9])")
 
@@ -98,20 +106,25 @@ _DATES = (
     rf"|[0-9]{{1,2}}(?:st|nd|rd|th)?[ \-](?:of )?{_MONTH},?[ \-](?:19|20)[0-9]{{2}}"
 )
 _BIRTH = re.compile(rf"[^0-9\n]{{0,34}}?({_DATES})(?![0-9])")
-_SAYS_BIRTH = (
-    *("of birth", "irthday", "irthdate", "OF BIRTH", "BIRTHDAY", "born ", "Born ", "DOB", "D.O.B"),
-    *("생년", "생일", "출생", "태어난"),
-)
+_SAYS_BIRTH = {
+    "irth": ("of birth", "irthday", "irthdate"),
+    "IRTH": ("OF BIRTH", "BIRTHDAY"),
+    "orn ": ("born ", "Born "),
+    "DOB": ("DOB",),
+    "D.O.B": ("D.O.B",),
+    "생": ("생년", "생일", "출생"),
+    "태어난": ("태어난",),
+}  # by what is quickly looked for
 
 
 def says_birth(text: str) -> bool:
     """Whether a word of birth is in a text."""
-    return any(word in text for word in _SAYS_BIRTH)
+    return any(word in text for words in _SAYS_BIRTH.values() for word in words)
 
 
 def births(sight: Sight) -> Spans:
     """Dates after a word of birth."""
-    for word in _SAYS_BIRTH:
+    for word in [word for part, words in _SAYS_BIRTH.items() if part in sight.text for word in words]:
         at = sight.text.find(word)
         while at >= 0:
             if match := _BIRTH.match(sight.text, at + len(word)):

@@ -7,41 +7,84 @@ from functools import cache
 from importlib.util import find_spec
 
 from . import _context as context
+from ._dates import is_date
 from ._sight import Sight
 
-__all__ = ["phone", "spelled"]
+__all__ = ["LEAST", "phone", "spelled", "told_phone"]
 
 _HAS_PLANS = find_spec("phonenumbers") is not None
 
-_MOBILE = re.compile(r"01[016789][ .\-)]{0,2}[0-9]{3,4}[ .\-]{0,2}[0-9]{4}(?![0-9])")
+_MOBILE = re.compile(r"01[016789][ .\-)]{0,2}[0-9]{3,4}[ .\-]{0,2}[0-9]{4}(?![0-9]|-[0-9a-f])")
 _LANDLINE = re.compile(
     r"0(?:2|3[1-3]|4[1-4]|5[1-5]|6[1-4]|70|80|50[2-8]?)(?:[ .\-]|\) ?)[1-9][0-9]{2,3}[ .\-][0-9]{4}(?![0-9])"
 )
 _AMERICAN = re.compile(r"[2-9][0-9]{2}(?:\) ?|[ .\-])[2-9][0-9]{2}[ .\-][0-9]{4}(?![\-.]?[0-9])")
 _PLUS = re.compile(r"[0-9](?:[ .\-/]{0,2}\(?[0-9]\)?){6,14}(?![0-9])")
-_SOME = re.compile(r"[0-9]{1,4}\)?(?:[ .\-/]{0,2}[0-9]){5,12}(?![0-9])")
-_DATE = re.compile(r"(?:19|20)[0-9]{2}([-./])(?:0?[1-9]|1[0-2])\1(?:[12][0-9]|3[01]|0?[1-9])(?![0-9])")
+_SOME = re.compile(r"(?:[0-9]{1,3}[ \-]?\()?[0-9]{1,6}\)?(?:[ .\-/]{0,2}[0-9]){3,13}(?![0-9])")
+_EXTENSION = re.compile(r" ?(?:[xX]|[eE]xt\.?) ?[0-9]{1,6}(?![0-9])")
 
 
-_LEAST, _MOST = 7, 13  # digits of a number that is told by the words before it
+LEAST, _MOST = 7, 15  # digits of a number that is told by the words before it
 
 
 def phone(sight: Sight, start: int) -> int | None:
-    """Where a phone number that starts here ends."""
+    """Where a phone number ends that starts here and is known by its form."""
     text = sight.text
     first = text[start]
     if first == "0":
         match = _MOBILE.match(text, start) or _LANDLINE.match(text, start)
-        if match is not None:
-            return match.end()
-    elif text[start - 1 : start] == "+" or (text[start - 1 : start] == "(" and text[start - 2 : start - 1] == "+"):
-        return _international(text, start)
-    elif first > "1" and (match := _AMERICAN.match(text, start)) is not None:
-        return match.end()
-    match = _SOME.match(text, start)
-    if match is None or _DATE.match(text, start) or not _LEAST <= sum(map(str.isdecimal, match[0])) <= _MOST:
+    elif _with_plus(text, start):
+        end = _international(text, start)
+        return None if end is None else _extended(text, end)
+    else:
+        match = _AMERICAN.match(text, start) if first > "1" else None
+    return None if match is None else _extended(text, match.end())
+
+
+def told_phone(sight: Sight, start: int) -> int | None:
+    """Where one ends that is told by the words before it."""
+    if not context.tells_phone(sight, start):
         return None
-    return match.end() if context.tells_phone(sight, start) else None
+    text = sight.text
+    match = _SOME.match(text, start)
+    if match is None or not LEAST <= sum(map(str.isdecimal, match[0])) <= _MOST or is_date(text, start):
+        return None
+    end = _extended(text, match.end())
+    if _letter(text[start - 1 : start]) or _GOES_ON.match(text, end) or not _written(match[0], text[start - 1 : start]):
+        return None  # a part of something longer, or something else
+    broken = match[0][0] == "0" or not match[0].isdecimal()
+    return end if broken or context.tells_phone(sight, start, surely=True) else None
+
+
+_GOES_ON = re.compile(r"[A-Za-z]|-[0-9A-Za-z]")
+_GROUP = re.compile("[0-9]+")
+_NO_PHONE = re.compile(r"[0-9]{1,4}\.[0-9]{5,}|(?:19|20)[0-9]{2} ?- ?(?:19|20)[0-9]{2}|[0-9]0+")
+_GROUPS, _UNBROKEN = 5, 12  # at most, if there is no + or 0 before
+
+
+def _written(number: str, before: str) -> bool:
+    """Whether digits stand together as those of phones do, and not as those of a list, a fraction or a time."""
+    sizes = [len(group) for group in _GROUP.findall(number)]
+    if {*sizes} == {1}:
+        return number[0] == "0"  # one by one
+    if sizes.count(1) > 1 or _NO_PHONE.fullmatch(number):
+        return False
+    return before == "+" or number[0] == "0" or (len(sizes) <= _GROUPS and max(sizes) <= _UNBROKEN)
+
+
+def _letter(character: str) -> bool:
+    return character.isascii() and character.isalpha()
+
+
+def _extended(text: str, end: int) -> int:
+    """Where a number ends with its extension, if it has one."""
+    match = _EXTENSION.match(text, end)
+    return end if match is None else match.end()
+
+
+def _with_plus(text: str, start: int) -> bool:
+    before = text[max(0, start - 2) : start]
+    return before[-1:] == "+" or before == "+("
 
 
 def _international(text: str, start: int) -> int | None:

@@ -29,11 +29,15 @@ _PLAIN |= dict.fromkeys((0xA0, 0x1680, *range(0x2000, 0x200B), 0x202F, 0x205F, 0
 _DIGIT = r"(?![0-9])\d"  # of another script: Arabic-Indic, full-width, mathematical, ...
 _FOREIGN = re.compile(_DIGIT)
 _ODD = re.compile(f"[{_FULL_WIDTH}{re.escape(_DASHES)}{_DOTS}{_SPACES}{INVISIBLE}]|{_DIGIT}")
+# What almost all texts are made of, letters of three scripts and quotation marks; the rest is looked at more closely.
+_COMMON = re.compile("[^\x00-\x7f\u00c0-\u02ff\u0370-\u052f\u2018-\u201f\u3131-\u3160\u3162\u3163\uac00-\ud7a3]")
 _UNSEEN = re.compile(f"[{INVISIBLE}]")
 
 # Where a number may start: a digit after none (the look-behind comes second, since a digit is quickly looked for). Then
-# at least five more, with at most two separators between.
-_RUN = re.compile(r"[0-9](?<![0-9][0-9])(?:[ ./()\-]{0,2}[0-9]){5,}")
+# at least five more, with at most three separators between.
+_RUN = re.compile(r"[0-9](?<![0-9][0-9])(?=(?:[ ./()\-]{0,3}[0-9]){5})[0-9]*(?:[ ./()\-]{1,3}[0-9]+)*")
+_APART = 3
+_LEAST = 7  # digits that any kind of number has
 _GROUP = re.compile(r"[0-9]+")
 
 
@@ -46,13 +50,15 @@ class Sight:
 
     def __init__(self, given: str) -> None:
         self._kept: list[int] | None = None
-        if not given.isascii() and _ODD.search(given):
+        self.ascii = given.isascii()
+        other = None if self.ascii else _COMMON.search(given)
+        if other is not None and _ODD.search(given, other.start()):
             if _UNSEEN.search(given):
                 self._kept = [at for at, character in enumerate(given) if not _UNSEEN.match(character)]
                 given = "".join([given[at] for at in self._kept])
             given = _FOREIGN.sub(_digit, given).translate(_PLAIN)  # one character for one
         self.text = given
-        self.words: dict[int, list[tuple[int, frozenset[str]]]] = {}  # that tell what numbers are, by block
+        self.told: tuple[int, dict[str, int]] = (-1, {})  # before which place, and where the nearest of each kind is
 
     @once
     def lower(self) -> str:
@@ -63,13 +69,31 @@ class Sight:
         return "".join([small if len(small := one.lower()) == 1 else one for one in self.text])
 
     @once
-    def numbers(self) -> list[tuple[int, int]]:
-        """Groups of digits, where each starts and how many it has, in runs of at least six digits, separated or not."""
-        return [
-            (group.start(), group.end() - group.start())
-            for run in _RUN.finditer(self.text)
-            for group in _GROUP.finditer(self.text, run.start(), run.end())
-        ]
+    def numbers(self) -> list[tuple[int, int, int, bool]]:
+        """Groups of digits in runs of at least seven, separated or not, that may be the first of a number.
+
+        Where each starts, how many digits it has, how many there are from there to the end of the run, and whether it
+        is well apart from those before. A single digit that is not begins nothing.
+        """
+        text, found = self.text, []
+        for run in _RUN.finditer(text):
+            start, stop = run.span()
+            if stop - start < _LEAST:
+                continue
+            if run[0].isdecimal():
+                found.append((start, stop - start, stop - start, True))
+                continue
+            groups = [group.span() for group in _GROUP.finditer(text, start, stop)]
+            rest, last = sum([end - start for start, end in groups]), -_APART
+            if rest < _LEAST:
+                continue
+            for start, end in groups:
+                size, apart = end - start, start - last >= _APART
+                if apart or size > 1:
+                    found.append((start, size, rest, apart))
+                rest -= size
+                last = end
+        return found
 
     def behind(self, start: int, most: int) -> int:
         """Where in `text` that begins which is at most so many characters of the given text before a place."""

@@ -13,7 +13,7 @@ __all__ = ["open_tail"]
 
 _ADDRESS = f"{string.ascii_letters}{string.digits}._%+'-@:/?#&=~!$*,;()[]{{}}<>"
 _NUMBER = f"{string.digits} ./()+-"
-_PAPER = f"{string.ascii_letters}{string.digits} -"
+_PAPER = f"{string.ascii_letters}{string.digits} .-"
 _READ = "공영일이삼사오육륙칠팔구 -.,"
 _LONGEST_PAPER = 42  # an IBAN's 34 characters in groups of four
 _LONGEST_DATE = 40

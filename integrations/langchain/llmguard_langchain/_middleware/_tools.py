@@ -20,10 +20,10 @@ from langgraph.types import Command
 from llmguard_middleware import Call, Guard
 from llmguard_middleware._current import around
 from llmguard_middleware._drive import adrive, drive
-from llmguard_middleware._edits import swap
 from llmguard_middleware._flow import Flow
 from llmguard_middleware._judge import Plan
 from llmguard_middleware._leaves import leaves, opaque, with_leaves
+from llmguard_middleware._placeholders import put_back
 from llmguard_middleware._steps import Ask, Judge, Steps
 from llmguard_middleware.telemetry import _names as names
 
@@ -88,7 +88,7 @@ def tool_steps(guard: Guard, request: ToolCallRequest, handler: Callable[[ToolCa
         flow.call = flow.call.but(inputs={name: told[name] for name in shown})
         if originals := flow.root.pseudonyms.restorable(tools=True):
             values = {name: told[name] for name in shown}
-            told.update(with_leaves(values, [swap(text, originals) for text in leaves(values)]))
+            told.update(with_leaves(values, [put_back(text, originals) for text in leaves(values)]))
         flow.passed = told
         request = request.override(tool_call={**asked, "args": told})
         if guard.has_rules("tool_call") or guard.has_rules("tool_result"):

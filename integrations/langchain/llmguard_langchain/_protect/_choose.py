@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from langchain_core.language_models import BaseChatModel
 from langchain_core.runnables import Runnable, RunnableBinding
@@ -16,6 +16,7 @@ from langchain_core.runnables import Runnable, RunnableBinding
 from llmguard_middleware import ConfigurationError, Guard
 from llmguard_middleware._call import Stage
 from llmguard_middleware._guard import expect_guard
+from llmguard_middleware._ingestion import reaches_embedding
 from llmguard_middleware._policy import Policy
 
 from ._configurable import alternatives_member, configurable_members, is_configurable_model
@@ -23,9 +24,12 @@ from ._copies import guarded_copy, guards_of
 from ._kinds import is_a
 from ._sticky import sticky
 
+if TYPE_CHECKING:
+    from langchain_core.embeddings import Embeddings
+
 __all__ = ["guarded_model", "is_signal", "protect", "refuse_stages"]
 
-T = TypeVar("T", bound=Runnable[Any, Any])
+T = TypeVar("T", bound="Runnable[Any, Any] | Embeddings")
 Members = Callable[[type[Any], Guard], dict[str, Any]]
 
 _CONFIGURABLE = "langchain_core.runnables.configurable"
@@ -38,25 +42,18 @@ def protect(thing: T, guard: Guard) -> T:
 
     Args:
         thing: a chat model or text model; a retriever, whose query and documents are judged; a tool, whose arguments
-            and result are; any other Runnable (a chain, a compiled graph), of which what goes in and what comes out is.
+            and result are; an embedding model, of which what is embedded is (`embedding`); any other Runnable (a chain,
+            a compiled graph), of which what goes in and what comes out is.
         guard: what is put around it.
 
     Raises:
-        ConfigurationError: if this is no Runnable.
+        ConfigurationError: if this is none of these.
         UnenforceableError: if the guard has a rule that the copy cannot enforce.
     """
+    if is_a(thing, "langchain_core.embeddings.embeddings", "Embeddings"):
+        return _guarded_embeddings(thing, guard)  # type: ignore[no-any-return]  # of a subclass
     if not isinstance(thing, Runnable):
-        given = f"the class {thing.__name__}" if isinstance(thing, type) else type(thing).__name__
-        instead = ""
-        if isinstance(thing, Guard):
-            instead = ": write protect(thing, guard), in this order"
-        elif isinstance(thing, type):
-            instead = f": write protect({thing.__name__}(...), guard)"
-        elif callable(thing):
-            instead = ": wrap it in RunnableLambda"
-        takes = "a LangChain Runnable (a model, chain, tool, retriever or graph)"
-        msg = f"protect() takes {takes} and was given {given}{instead}"
-        raise ConfigurationError(msg)
+        _refuse_kind(thing)
     expect_guard(guard, "protect(thing, guard)")
     if guard in guards_of(thing):
         return thing
@@ -71,6 +68,30 @@ def protect(thing: T, guard: Guard) -> T:
         check_refusal(thing, guard)
         check_stored(thing, guard)
     return _copied(thing, guard, members)  # type: ignore[no-any-return]  # of a subclass
+
+
+def _refuse_kind(thing: Any) -> NoReturn:
+    given = f"the class {thing.__name__}" if isinstance(thing, type) else type(thing).__name__
+    instead = ""
+    if isinstance(thing, Guard):
+        instead = ": write protect(thing, guard), in this order"
+    elif isinstance(thing, type):
+        instead = f": write protect({thing.__name__}(...), guard)"
+    elif callable(thing):
+        instead = ": wrap it in RunnableLambda"
+    takes = "a LangChain Runnable (a model, chain, tool, retriever or graph) or an embedding model"
+    msg = f"protect() takes {takes} and was given {given}{instead}"
+    raise ConfigurationError(msg)
+
+
+def _guarded_embeddings(model: Any, guard: Guard) -> Any:
+    from ._embeddings import embeddings_members
+
+    expect_guard(guard, "protect(embeddings, guard)")
+    if guard in guards_of(model):
+        return model
+    reaches_embedding(guard, "protect(embeddings)")
+    return guarded_copy(model, guard, embeddings_members)
 
 
 def guarded_model(model: Any, guard: Guard) -> Any:
@@ -156,7 +177,8 @@ def refuse_stages(guard: Guard, where: str, reached: tuple[Stage, ...] = ("input
 
 _INSTEAD = (
     "protect(retriever) reaches input and retrieval, protect(tool) tool_call and tool_result, a chain input and "
-    "output, a model these and tool_call: put each rule where its stage is, and protect that first"
+    "output, a model these and tool_call, protect(embeddings) embedding: put each rule where its stage is, and protect "
+    "that first"
 )
 
 

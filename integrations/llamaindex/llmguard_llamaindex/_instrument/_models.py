@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from ._run import Run
 
-__all__ = ["Embedding", "Model"]
+__all__ = ["Embedding", "Model", "embeddings_call"]
 
 _STREAMS = (Generator, AsyncGenerator)
 _WHOLE = frozenset((ChatResponse, CompletionResponse))
@@ -157,7 +157,7 @@ class Embedding(Kind):
         if call is None:
             if len(self._known) >= _MOST:
                 self._known.clear()
-            call = self._known[key] = _embeddings(*key)
+            call = self._known[key] = embeddings_call(*key)
         return call.but(inputs={"input": run.request}) if judged else call
 
     def opened(self, run: Run, flow: Flow) -> None:
@@ -176,7 +176,8 @@ class Embedding(Kind):
 _PACKAGE = "llama_index.embeddings."
 
 
-def _embeddings(cls: type, model: Any, count: int) -> Call:
+def embeddings_call(cls: type, model: Any, count: int) -> Call:
+    """The call of an embedding model of a class, with this name, for so many texts."""
     theirs = (base.__module__ for base in cls.__mro__ if base.__module__.startswith(_PACKAGE))
     provider = next((module.removeprefix(_PACKAGE).partition(".")[0] for module in theirs), cls.__name__.lower())
     named = isinstance(model, str) and model != "unknown"
