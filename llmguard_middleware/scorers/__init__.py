@@ -7,6 +7,7 @@ from .length import length
 from .pii import pii
 from .prompt_injection import prompt_injection
 from .secrets import secrets
+from .url_allow_list import url_allow_list
 from .valid_json import valid_json
 
 __all__ = [
@@ -17,5 +18,6 @@ __all__ = [
     "pii",
     "prompt_injection",
     "secrets",
+    "url_allow_list",
     "valid_json",
 ]
