@@ -25,6 +25,7 @@ FACTORIES = {
     "length",
     "pii",
     "prompt_injection",
+    "regex",
     "secrets",
     "url_allow_list",
     "valid_json",

@@ -6,6 +6,7 @@ from .invisible_text import invisible_text
 from .length import length
 from .pii import pii
 from .prompt_injection import prompt_injection
+from .regex import regex
 from .secrets import secrets
 from .url_allow_list import url_allow_list
 from .valid_json import valid_json
@@ -17,6 +18,7 @@ __all__ = [
     "load",
     "pii",
     "prompt_injection",
+    "regex",
     "secrets",
     "url_allow_list",
     "valid_json",
