@@ -20,6 +20,7 @@ PUBLIC = [
 DEFINING = ["llmguard_middleware.errors"]
 # Functions that shadow the modules that they are in.
 FACTORIES = {
+    "canary",
     "deny_list",
     "invisible_text",
     "length",

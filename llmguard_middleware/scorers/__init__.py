@@ -1,6 +1,7 @@
 """Scorers that come with the library: local, fast, without a network."""
 
 from ._load import load
+from .canary import canary
 from .deny_list import deny_list
 from .invisible_text import invisible_text
 from .length import length
@@ -12,6 +13,7 @@ from .url_allow_list import url_allow_list
 from .valid_json import valid_json
 
 __all__ = [
+    "canary",
     "deny_list",
     "invisible_text",
     "length",
