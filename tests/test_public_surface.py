@@ -21,6 +21,7 @@ DEFINING = ["llmguard_middleware.errors"]
 # Functions that shadow the modules that they are in.
 FACTORIES = {
     "canary",
+    "code_injection",
     "deny_list",
     "invisible_text",
     "length",

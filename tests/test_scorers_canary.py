@@ -155,7 +155,7 @@ PIECES = [
 )
 def test_it_streams_as_it_judges(text: str, size: int, least: int | None) -> None:
     """A stream is redacted as the whole text is, whatever the chunks; so a token that is split is found."""
-    scorer, text = canary(TOKEN, least=least), "".join(pieces)
+    scorer = canary(TOKEN, least=least)
     assert streamed(scorer, text, size, PROMPT) == redacted(scorer, text, PROMPT)
 
 
@@ -186,7 +186,7 @@ def test_a_least_that_is_none_is_refused(least: Any) -> None:
 
 @pytest.mark.parametrize("unit", [TOKEN, TOKEN[0] + " ", "6b ", PROMPT, "a ", "107 "])
 def test_what_is_made_to_be_slow_is_linear(unit: str) -> None:
-    """Eight times as much of what begins like a token or a prompt everywhere takes about eight times as long, not 64."""
+    """Eight times as much of what begins like a token or a prompt takes about eight times as long, not 64."""
     trap = canary(TOKEN)
     assert growth(lambda text: trap.score(text + TOKEN, PROMPT), unit) < 32
 

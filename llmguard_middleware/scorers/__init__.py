@@ -2,6 +2,7 @@
 
 from ._load import load
 from .canary import canary
+from .code_injection import code_injection
 from .deny_list import deny_list
 from .invisible_text import invisible_text
 from .length import length
@@ -14,6 +15,7 @@ from .valid_json import valid_json
 
 __all__ = [
     "canary",
+    "code_injection",
     "deny_list",
     "invisible_text",
     "length",
