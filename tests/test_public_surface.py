@@ -24,6 +24,7 @@ FACTORIES = {
     "code_injection",
     "deny_list",
     "invisible_text",
+    "language",
     "length",
     "pii",
     "prompt_injection",

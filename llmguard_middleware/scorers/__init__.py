@@ -5,6 +5,7 @@ from .canary import canary
 from .code_injection import code_injection
 from .deny_list import deny_list
 from .invisible_text import invisible_text
+from .language import language
 from .length import length
 from .pii import pii
 from .prompt_injection import prompt_injection
@@ -18,6 +19,7 @@ __all__ = [
     "code_injection",
     "deny_list",
     "invisible_text",
+    "language",
     "length",
     "load",
     "pii",
