@@ -30,6 +30,7 @@ FACTORIES = {
     "prompt_injection",
     "regex",
     "secrets",
+    "topics",
     "url_allow_list",
     "valid_json",
 }

@@ -160,7 +160,7 @@ def test_it_streams_as_it_judges(text: str, size: int, least: int | None) -> Non
 
 
 @settings(max_examples=200, deadline=None)
-@given(st.text(max_size=300), st.text(max_size=100))
+@given(st.text(st.characters(), max_size=300), st.text(st.characters(), max_size=100))
 def test_any_text_is_scored(text: str, prompt: str) -> None:
     """Whatever the characters, in the text and in the prompt; loaded by name as well."""
     score = load("canary", TOKEN, least=16).score(text + " " + TOKEN, prompt)

@@ -304,7 +304,7 @@ def test_it_streams_as_it_judges(text: str, size: int) -> None:
 
 
 @settings(max_examples=200, deadline=None)
-@given(st.text(max_size=300), st.booleans())
+@given(st.text(st.characters(), max_size=300), st.booleans())
 def test_any_text_is_scored(text: str, fenced: bool) -> None:
     """Whatever the characters: spans lie inside, in order; loaded by name and pickled as well."""
     scorer = pickle.loads(pickle.dumps(load("code_injection", ignore_fenced=fenced)))

@@ -160,7 +160,7 @@ except ConfigurationError as error:
 
 
 @settings(max_examples=100, deadline=None)
-@given(st.text(max_size=300))
+@given(st.text(st.characters(), max_size=300))
 def test_any_text_is_scored(text: str) -> None:
     """Whatever the characters, lone surrogates too: a share, or no value at all; loaded by name as well."""
     value = load("language", "ko", "en", least=1).score(text).value

@@ -11,6 +11,7 @@ from .pii import pii
 from .prompt_injection import prompt_injection
 from .regex import regex
 from .secrets import secrets
+from .topics import topics
 from .url_allow_list import url_allow_list
 from .valid_json import valid_json
 
@@ -26,6 +27,7 @@ __all__ = [
     "prompt_injection",
     "regex",
     "secrets",
+    "topics",
     "url_allow_list",
     "valid_json",
 ]
