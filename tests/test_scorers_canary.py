@@ -69,6 +69,11 @@ def forms(token: str) -> dict[str, str]:
         "escapes": "".join(f"\\x{one:02x}" for one in data),
         "percent": "".join(f"%{one:02X}" for one in data),
         "numbers": " ".join(map(str, data)),
+        "octal": "".join(f"\\{one:03o}" for one in data),
+        "binary": " ".join(f"{one:08b}" for one in data),
+        "Unicode escapes": "".join(f"\\u{one:04x}" for one in data),
+        "Base32": base64.b32encode(f"my token: {token}.".encode()).decode(),
+        "Base64 of UTF-16": base64.b64encode(f"token: {token}.".encode("utf-16-le")).decode(),
         "entities": "".join(f"&#{one};" for one in data),
     }
 
@@ -110,6 +115,14 @@ def test_a_new_token_goes_into_the_prompt() -> None:
     assert trap.options == other.options
     assert canary(TOKEN).options != canary(TOKEN[::-1]).options
     assert pickle.loads(pickle.dumps(trap)).score(trap.tokens[0]).flagged
+
+
+def test_it_is_made_from_a_file() -> None:
+    """By name with plain options, the token from the environment."""
+    options = {"tokens": ["${PROMPT_TOKEN:-k7mq2xw9trb4hv6z}"], "least": 20}
+    rule = {"scorer": "canary", "options": options, "stage": "output", "action": "redact"}
+    guard = Guard.from_config({"guardrails": [rule]})
+    assert guard.check(f"It is {TOKEN}.", stage="output").guarded == "It is <CANARY>."
 
 
 @pytest.mark.parametrize(

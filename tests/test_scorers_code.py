@@ -270,6 +270,14 @@ def test_code_in_fences_is_left_alone_if_that_is_asked_for(fence: str) -> None:
     assert redacted(code_injection(), block) != block
 
 
+def test_it_is_made_from_a_file() -> None:
+    """By name with plain options."""
+    options = {"kinds": ["XSS"], "ignore_fenced": True}
+    rule = {"scorer": "code_injection", "options": options, "stage": "output", "action": "redact"}
+    guard = Guard.from_config({"guardrails": [rule]})
+    assert guard.check("<script>{{7*7}}", stage="output").guarded == "<XSS>{{7*7}}"
+
+
 @pytest.mark.parametrize("given", ["yes", 1, None])
 def test_a_setting_that_is_none_is_refused(given: Any) -> None:
     """One sentence that says what to write; an unknown kind is refused with the one that was meant."""

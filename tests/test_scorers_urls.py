@@ -169,6 +169,15 @@ def test_hosts_may_stand_for_what_is_below_and_schemes_may_be_others() -> None:
     assert pickle.loads(pickle.dumps(wide)).score("http://good.com") == wide.score("http://good.com")
 
 
+def test_it_is_made_from_a_file() -> None:
+    """By name with plain options."""
+    options = {"hosts": ["good.com", "*.docs.good.com"], "schemes": ["https"], "bare_domains": True}
+    rule = {"scorer": "url_allow_list", "options": options, "stage": "output", "action": "redact"}
+    guard = Guard.from_config({"guardrails": [rule]})
+    text = "https://good.com http://good.com https://a.docs.good.com evil.com/x"
+    assert guard.check(text, stage="output").guarded == "https://good.com <URL> https://a.docs.good.com <URL>"
+
+
 @pytest.mark.parametrize("host", ["https://good.com", "good.com/x", "", "a b", "*", 3, "good.com:x"])
 def test_what_is_no_host_is_refused(host: Any) -> None:
     """One sentence that says what to write."""

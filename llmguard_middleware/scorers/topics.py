@@ -65,8 +65,8 @@ def topics(
         topics({"rivals": ["Globex", "글로벡스"], "prices": {"discount": 0.5, "할인": 0.5}})
         topics(allowed={"cooking": ["recipe", "oven", "요리"]})
 
-    Words know no meaning: a topic that is spoken of in other words is missed. With `classify` or `embed`, a model of yours
-    decides in their place.
+    Words know no meaning: a topic that is spoken of in other words is missed. With `classify` or `embed`, a model of
+    yours decides in their place.
 
     Args:
         forbidden: topics, by the names of built-in ones (politics, religion, violence, weapons, drugs, adult,

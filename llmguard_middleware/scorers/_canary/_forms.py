@@ -11,7 +11,7 @@ from typing import Final
 __all__ = ["LONGEST", "REACH", "Forms"]
 
 LONGEST: Final = 32  # characters of a token
-REACH: Final = LONGEST * 9
+REACH: Final = LONGEST * 10
 
 _NOT_LETTERS: Final = bytes(one for one in range(256) if not chr(one).isalnum() or one > 127)  # noqa: PLR2004 - ASCII
 _NOT_HEX: Final = bytes(one for one in range(256) if one not in b"0123456789abcdef")
@@ -22,7 +22,7 @@ _WIDE: Final = {wide: wide - 0xFEE0 for wide in range(0xFF01, 0xFF5F)}  # full-w
 # What a form can be found in at all: all other characters are left out, which is quick and finds too much.
 _VIEWS: Final[dict[str, Callable[[bytes], bytes]]] = {
     "letters": lambda data: data.lower().translate(None, _NOT_LETTERS),
-    "hex": lambda data: data.lower().replace(b"0x", b"").translate(None, _NOT_HEX),
+    "hex": lambda data: data.lower().replace(b"0x", b"").replace(b"u00", b"").translate(None, _NOT_HEX),
     "digits": lambda data: data.translate(None, _NOT_DIGITS),
     "base64": lambda data: data.replace(b"-", b"+").replace(b"_", b"/").translate(None, _NOT_BASE64),
 }
@@ -41,10 +41,14 @@ class Forms:
             cases = (token, low, token.upper())
             for written in dict.fromkeys(one[::step] for one in cases for step in (1, -1)):
                 pairs = [format(ord(one), "02x") for one in written]
-                self._add("hex", pairs, "(?:0x|[^0-9A-Fa-f]){0,6}", re.IGNORECASE)
+                self._add("hex", pairs, "[^0-9A-Fa-f]{0,6}(?:0x|00)?", re.IGNORECASE)
                 self._add("digits", [str(ord(one)) for one in written], "[^0-9]{1,6}")
-                for core in _base64(written):
+                self._add("digits", [format(ord(one), "03o") for one in written], "[^0-9]{1,6}")
+                self._add("digits", [format(ord(one), "08b") for one in written], "[^0-9]{0,2}")
+                for core in (*_encoded(written.encode(), 3), *_encoded(written.encode("utf-16-le"), 3, 2)):
                     self._add("base64", list(core), r"\s{0,2}")
+                for core in _encoded(written.encode(), 5):
+                    self._add("letters", list(core.lower()), r"\s{0,2}", re.IGNORECASE)
 
     def _add(self, view: str, parts: list[str], between: str, flags: int = 0) -> None:
         sought = "".join(parts).encode()
@@ -63,10 +67,10 @@ class Forms:
                     yield from (match.span() for match in pattern.finditer(text))
 
 
-def _base64(token: str) -> Iterator[str]:
-    """What is the same in Base64 whatever stands before and after, for each of the three places to begin at."""
-    data = token.encode()
-    for before in range(3):
-        whole = (before + len(data)) // 3 * 3 - before
-        written = base64.b64encode(b"\0" * before + data[:whole]).decode()
-        yield written[4 if before else 0 :]
+def _encoded(data: bytes, group: int, step: int = 1) -> Iterator[str]:
+    """What is the same in Base64 (of 3 bytes) or Base32 (of 5) whatever stands before and after, wherever it begins."""
+    encode, size = (base64.b64encode, 4) if group == 3 else (base64.b32encode, 8)  # noqa: PLR2004 - Base64's three bytes
+    for before in range(0, group * step, step):
+        whole = (before + len(data)) // group * group - before
+        skipped = -(-before // group) * size
+        yield encode(b"\0" * before + data[:whole]).decode()[skipped:]

@@ -103,6 +103,12 @@ _SPACE: Final = r"(?:\s|/\*[^*]{0,20}\*/|\+|%20)"
 _OR: Final = r"['\"]\s{0,4}\)?\s{0,4}(?:or|and|\|\||&&)(?:\s|\+|/\*\*/){0,4}(?:not\s)?"
 _EQUALS: Final = r"(?:=|like|<=>)"
 
+_STACKED: Final = (
+    r"[ \t]{0,4};[ \t]{0,4}(?:(?:drop|alter|create|truncate)\s{1,4}(?:table|database|user|login|schema|role)|"
+    r"delete\s{1,4}from|insert\s{1,4}into|update\s{1,4}\w{1,30}\s{1,4}set|exec(?:ute)?\s{1,4}\w|"
+    r"shutdown(?!\w)|declare\s{1,4}@|select\s)"
+)
+
 _SQL: Final = Kind(
     "SQL_INJECTION",
     (
@@ -114,17 +120,13 @@ _SQL: Final = Kind(
         ),
         _sign(_OR + r"\(?(\w{1,16})\s{0,4}" + _EQUALS + r"\s{0,4}\(?\1(?!\w)", "=", "like", beside=("'", '"')),
         _sign(
-            r"(?:(?<!\w)or|(?<!\w)and)" + _SPACE + r"{1,4}(\d{1,8})\s{0,4}=\s{0,4}\1\s{0,4}(?:--|#|/\*|;|['\")])",
+            r"(?:or(?<!\wor)|and(?<!\wand))" + _SPACE + r"{1,4}(\d{1,8})\s{0,4}=\s{0,4}\1\s{0,4}(?:--|#|/\*|;|['\")])",
             "=",
         ),
         _sign(r"['\"]\s{0,4}or\s{1,4}(?:true|not\s{1,2}false)\s{0,4}(?:--|#|/\*|;)", "true", "false"),
         _sign(r"(?<=\w)'\)?(?:--(?![\w>\-])|/\*|;--|;%00)", "'--", "'/*", "';", "')"),
-        _sign(
-            r"(?:['\"]\)?|(?<![\w.])-?\d{1,10})[ \t]{0,4};[ \t]{0,4}(?:(?:drop|alter|create|truncate)\s{1,4}(?:table|database|user|login|"
-            r"schema|role)|delete\s{1,4}from|insert\s{1,4}into|update\s{1,4}\w{1,30}\s{1,4}set|exec(?:ute)?\s{1,4}\w|"
-            r"shutdown(?!\w)|declare\s{1,4}@|select\s)",
-            ";",
-        ),
+        _sign(r"['\"]\)?" + _STACKED, ";"),
+        _sign(r"\d" + _STACKED, ";"),
         _sign(
             r"['\"]\)?" + _SPACE + r"{0,8}union" + _SPACE + r"{1,8}(?:all|distinct)?" + _SPACE + r"{0,8}select", "union"
         ),
