@@ -75,7 +75,10 @@ HEAVY = (
     "opentelemetry.exporter",
     "langchain_core",
     "llama_index",
+    "numpy",
+    "py3langid",
     "pydantic",
+    "re2",
     "yaml",
 )
 

@@ -158,7 +158,18 @@ PIECES = [
         base64.b64encode(TOKEN.encode()).decode()[13:],
         TOKEN.encode().hex(),
     ),
-    *(PROMPT[:70], PROMPT[70:90], PROMPT[90:140], PROMPT[140:], "x" * 300, "k", "!", "\ud800", " ".join(PROMPT[:60])),
+    *(
+        PROMPT[:70],
+        PROMPT[70:90],
+        PROMPT[90:140],
+        PROMPT[140:],
+        "x" * 300,
+        "word " * 150,
+        "k",
+        "!",
+        "\ud800",
+        " ".join(PROMPT[:60]),
+    ),
 ]
 
 
@@ -170,6 +181,14 @@ def test_it_streams_as_it_judges(text: str, size: int, least: int | None) -> Non
     """A stream is redacted as the whole text is, whatever the chunks; so a token that is split is found."""
     scorer = canary(TOKEN, least=least)
     assert streamed(scorer, text, size, PROMPT) == redacted(scorer, text, PROMPT)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.text("aA \u212ab-", max_size=120), st.integers(1, 40))
+def test_a_token_that_begins_within_itself_streams_as_well(text: str, size: int) -> None:
+    """As does one with letters that are others' lower case."""
+    scorer = canary("aaaaaaaa", "kkkkkkkk", least=None)
+    assert streamed(scorer, text + "kkkkkkkk", size, "") == redacted(scorer, text + "kkkkkkkk")
 
 
 @settings(max_examples=200, deadline=None)
@@ -189,12 +208,12 @@ def test_what_is_no_token_is_refused(tokens: Any) -> None:
     assert str(caught.value) == "canary() takes tokens of 8 to 32 letters and digits of ASCII, or none to make one"
 
 
-@pytest.mark.parametrize("least", [0, 15, True, "48", 20.0])
+@pytest.mark.parametrize("least", [0, 15, 1001, True, "48", 20.0])
 def test_a_least_that_is_none_is_refused(least: Any) -> None:
     """One sentence that says what to write."""
     with pytest.raises(ConfigurationError) as caught:
         canary(least=least)
-    assert str(caught.value) == f"least is {least!r}; it must be a whole number of letters from 16 up, or None"
+    assert str(caught.value) == f"least is {least!r}; it must be a whole number of letters from 16 to 1000, or None"
 
 
 @pytest.mark.parametrize("unit", [TOKEN, TOKEN[0] + " ", "6b ", PROMPT, "a ", "107 "])

@@ -20,7 +20,8 @@ __all__ = ["Canary", "canary"]
 _TOKEN, _PROMPT = "CANARY", "SYSTEM_PROMPT"  # what spans are called
 _LETTERS: Final = "abcdefghjkmnpqrstuvwxyz23456789"  # none that is taken for another
 _SIZE: Final = 16  # some 79 bits: no text has it by chance
-_LEAST, _FEWEST = 8, 16
+_LEAST = 8
+_FEWEST, _MOST = 16, 1000
 
 
 class _Kind(NamedTuple):
@@ -70,7 +71,7 @@ def canary(*tokens: str, least: int | None = 48) -> Canary:
         tokens: those in your prompts, 8 to 32 letters and digits each; a new one, made by chance, if none is given.
             Where several processes share a prompt, give them the same.
         least: letters and digits in a row, a Korean syllable counts as two, that make a stretch of the prompt a leak,
-            from 16 up; None to look for tokens only.
+            from 16 to 1,000; None to look for tokens only.
 
     Raises:
         ConfigurationError: if a token or `least` is not usable.
@@ -81,8 +82,10 @@ def canary(*tokens: str, least: int | None = 48) -> Canary:
             msg = f"canary() takes tokens of {_LEAST} to {LONGEST} letters and digits of ASCII, or none to make one"
             raise ConfigurationError(msg)
     fewest: object = least
-    if fewest is not None and (isinstance(fewest, bool) or not isinstance(fewest, int) or fewest < _FEWEST):
-        msg = f"least is {least!r}; it must be a whole number of letters from {_FEWEST} up, or None"
+    if fewest is not None and (
+        isinstance(fewest, bool) or not isinstance(fewest, int) or not _FEWEST <= fewest <= _MOST
+    ):
+        msg = f"least is {least!r}; it must be a whole number of letters from {_FEWEST} to {_MOST}, or None"
         raise ConfigurationError(msg)
     if not tokens:
         return Canary(("".join(secrets.choice(_LETTERS) for _ in range(_SIZE)),), least, told="new")

@@ -13,6 +13,8 @@ __all__ = ["LONGEST", "REACH", "Forms"]
 LONGEST: Final = 32  # characters of a token
 REACH: Final = LONGEST * 10
 
+_CORE: Final = 8  # letters: 40 bits at least
+
 _NOT_LETTERS: Final = bytes(one for one in range(256) if not chr(one).isalnum() or one > 127)  # noqa: PLR2004 - ASCII
 _NOT_HEX: Final = bytes(one for one in range(256) if one not in b"0123456789abcdef")
 _NOT_DIGITS: Final = bytes(one for one in range(256) if one not in b"0123456789")
@@ -41,7 +43,7 @@ class Forms:
             cases = (token, low, token.upper())
             for written in dict.fromkeys(one[::step] for one in cases for step in (1, -1)):
                 pairs = [format(ord(one), "02x") for one in written]
-                self._add("hex", pairs, "[^0-9A-Fa-f]{0,6}(?:0x|00)?", re.IGNORECASE)
+                self._add("hex", pairs, "[^0-9A-Fa-f]{0,6}(?:0x|(?<=u)00)?", re.IGNORECASE)
                 self._add("digits", [str(ord(one)) for one in written], "[^0-9]{1,6}")
                 self._add("digits", [format(ord(one), "03o") for one in written], "[^0-9]{1,6}")
                 self._add("digits", [format(ord(one), "08b") for one in written], "[^0-9]{0,2}")
@@ -53,7 +55,7 @@ class Forms:
     def _add(self, view: str, parts: list[str], between: str, flags: int = 0) -> None:
         sought = "".join(parts).encode()
         escaped = [re.escape(part).replace(r"\+", r"[+\-]").replace("/", "[/_]") for part in parts]
-        self._forms[view].setdefault(sought, re.compile(between.join(escaped), flags))
+        self._forms[view].setdefault(sought, re.compile(between.join(escaped), flags | re.ASCII))
 
     def find(self, text: str) -> Iterator[tuple[int, int]]:
         """(start, end) of each; they may overlap."""
@@ -63,8 +65,10 @@ class Forms:
         for view, forms in self._forms.items():
             seen = _VIEWS[view](data)
             for sought, pattern in forms.items():
-                if sought in seen:
-                    yield from (match.span() for match in pattern.finditer(text))
+                match = pattern.search(text) if sought in seen else None
+                while match is not None:
+                    yield match.span()
+                    match = pattern.search(text, match.start() + 1)  # it may begin within itself
 
 
 def _encoded(data: bytes, group: int, step: int = 1) -> Iterator[str]:
@@ -73,4 +77,6 @@ def _encoded(data: bytes, group: int, step: int = 1) -> Iterator[str]:
     for before in range(0, group * step, step):
         whole = (before + len(data)) // group * group - before
         skipped = -(-before // group) * size
-        yield encode(b"\0" * before + data[:whole]).decode()[skipped:]
+        core = encode(b"\0" * before + data[:whole]).decode()[skipped:]
+        if len(core) >= _CORE:  # less of a short token tells nothing
+            yield core

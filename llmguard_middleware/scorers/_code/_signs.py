@@ -64,8 +64,10 @@ def _sign(
 
 
 def _is_script(match: re.Match[str]) -> bool:
-    """Whether an attribute that hides characters comes to a script."""
-    return re.sub(r"[\x00-\x20]", "", unescape(match[1])).startswith(("javascript:", "vbscript:", "data:text/html"))
+    """Whether an attribute that hides characters comes to a script; one that hides none has a sign of its own."""
+    return any(one in match[1] for one in "&\t\n") and re.sub(r"[\x00-\x20]", "", unescape(match[1])).startswith(
+        ("javascript:", "vbscript:", "data:text/html")
+    )
 
 
 _ATTRIBUTE: Final = r"(?:href|src|action|formaction|data|poster|background|xlink:href)\s{0,4}=\s{0,4}[\"']?"
@@ -136,16 +138,15 @@ _SQL: Final = Kind(
             r"0x[0-9a-f]{2}|[\w,\s]{0,60}?(?:passw|information_schema))",
             "union",
         ),
+        _sign(r"(?:and|or|select|if)\W{1,8}sleep\s{0,2}\(\s{0,2}\d", "sleep", beside=("(",)),
         _sign(
             r"waitfor\s{1,4}delay\s{0,4}['\"(@]|pg_sleep\s{0,2}\(|benchmark\s{0,2}\(\s{0,2}\d{4}|"
-            r"(?:and|or|select|if)\W{1,8}sleep\s{0,2}\(\s{0,2}\d|select\s{1,4}load_file\s{0,2}\(|"
+            r"select\s{1,4}load_file\s{0,2}\(|"
             r"into\s{1,4}(?:outfile|dumpfile)\s{0,4}['\"]|(?<!\w)xp_cmdshell|extractvalue\s{0,2}\(\s{0,2}\d|"
             r"updatexml\s{0,2}\(\s{0,2}\d|utl_http\.request|dbms_pipe\.receive",
             "waitfor",
             "pg_sleep",
             "benchmark",
-            "sleep(",
-            "sleep (",
             "load_file",
             "outfile",
             "dumpfile",
@@ -183,13 +184,11 @@ _SHELL: Final = Kind(
         ),
         _sign(_FETCH + r"\|\s{0,4}(?:sudo\s{1,4}(?:-\w{1,3}\s{1,4})?)?(?:ba|z|da|k)?sh(?![\w.])", "curl", "wget"),
         _sign(
-            r"(?<![\w\-])rm\s{1,4}-(?:rf|fr|r\s{1,2}-f)\s{1,4}(?:--no-preserve-root\s{1,4})?[/~](?:\*|(?![\w/.\-]))",
+            r"rm(?<![\w\-]rm)\s{1,4}-(?:rf|fr|r\s{1,2}-f)\s{1,4}(?:--no-preserve-root\s{1,4})?[/~](?:\*|(?![\w/.\-]))",
             "rm -",
         ),
         _sign(r"/dev/(?:tcp|udp)/[\w.\-]{1,60}/\d", "/dev/tcp", "/dev/udp"),
-        _sign(
-            r"nc(?<!\w..)(?:at)?\s{1,4}(?:[\w.\-]{1,40}\s{1,4}){0,4}-\w{0,3}e\s{1,4}\S", "nc ", "ncat ", beside=(" -",)
-        ),
+        _sign(r"nc(?<!\w..)(?:at)?\s{1,4}(?:[\w.\-]{1,40}\s{1,4}){0,4}-\w{0,3}e\s{1,4}\S", "nc", beside=("-",)),
         _sign(r":\(\)\s{0,2}\{\s{0,2}:\s{0,2}\|\s{0,2}:", ":()"),
         _sign(
             r"powershell(?:\.exe)?\s{1,4}(?:-\w{1,16}\s{1,4}(?:\w{1,10}\s{1,4})?){0,4}-e(?:nc|ncodedcommand)?\s{1,4}[a-z0-9+/=]{16}",
