@@ -21,6 +21,7 @@ from llmguard_middleware import (
     MonitorQueue,
     Replace,
     VerdictCache,
+    scorers,
 )
 from llmguard_middleware._call import Call
 from llmguard_middleware.scorers import pii, prompt_injection, secrets
@@ -233,7 +234,7 @@ tenants:
         (
             'guard.yaml:9:14: no scorer is registered as "pi"; give one of these or "package.module:attribute": '
             'did you mean "pii"? '
-            "Known: deny_list, invisible_text, length, pii, prompt_injection, secrets, valid_json"
+            f"Known: {', '.join(sorted({*scorers.__all__} - {'load'}))}"
         ),
         "guard.yaml:9:50: timeout is 0; give a number greater than 0.0",
         (
