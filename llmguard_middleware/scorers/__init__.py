@@ -4,6 +4,8 @@ from ._load import load
 from .azure_content_safety import azure_content_safety
 from .azure_prompt_shield import azure_prompt_shield
 from .bedrock_guardrail import bedrock_guardrail
+from .canary import canary
+from .code_injection import code_injection
 from .deny_list import deny_list
 from .embedding_similarity import embedding_similarity
 from .exact_match import exact_match
@@ -18,6 +20,7 @@ from .foreign import (
 )
 from .invisible_text import invisible_text
 from .json_schema import json_schema
+from .language import language
 from .length import length
 from .levenshtein import levenshtein
 from .names import names
@@ -26,7 +29,10 @@ from .pii import pii
 from .prompt_injection import prompt_injection
 from .provider_block import provider_block
 from .pydantic_model import pydantic_model
+from .regex import regex
 from .secrets import secrets
+from .topics import topics
+from .url_allow_list import url_allow_list
 from .valid_json import valid_json
 from .valid_xml import valid_xml
 
@@ -34,6 +40,8 @@ __all__ = [
     "azure_content_safety",
     "azure_prompt_shield",
     "bedrock_guardrail",
+    "canary",
+    "code_injection",
     "deny_list",
     "embedding_similarity",
     "evaluator",
@@ -46,6 +54,7 @@ __all__ = [
     "from_transformers",
     "invisible_text",
     "json_schema",
+    "language",
     "length",
     "levenshtein",
     "load",
@@ -55,7 +64,10 @@ __all__ = [
     "prompt_injection",
     "provider_block",
     "pydantic_model",
+    "regex",
     "secrets",
+    "topics",
+    "url_allow_list",
     "valid_json",
     "valid_xml",
 ]
