@@ -12,11 +12,12 @@ import threading
 from collections.abc import Callable, Generator, Mapping
 from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, wait
 from contextlib import suppress
-from contextvars import ContextVar, copy_context
+from contextvars import copy_context
 from functools import partial
 from time import perf_counter
 from typing import Any, TypeVar
 
+from ._asking import inside_scorer
 from ._judge import BREATHE, Completion, Launch, Plan
 from ._pieces import PIECE, in_pieces
 from ._rules import Guardrail
@@ -28,9 +29,6 @@ __all__ = ["adrive", "drive", "inside_scorer", "run_inline"]
 T = TypeVar("T")
 
 _CANCELLED = (asyncio.CancelledError, CancelledError)
-
-# Set while a scorer runs, so that a model it calls (a judge, say) is not judged and scored by the same guard again.
-inside_scorer: ContextVar[bool] = ContextVar("llmguard_inside_scorer", default=False)
 
 
 def drive(plan: Plan[T], workers: Workers) -> T:

@@ -19,7 +19,17 @@ PUBLIC = [
 ]
 DEFINING = ["llmguard_middleware.errors"]
 # Functions that shadow the modules that they are in.
-FACTORIES = {"deny_list", "invisible_text", "length", "pii", "prompt_injection", "secrets", "valid_json"}
+FACTORIES = {
+    "deny_list",
+    "invisible_text",
+    "judge",
+    "judges",
+    "length",
+    "pii",
+    "prompt_injection",
+    "secrets",
+    "valid_json",
+}
 
 
 def visible(module: ModuleType) -> list[str]:
