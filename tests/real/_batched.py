@@ -45,7 +45,8 @@ class Model:
     def piece(self, token: int) -> bytes:
         """What a token stands for."""
         room = ctypes.create_string_buffer(64)
-        return room.raw[: max(0, llama.llama_token_to_piece(self.vocab, token, room, 64, 0, False))]
+        count = llama.llama_token_to_piece(self.vocab, token, room, 64, 0, False)
+        return room.raw[: max(0, count)]
 
     def decode(self, entries: list[tuple[int, int, int, bool]]) -> None:
         """Go on with (token, position, sequence, whether what follows is wanted)."""

@@ -74,11 +74,12 @@ def read(reply: Any, scale: Scale, asked: str) -> Reading | Unread:
     text = reply.strip().removeprefix("\ufeff") if isinstance(reply, str) else ""
     if not text or len(text) > _MOST:
         return _no_text(reply)
-    answers = [one for one in _objects(text) if one.has(scale.key) and (one.alone or _reasoning(one.pairs))]
-    mended = None if answers else repaired(text, scale)
+    found = [one for one in _objects(text) if one.has(scale.key)]
+    mended = None if found else repaired(text, scale)
     if mended is not None:
-        start, end, found = mended
-        answers = [_Object(found, start, end, alone=False)]
+        start, end, pairs = mended
+        found = [_Object(pairs, start, end, alone=(start, end) in _places(text))]
+    answers = [one for one in found if one.alone or _reasoning(one.pairs)]
     if not answers:
         return Unread("no_answer", f'the reply holds no JSON object with a "{scale.key}" that can be read')
     if any(_squeezed(text[one.start : one.end]) in _squeezed(asked) for one in answers):
@@ -151,7 +152,7 @@ def _squeezed(text: str) -> str:
 
 def _objects(text: str) -> Iterator[_Object]:
     """The JSON objects in a text that are no part of another, be that broken."""
-    fences = {(start, end) for start, end in _fenced(text)} | {(0, len(text))}
+    places = _places(text)
     at = tries = depth = 0
     while tries < _TRIES and (start := text.find("{", at)) >= 0:
         depth = max(0, depth - text.count("}", at, start))
@@ -161,16 +162,18 @@ def _objects(text: str) -> Iterator[_Object]:
             tries, depth, at = tries + 1, depth + 1, start + 1
             continue
         if depth == 0:
-            yield _Object(pairs, start, end, alone=(start, end) in fences)
+            yield _Object(pairs, start, end, alone=(start, end) in places)
         at = end
 
 
-def _fenced(text: str) -> Iterator[tuple[int, int]]:
-    """Where what stands in fences begins and ends."""
+def _places(text: str) -> set[tuple[int, int]]:
+    """From where to where an object stands alone: in the whole text, and in fences."""
+    places = {(0, len(text))}
     for found in _FENCE.finditer(text):
         inside = found[1]
         start = found.start(1) + len(inside) - len(inside.lstrip())
-        yield start, start + len(inside.strip())
+        places.add((start, start + len(inside.strip())))
+    return places
 
 
 def _no_constant(_: str) -> NoReturn:

@@ -37,7 +37,7 @@ def repaired(text: str, scale: Scale) -> tuple[int, int, Sequence[tuple[str, Any
         return None
     end = text.rfind("}") + 1
     if end <= literal.end(1):  # it is not closed
-        end = len(text)
+        end = max(text.rfind("```", literal.end(1)), 0) or len(text)
     found = _mended(text[start:end])
     if found is None or not _is(found, scale, literal[1]):
         return None
