@@ -177,39 +177,11 @@ def test_why_there_is_no_score_quotes_nothing(scale: Any) -> None:
 
 # Pieces that replies are made of, so that random ones come close to being read.
 _PIECES = st.sampled_from(
-    [
-        '{"reasoning": "x", "score": ',
-        '{"score": ',
-        "{'score': ",
-        '"score": ',
-        "score",
-        "0.5",
-        "1",
-        "0",
-        "5",
-        ".",
-        "}",
-        "{",
-    ]
-    + [
-        ",",
-        '"',
-        "'",
-        "```json\n",
-        "```",
-        "\n",
-        " ",
-        "reasoning",
-        ": ",
-        "NaN",
-        "1e9",
-        "/5",
-        " out of 5",
-        "%",
-        "-",
-        "\ud800",
-    ]
-    + ['"label": ', '"yes"', "no", "점수", "\\", "\x00", "[", "]", "true", "null"]
+    (
+        *('{"reasoning": "x", "score": ', '{"score": ', "{'score': ", '"score": ', "score", "0.5", "1", "0", "5", "."),
+        *("}", "{", ",", '"', "'", "```json\n", "```", "\n", " ", "reasoning", ": ", "NaN", "1e9", "/5", " out of 5"),
+        *("%", "-", "\ud800", '"label": ', '"yes"', "no", "점수", "\\", "\x00", "[", "]", "true", "null"),
+    )
 )
 _REPLIES = st.one_of(st.text(), st.lists(_PIECES, max_size=14).map("".join))
 

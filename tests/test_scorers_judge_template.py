@@ -56,7 +56,8 @@ def test_any_prompt_is_usable_or_refused_in_one_sentence(prompt: str) -> None:
     try:
         template = Template(prompt)
     except ConfigurationError as error:
-        assert "\n" not in str(error)
+        sentence = str(error)
+        assert "\n" not in sentence.replace(prompt, "")
         return
     values = {name: [[["x"]]] for name in template.names}
     try:

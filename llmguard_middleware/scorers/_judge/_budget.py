@@ -13,7 +13,13 @@ from ...errors import ConfigurationError, nearest
 __all__ = ["Budget", "Spent", "budget_of"]
 
 _NAMES = ("calls", "tokens", "usd")
+_PARTS = 10**12  # of a dollar: a token costs some millions of these
 _EXAMPLE = 'for example budget={"calls": 1000, "usd": 5.0}'
+
+
+def _whole(usd: float) -> int:
+    """Dollars as whole parts, which add up without an error."""
+    return round(usd * _PARTS)
 
 
 class Budget:
@@ -43,9 +49,10 @@ class Budget:
             msg = f"usd of a budget is {usd!r}; give dollars, 0 or more"
             raise ConfigurationError(msg)
         self.calls, self.tokens, self.usd = calls, tokens, usd
+        self._caps = {"tokens": tokens, "usd": None if usd is None else _whole(usd)}
         self._made = 0
-        self._spent = {"tokens": 0.0, "usd": 0.0}
-        self._dearest: dict[str, float] = {}
+        self._spent = {"tokens": 0, "usd": 0}
+        self._dearest: dict[str, int] = {}
         self._blind = ""
         self.begin_anew()
         renewed_in_children(self)
@@ -67,7 +74,7 @@ class Budget:
     def spent(self) -> Spent:
         """What was spent so far."""
         with self._lock:
-            return Spent(self._made, int(self._spent["tokens"]), self._spent["usd"])
+            return Spent(self._made, self._spent["tokens"], self._spent["usd"] / _PARTS)
 
     def take(self) -> str:
         """Begin a call: "taken", "wait" if that depends on what is under way, or a sentence if nothing is left."""
@@ -84,8 +91,7 @@ class Budget:
             return "taken"
 
     def _short(self, name: str) -> str | None:
-        cap = getattr(self, name)
-        if cap is None:
+        if (cap := self._caps[name]) is None:
             return None
         dearest, spent = self._dearest.get(name), self._spent[name]
         if dearest is None:
@@ -103,11 +109,11 @@ class Budget:
         """End a call that was taken and answered, with what it cost; None where nobody knows."""
         with self._lock:
             self._under_way = max(0, self._under_way - 1)
-            for name, cost in (("tokens", tokens), ("usd", usd)):
+            for name, cost in (("tokens", tokens), ("usd", None if usd is None else _whole(usd))):
                 if cost is not None:
                     self._spent[name] += cost
                     self._dearest[name] = max(cost, self._dearest.get(name, 0.0))
-                elif getattr(self, name) is not None:
+                elif self._caps[name] is not None:
                     self._blind = (
                         f"the budget in {name} cannot be kept: what this model takes is not known; cap calls instead"
                     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 from collections.abc import Callable
 from typing import Any
@@ -37,6 +38,8 @@ class FunctionModel:
 
     async def aask(self, question: Question) -> Reply:
         """The same on the event loop."""
+        if not self.is_async:
+            return await asyncio.to_thread(self.ask, question)
         return _reply(await self._function(self._given(question)))
 
     def _given(self, question: Question) -> Any:
