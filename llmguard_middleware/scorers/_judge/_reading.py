@@ -4,12 +4,12 @@ The grammar. A reply is read if it holds exactly one answer: a JSON object (RFC 
 the key `score`, a number or a text that is one, or `label`, one of those it was given. The object is
 
 1. the whole reply, or all that stands in a fence of three backticks; or
-2. somewhere in a chatty reply; then it has its `reasoning` too, and no number that the prose around it states as a
-   score is another; or
+2. somewhere in a chatty reply; then it has its `reasoning` too; or
 3. with the extra `judge`, any of these in JSON that is slightly wrong and that `json-repair` can mend, if the key is
-   there once and what follows it is complete: a number that was cut off is none.
+   there once, what follows it is complete and the object is closed: what was cut off is none.
 
-Several objects must say the same. An object that is word for word in what the judge was asked is no answer but an echo.
+Several objects must say the same, and so must any other score, rating or grade in the object, and any number that the
+prose around it states as one. An object that is word for word in what the judge was asked is no answer but an echo.
 All else is no score, and a sentence without a word of the reply says why.
 """
 
@@ -20,6 +20,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, NoReturn
 
+from ..._checks import is_number
 from ._repair import repaired
 from ._scale import Labels, Place, Scale
 
@@ -27,6 +28,7 @@ __all__ = ["Reading", "Unread", "read"]
 
 _MOST = 50_000  # characters; an answer is a few hundred
 _TRIES = 50  # braces that open no JSON
+_RATING = re.compile(r"score|rating|grade")
 _REASONS = ("reasoning", "reason", "explanation")
 _FENCE = re.compile(r"```[\w-]*[ \t]*\n(.*?)```", re.DOTALL)
 _NUMBER = r"[*\"'\u201c\u201d\u2018\u2019`(\[]*(-?\d+(?:[.,]\d+)?)"
@@ -105,21 +107,26 @@ def _answer(objects: Sequence[_Object], scale: Scale, around: str, *, mended: bo
         return Unread("not_on_scale", f"the reply was read and {wrong}")
     first = places[0]
     assert isinstance(first, Place)
-    if any(place != first for place in places) or _says_otherwise(objects, scale, first):
-        return Unread("contradictory", "the reply says several things that differ")
     answer: float | str = first.label if isinstance(scale, Labels) else float(given[0])
-    if not isinstance(answer, str) and any(number != answer for number in _stated(around)):
+    prose = () if isinstance(answer, str) else _stated(around)
+    if (
+        any(place != first for place in places)
+        or _says_otherwise(objects, scale, answer, first)
+        or any(number != answer for number in prose)
+    ):
         return Unread("contradictory", "the reply says several things that differ")
     reasoning = next(filter(None, (_reasoning(one.pairs) for one in objects)), "")
     return Reading(first, answer, reasoning, mended)
 
 
-def _says_otherwise(objects: Sequence[_Object], scale: Scale, place: Place) -> bool:
-    """Whether there is a score beside a label that is not what the label stands for."""
-    if not isinstance(scale, Labels):
-        return False
-    beside = [value for one in objects for key, value in one.pairs if key.casefold() == "score"]
-    return any(value != place.value for value in beside)
+def _says_otherwise(objects: Sequence[_Object], scale: Scale, answer: float | str, place: Place) -> bool:
+    """Whether a number beside the answer that goes by a name such as "rating" is another.
+
+    Beside a label it may be what the label stands for.
+    """
+    own = place.value if isinstance(scale, Labels) else answer
+    beside = [value for one in objects for key, value in one.pairs if _RATING.search(key.casefold())]
+    return any(is_number(value) and value != own for value in beside)
 
 
 def _stated(prose: str) -> Iterator[float]:

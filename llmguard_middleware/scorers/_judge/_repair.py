@@ -20,8 +20,9 @@ _NUMBER = r"[-+]?\d+(?:\.\d+)?(?:[eE][-+]?\d+)?"
 def repaired(text: str, scale: Scale) -> tuple[int, int, Sequence[tuple[str, Any]]] | None:
     """Where the object is and what its pairs are; None if it cannot be mended without a guess.
 
-    The key of the answer must be there once, in the whole reply, and what it says must be followed by a comma, a
-    closing brace or another line with a key: a text that ends there may have been cut off in the middle of a number.
+    The key of the answer must be there once in the whole reply, what it says must be followed by a comma, a closing
+    brace or another line with a key, and a brace must close the object later on: a text that was cut off may have
+    ended in the middle of a number, or before it said something else.
     """
     start = text.find("{")
     if start < 0 or len(text) > _MOST:
@@ -36,8 +37,8 @@ def repaired(text: str, scale: Scale) -> tuple[int, int, Sequence[tuple[str, Any
     if literal is None:
         return None
     end = text.rfind("}") + 1
-    if end <= literal.end(1):  # it is not closed
-        end = max(text.rfind("```", literal.end(1)), 0) or len(text)
+    if end <= literal.end(1):  # it was cut off, and what would have come may have said something else
+        return None
     found = _mended(text[start:end])
     if found is None or not _is(found, scale, literal[1]):
         return None
