@@ -125,6 +125,25 @@ def test_a_judge_in_the_guardrail_of_an_instrumented_process_is_marked(fake_chat
     assert [judged for _, judged in marked(captured) if judged] == ["own"]
 
 
+@pytest.mark.parametrize("how", ["sync", "async"])
+def test_what_a_monitor_asks_is_in_the_trace_of_what_it_scores(fake_chat, captured, how):
+    """Below the call, with the score; not in a trace that nobody would find."""
+    model = fake_chat(answer=GOOD)
+
+    async def later(messages: Any) -> Any:
+        return (await guarded.ainvoke([(one["role"], one["content"]) for one in messages])).content
+
+    guarded = protect(model, guarding(captured))
+    asked = judge("{output}", model=guarded if how == "sync" else later, name="own")
+    guard = guarding(captured, Monitor(asked), name="watch")
+    protect(fake_chat(), guard).invoke("hello")
+    assert guard.flush(timeout=10) == 0
+    scored, question = (
+        next(one for one in captured.spans if one.attributes.get(JUDGE, "") == name) for name in ("", "own")
+    )
+    assert (question.name, question.parent, question.trace_id) == ("chat fake-1", scored.name, scored.trace_id)
+
+
 def test_two_guards_around_a_judge_share_its_span(fake_chat, captured):
     """As around any model."""
     inner, outer = guarding(captured, *EVERYTHING), guarding(captured, *EVERYTHING, name="outer")

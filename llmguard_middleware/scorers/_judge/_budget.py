@@ -49,7 +49,7 @@ class Budget:
             msg = f"usd of a budget is {usd!r}; give dollars, 0 or more"
             raise ConfigurationError(msg)
         self.calls, self.tokens, self.usd = calls, tokens, usd
-        self._caps = {"tokens": tokens, "usd": None if usd is None else _whole(usd)}
+        self._caps: dict[str, int | None] = {"tokens": tokens, "usd": None if usd is None else _whole(usd)}
         self._made = 0
         self._spent = {"tokens": 0, "usd": 0}
         self._dearest: dict[str, int] = {}
@@ -109,7 +109,8 @@ class Budget:
         """End a call that was taken and answered, with what it cost; None where nobody knows."""
         with self._lock:
             self._under_way = max(0, self._under_way - 1)
-            for name, cost in (("tokens", tokens), ("usd", None if usd is None else _whole(usd))):
+            costs: dict[str, int | None] = {"tokens": tokens, "usd": None if usd is None else _whole(usd)}
+            for name, cost in costs.items():
                 if cost is not None:
                     self._spent[name] += cost
                     self._dearest[name] = max(cost, self._dearest.get(name, 0.0))

@@ -71,8 +71,8 @@ class _Object(NamedTuple):
 def read(reply: Any, scale: Scale, asked: str) -> Reading | Unread:
     """What this reply to `asked` says on this scale, or why it says nothing."""
     if isinstance(reply, Mapping):  # structured output, parsed by whoever made it
-        pairs = [(key, value) for key, value in reply.items() if isinstance(key, str)]
-        return _answer([_Object(pairs, 0, 0, alone=True)], scale, "", mended=False)
+        given = [(key, value) for key, value in reply.items() if isinstance(key, str)]
+        return _answer([_Object(given, 0, 0, alone=True)], scale, "", mended=False)
     text = reply.strip().removeprefix("\ufeff") if isinstance(reply, str) else ""
     if not text or len(text) > _MOST:
         return _no_text(reply)
