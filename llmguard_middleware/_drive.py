@@ -12,10 +12,13 @@ import threading
 from collections.abc import Callable, Generator, Mapping
 from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, wait
 from contextlib import suppress
-from contextvars import copy_context
+from contextvars import Context, copy_context
 from functools import partial
 from time import perf_counter
 from typing import Any, TypeVar
+
+from opentelemetry import context as otel
+from opentelemetry import trace
 
 from ._asking import inside_scorer
 from ._judge import BREATHE, Completion, Launch, Plan
@@ -130,6 +133,7 @@ class _Launched:
         short = len(self._text) <= PIECE
         self._inline: list[tuple[int, Guardrail]] = []
         self._pieces: tuple[int, Guardrail, Generator[None, None, Any], float] | None = None
+        self._beneath = launch.beneath
         self._started = self._turn = perf_counter()
         self._deadline = launch.deadline
         self._pending: dict[Any, tuple[int, Guardrail]] = {}
@@ -142,6 +146,16 @@ class _Launched:
 
     def _start(self, rule: Guardrail, workers: Workers) -> Any:
         raise NotImplementedError
+
+    def _context(self) -> Context:
+        """What a scorer runs in that does not run inline."""
+        context = copy_context()
+        context.run(inside_scorer.set, True)
+        if self._beneath is not None:
+            span = self._beneath.span
+            if span.get_span_context().is_valid:
+                context.run(lambda: otel.attach(trace.set_span_in_context(span)))
+        return context
 
     def next_inline(self) -> Any:
         """The next completion of an inline rule, `_MORE` if it takes longer, or None if there is none."""
@@ -239,8 +253,7 @@ class _Scoring(_Launched):
     _pending: dict[Future[Any], tuple[int, Guardrail]]
 
     def _start(self, rule: Guardrail, workers: Workers) -> Future[Any]:
-        context = copy_context()
-        context.run(inside_scorer.set, True)
+        context = self._context()
         if rule.bound.is_async:
             return workers.submit_async(context, partial(_awaited, rule, self._available))
         return workers.submit(context, partial(rule.bound, self._available))
@@ -271,8 +284,7 @@ class _AsyncScoring(_Launched):
             self._workers.abandon(job)
 
     def _start(self, rule: Guardrail, workers: Workers) -> asyncio.Future[Any]:
-        context = copy_context()
-        context.run(inside_scorer.set, True)
+        context = self._context()
         future: asyncio.Future[Any]
         if rule.bound.is_async:
             future = context.run(asyncio.ensure_future, _awaited(rule, self._available))

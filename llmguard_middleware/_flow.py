@@ -283,7 +283,8 @@ class Flow:
         racing = [rule for rule in rules if rule.race]
         if racing:
             guard = self.guard
-            case = Case(racing, text, "input", available, guard.name, self.policy.digest, self.root, guard.untouched)
+            digest, root = self.policy.digest, self.root
+            case = Case(racing, text, "input", available, guard.name, digest, root, guard.untouched, self.span)
             if self._races is None:
                 self._races = Races()
             yield from self._races.start(case, _scope.deadline())
@@ -319,6 +320,7 @@ class Flow:
                 memory=self.root,
                 policy=self.policy,
                 bypassed=self.bypassed,
+                beneath=self.span,
             )
         )
 

@@ -6,12 +6,14 @@ import asyncio
 import json
 from typing import Any
 
+import httpx
 import pytest
 from langchain_core.language_models import FakeListLLM
 from langchain_core.messages import AIMessage, HumanMessage
 from langchain_core.output_parsers import StrOutputParser
 from langchain_core.outputs import ChatGeneration, ChatResult
 from langchain_core.prompts import ChatPromptTemplate
+from langchain_openai import ChatOpenAI
 
 from llmguard_langchain import GuardCallback, instrument, protect, uninstrument
 from llmguard_middleware import Guard, Guardrail, Monitor
@@ -144,6 +146,19 @@ def test_what_a_monitor_asks_is_in_the_trace_of_what_it_scores(fake_chat, captur
     assert (question.name, question.parent, question.trace_id) == ("chat fake-1", scored.name, scored.trace_id)
 
 
+@pytest.mark.parametrize("how", ["sync", "async", "race"])
+def test_what_a_guardrail_asks_lies_below_what_it_guards(fake_chat, captured, how):
+    """In its trace, whoever asks and however the guardrail runs."""
+    asked = judge("{text}", model=protect(fake_chat(answer=GOOD), guarding(captured)), name="own")
+    model = protect(fake_chat(), guarding(captured, Guardrail(asked, stage="input", race=how == "race")))
+    answer = model.invoke("hello") if how != "async" else asyncio.run(model.ainvoke("hello"))
+    assert answer.content == "Hello."
+    judged, question = (
+        next(one for one in captured.spans if one.attributes.get(JUDGE, "") == name) for name in ("", "own")
+    )
+    assert (question.parent, question.trace_id) == (judged.name, judged.trace_id)
+
+
 def test_two_guards_around_a_judge_share_its_span(fake_chat, captured):
     """As around any model."""
     inner, outer = guarding(captured, *EVERYTHING), guarding(captured, *EVERYTHING, name="outer")
@@ -243,3 +258,31 @@ def test_messages_reach_the_model_as_they_are(fake_chat):
     system, user = model.received[0]
     assert "JSON" in system.content
     assert user == HumanMessage("{question} {{0}} {output}")
+
+
+def test_openais_own_client_is_asked_by_its_schema(captured):
+    """ChatOpenAI, guarded, before a server in memory: a schema, then, as the server refuses that, words."""
+    asked: list[Any] = []
+
+    def serve(request: httpx.Request) -> httpx.Response:
+        body = json.loads(request.content)
+        asked.append(body.get("response_format"))
+        if len(asked) == 2:
+            return httpx.Response(400, json={"error": {"message": "response_format is not supported"}})
+        message = {"role": "assistant", "content": GOOD}
+        choice = {"index": 0, "finish_reason": "stop", "message": message}
+        usage = {"prompt_tokens": 8, "completion_tokens": 2, "total_tokens": 10}
+        head = {"id": "1", "object": "chat.completion", "created": 1, "model": "gpt-4o-mini-2024-07-18"}
+        return httpx.Response(200, json={**head, "choices": [choice], "usage": usage})
+
+    with httpx.Client(transport=httpx.MockTransport(serve)) as client:
+        llm = ChatOpenAI(model="gpt-4o-mini", api_key="none", http_client=client, max_retries=0)
+        good = judge(PROMPT, model=protect(llm, guarding(captured, *EVERYTHING)), budget={"usd": 1.0})
+        scores = [good.score(output="a", question="b") for _ in range(2)]
+    assert [score.value for score in scores] == [0.75, 0.75]
+    assert asked[0]["type"] == "json_schema"
+    assert asked[0]["json_schema"]["schema"]["properties"]["score"]["maximum"] == 1
+    assert [one and one["type"] for one in asked] == ["json_schema", "json_schema", None]
+    assert good.budget is not None
+    assert good.budget.spent.usd == pytest.approx(2 * (8 * 0.15 + 2 * 0.6) / 1e6)
+    assert marked(captured) == [("chat gpt-4o-mini", "judge")] * 3

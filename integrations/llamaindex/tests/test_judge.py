@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from typing import Any
 
+import httpx
 import pytest
 from fakes_llm import Speaking
 from fakes_parts import answer_of
+from llama_index.llms.openai_like import OpenAILike
 
 from llmguard_llamaindex import attach, instrument, protect, uninstrument
 from llmguard_middleware import Guardrail, Monitor
@@ -123,3 +126,33 @@ def test_an_llm_of_openai_is_asked_by_a_schema():
     assert judge(PROMPT, model=OpenAI(answer=answer_of(GOOD))).score(output="a", question="b").value == 0.75
     assert asked[0]["response_format"]["json_schema"]["schema"]["required"] == ["reasoning", "score"]
     assert judge(PROMPT, model=speaking("no")).score(output="a", question="b").metadata["reason"] == "no_answer"
+
+
+def test_openais_own_client_is_asked_by_its_schema(telemetry):
+    """OpenAILike, guarded, before a server in memory: a schema, then, as the server refuses that, any JSON."""
+    asked: list[Any] = []
+
+    def serve(request: httpx.Request) -> httpx.Response:
+        form = json.loads(request.content).get("response_format")
+        asked.append(form and form["type"])
+        if asked[-1] == "json_schema":
+            return httpx.Response(400, json={"error": {"message": "response_format is not supported"}})
+        choice = {"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": GOOD}}
+        usage = {"prompt_tokens": 8, "completion_tokens": 2, "total_tokens": 10}
+        head = {"id": "1", "object": "chat.completion", "created": 1, "model": "gpt-4o-mini"}
+        return httpx.Response(200, json={**head, "choices": [choice], "usage": usage})
+
+    with httpx.Client(transport=httpx.MockTransport(serve)) as client:
+        llm = OpenAILike(
+            model="gpt-4o-mini",
+            api_base="http://localhost:8000/v1",
+            api_key="none",
+            is_chat_model=True,
+            max_retries=0,
+            http_client=client,
+        )
+        good = judge(PROMPT, model=protect(llm, telemetry.guard(*EVERYTHING)), budget={"tokens": 20})
+        scores = [good.score(output="a", question="b") for _ in range(3)]
+    assert [score.value for score in scores] == [0.75, 0.75, None]
+    assert asked == ["json_schema", "json_object", "json_object"]
+    assert [judged for _, judged in marked(telemetry)] == ["judge"] * 3

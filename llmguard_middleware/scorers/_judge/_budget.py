@@ -113,7 +113,7 @@ class Budget:
             for name, cost in costs.items():
                 if cost is not None:
                     self._spent[name] += cost
-                    self._dearest[name] = max(cost, self._dearest.get(name, 0.0))
+                    self._dearest[name] = max(cost, self._dearest.get(name, 0))
                 elif self._caps[name] is not None:
                     self._blind = (
                         f"the budget in {name} cannot be kept: what this model takes is not known; cap calls instead"

@@ -27,7 +27,7 @@ def transient(error: BaseException) -> bool:
     if isinstance(error, LLMGuardError) or not isinstance(error, Exception):
         return False
     if (status := _status(error)) is not None:
-        return status in _STATUS or status > _SERVER
+        return status in _STATUS or (status > _SERVER and status not in _REFUSED)
     if isinstance(error, (ConnectionError, TimeoutError)):
         return True
     names = [kind.__name__ for kind in type(error).__mro__ if kind.__module__ != "builtins"]
