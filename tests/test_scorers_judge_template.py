@@ -36,7 +36,7 @@ MESSAGES = (Message("system", "Be kind."), Message("user", "Hi {output}"), Messa
 )
 def test_a_prompt_is_filled(prompt: str, values: dict[str, Any], filled: str) -> None:
     """Texts as they are, documents one below the other, messages with who said them, all else as JSON."""
-    assert Template(prompt).fill(values) == filled
+    assert Template(prompt).fill(values).prompt == filled
 
 
 @given(
@@ -46,7 +46,7 @@ def test_what_users_say_never_expands(values: dict[str, str], noise: str) -> Non
     """Any text, braces and names of places included, is in the prompt as it was, and nothing else is."""
     values = {name: value + "{a}{b}{output}{{" + noise for name, value in values.items()}
     plain = {name: value.encode("utf-8", "replace").decode() for name, value in values.items()}
-    filled = Template("<{a}|{b}|{output}|{{a}}>").fill(values)
+    filled = Template("<{a}|{b}|{output}|{{a}}>").fill(values).prompt
     assert filled == f"<{plain['a']}|{plain['b']}|{plain['output']}|{{a}}>"
 
 
@@ -144,4 +144,4 @@ def test_a_real_call_offers_what_prompts_name() -> None:
     """A chat call by its messages: the last question, the system text, all of it."""
     call = Call("chat", messages=MESSAGES, answered=True, output="Hello")
     template = Template("{question}|{system}|{output}|{messages.assistant}")
-    assert template.fill(call.available()) == "Hi {output}|Be kind.|Hello|Hello"
+    assert template.fill(call.available()).prompt == "Hi {output}|Be kind.|Hello|Hello"

@@ -68,7 +68,7 @@ class Judge(Scorer):
         if "context" in self._template.names and not given["context"]:
             return _unscored(Unread("no_context", "there are no documents to judge by"))
         try:
-            prompt = self._template.fill(given)
+            prompt, material = self._template.fill(given)
         except LookupError:
             return _unscored(Unread("no_input", "the prompt names a part of an input that this call does not have"))
         reply = yield from self._asks.reply(self._system, prompt, self._schema)
@@ -76,7 +76,7 @@ class Judge(Scorer):
             return _unscored(reply)
         if reply.refused:
             return _unscored(Unread("refused", "the provider refused to answer"))
-        reading = read(reply.said, self._scale, prompt)
+        reading = read(reply.said, self._scale, material)
         about = {"model": reply.model or self._asks.model.name}
         return _unscored(reading, **about) if isinstance(reading, Unread) else self._scored(reading, **about)
 

@@ -82,11 +82,11 @@ def questions() -> Iterator[dict[str, Any]]:
     for at, (name, one) in enumerate(READY.items()):
         for language, cases in CASES.items():
             system = system_of(scale_of(one.scale), language)
-            prompt = Template(one.prompts[language]).fill(cases[at % len(cases)])
+            prompt = Template(one.prompts[language]).fill(cases[at % len(cases)]).prompt
             yield question(name, "ready", system, prompt, one.scale)
     for at, (text, scale) in enumerate(BRIEF):
         for case in (*CASES["en"], *CASES["ko"]):
-            yield question(f"brief{at}", "brief", SHORT, Template(text).fill(case), scale)
+            yield question(f"brief{at}", "brief", SHORT, Template(text).fill(case).prompt, scale)
 
 
 def question(name: str, kind: str, system: str, prompt: str, scale: Any) -> dict[str, Any]:

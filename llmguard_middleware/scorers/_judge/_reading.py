@@ -9,7 +9,7 @@ the key `score`, a number or a text that is one, or `label`, one of those it was
    there once, what follows it is complete and the object is closed: what was cut off is none.
 
 Several objects must say the same, and so must any other score, rating or grade in the object, and any number that the
-prose around it states as one. An object that is word for word in what the judge was asked is no answer but an echo.
+prose around it states as one. An object that is word for word in what was to be judged is no answer but an echo.
 All else is no score, and a sentence without a word of the reply says why.
 """
 
@@ -68,8 +68,8 @@ class _Object(NamedTuple):
         return any(one.casefold() == key for one, _ in self.pairs)
 
 
-def read(reply: Any, scale: Scale, asked: str) -> Reading | Unread:
-    """What this reply to `asked` says on this scale, or why it says nothing."""
+def read(reply: Any, scale: Scale, material: str) -> Reading | Unread:
+    """What this reply says on this scale, or why it says nothing; `material` is what was to be judged."""
     if isinstance(reply, Mapping):  # structured output, parsed by whoever made it
         given = [(key, value) for key, value in reply.items() if isinstance(key, str)]
         return _answer([_Object(given, 0, 0, alone=True)], scale, "", mended=False)
@@ -84,8 +84,8 @@ def read(reply: Any, scale: Scale, asked: str) -> Reading | Unread:
     answers = [one for one in found if one.alone or _reasoning(one.pairs)]
     if not answers:
         return Unread("no_answer", f'the reply holds no JSON object with a "{scale.key}" that can be read')
-    if any(_squeezed(text[one.start : one.end]) in _squeezed(asked) for one in answers):
-        return Unread("echo", "the reply repeats what the judge was asked about")
+    if any(_squeezed(text[one.start : one.end]) in _squeezed(material) for one in answers):
+        return Unread("echo", "the reply repeats what was to be judged")
     return _answer(answers, scale, _around(text, answers), mended=mended is not None)
 
 

@@ -26,6 +26,13 @@ class _Place(NamedTuple):
     steps: tuple[str | int, ...]
 
 
+class Filled(NamedTuple):
+    """A prompt, and what of it is the call's and not the application's own words."""
+
+    prompt: str
+    given: str
+
+
 class Template:
     """A prompt and the names of the call's values that it asks for.
 
@@ -53,16 +60,20 @@ class Template:
             msg = "the prompt of a judge asks for {call}, which is no text; name what it holds, for example {output}"
             raise ConfigurationError(msg)
 
-    def fill(self, values: Mapping[str, Any]) -> str:
+    def fill(self, values: Mapping[str, Any]) -> Filled:
         """The prompt with these values, which has one for each of `names`.
 
         Raises:
             LookupError: if a value does not have what a place steps into.
         """
-        told = (
-            part if isinstance(part, str) else rendered(_reached(values[part.name], part.steps)) for part in self._parts
-        )
-        return "".join(told)
+        told, given = [], []
+        for part in self._parts:
+            if isinstance(part, _Place):
+                given.append(rendered(_reached(values[part.name], part.steps)))
+                told.append(given[-1])
+            else:
+                told.append(part)
+        return Filled("".join(told), "\n".join(given))
 
 
 def _parts(text: str) -> Iterator[str | _Place]:
