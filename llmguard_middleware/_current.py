@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 from opentelemetry import context as otel
 
+from ._asking import judge_asking
+
 if TYPE_CHECKING:
     from ._flow import Flow
     from ._guard import Guard
@@ -18,25 +20,28 @@ __all__ = ["Active", "around", "innermost", "reentered", "surrounded"]
 _inside: ContextVar[tuple[Flow, ...]] = ContextVar("llmguard_flows", default=())
 
 
+def around() -> tuple[Flow, ...]:
+    """The flows that this code runs inside of, outermost first; in a judge's question only those that began in it."""
+    flows = _inside.get()
+    if not flows or (question := judge_asking()) is None:
+        return flows
+    return tuple(flow for flow in flows if flow.question is question)
+
+
 def reentered(owner: object, guard: Guard) -> bool:
     """Whether `guard` is already around `owner` here, its async method having called its sync one, say."""
-    return any(flow.owner is owner and flow.guard is guard for flow in _inside.get())
+    return any(flow.owner is owner and flow.guard is guard for flow in around())
 
 
 def surrounded(owner: object) -> bool:
     """Whether another guard is around this very call of `owner`: an inner one shares its span."""
-    flows = _inside.get()
+    flows = around()
     return bool(flows) and flows[-1].owner is owner
-
-
-def around() -> tuple[Flow, ...]:
-    """The flows that this code runs inside of, outermost first."""
-    return _inside.get()
 
 
 def innermost() -> Flow | None:
     """The flow that this code runs inside of, if it does."""
-    flows = _inside.get()
+    flows = around()
     return flows[-1] if flows else None
 
 

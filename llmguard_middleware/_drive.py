@@ -12,11 +12,15 @@ import threading
 from collections.abc import Callable, Generator, Mapping
 from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, wait
 from contextlib import suppress
-from contextvars import ContextVar, copy_context
+from contextvars import Context, copy_context
 from functools import partial
 from time import perf_counter
 from typing import Any, TypeVar
 
+from opentelemetry import context as otel
+from opentelemetry import trace
+
+from ._asking import inside_scorer
 from ._judge import BREATHE, Completion, Launch, Plan
 from ._pieces import PIECE, in_pieces
 from ._rules import Guardrail
@@ -28,9 +32,6 @@ __all__ = ["adrive", "drive", "inside_scorer", "run_inline"]
 T = TypeVar("T")
 
 _CANCELLED = (asyncio.CancelledError, CancelledError)
-
-# Set while a scorer runs, so that a model it calls (a judge, say) is not judged and scored by the same guard again.
-inside_scorer: ContextVar[bool] = ContextVar("llmguard_inside_scorer", default=False)
 
 
 def drive(plan: Plan[T], workers: Workers) -> T:
@@ -132,6 +133,7 @@ class _Launched:
         short = len(self._text) <= PIECE
         self._inline: list[tuple[int, Guardrail]] = []
         self._pieces: tuple[int, Guardrail, Generator[None, None, Any], float] | None = None
+        self._beneath = launch.beneath
         self._started = self._turn = perf_counter()
         self._deadline = launch.deadline
         self._pending: dict[Any, tuple[int, Guardrail]] = {}
@@ -144,6 +146,16 @@ class _Launched:
 
     def _start(self, rule: Guardrail, workers: Workers) -> Any:
         raise NotImplementedError
+
+    def _context(self) -> Context:
+        """What a scorer runs in that does not run inline."""
+        context = copy_context()
+        context.run(inside_scorer.set, True)
+        if self._beneath is not None:
+            span = self._beneath.span
+            if span.get_span_context().is_valid:
+                context.run(lambda: otel.attach(trace.set_span_in_context(span)))
+        return context
 
     def next_inline(self) -> Any:
         """The next completion of an inline rule, `_MORE` if it takes longer, or None if there is none."""
@@ -241,8 +253,7 @@ class _Scoring(_Launched):
     _pending: dict[Future[Any], tuple[int, Guardrail]]
 
     def _start(self, rule: Guardrail, workers: Workers) -> Future[Any]:
-        context = copy_context()
-        context.run(inside_scorer.set, True)
+        context = self._context()
         if rule.bound.is_async:
             return workers.submit_async(context, partial(_awaited, rule, self._available))
         return workers.submit(context, partial(rule.bound, self._available))
@@ -273,8 +284,7 @@ class _AsyncScoring(_Launched):
             self._workers.abandon(job)
 
     def _start(self, rule: Guardrail, workers: Workers) -> asyncio.Future[Any]:
-        context = copy_context()
-        context.run(inside_scorer.set, True)
+        context = self._context()
         future: asyncio.Future[Any]
         if rule.bound.is_async:
             future = context.run(asyncio.ensure_future, _awaited(rule, self._available))

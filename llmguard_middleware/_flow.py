@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from opentelemetry import context as otel
 
 from . import _scope
+from ._asking import Asking, judge_asking
 from ._call import Call, Message, Stage
 from ._capturing import capture, close, take_out
 from ._current import Active, around, innermost, reentered, surrounded
@@ -32,6 +33,7 @@ from ._root import Root
 from ._rules import Guardrail, is_of_model
 from ._verdict import Verdict
 from .errors import GuardrailViolation, LLMGuardError
+from .telemetry import _names as names
 from .telemetry._call_span import CallSpan
 from .telemetry._content import Content
 
@@ -74,6 +76,7 @@ class Flow:
     _identified = False  # whether `call` knows its span
     _content: Content | None = None
     outside: Sequence[Flow] = ()  # those that are around it
+    question: Asking | None = None  # of a judge to its model, which nothing is judged of
 
     def __init__(
         self,
@@ -92,14 +95,14 @@ class Flow:
         # From the outermost call to the innermost the same rules are in force, whatever is swapped meanwhile; which of
         # them are for this call depends on its attributes.
         self.in_force = guard.in_force
+        if (question := judge_asking()) is not None:
+            call, root = self._asked_by_judge(question), None
         if root is not None:
             self._ends_root = False
         if flows := around():
-            self.outside = flows
             above = self._enclose(flows)
             root = root or (None if above is None else above.root)
-            if span is None and owner is not None and surrounded(owner):
-                span = flows[-1].span
+            span = span or self._shared()
         if outermost is not None:
             self.outermost = outermost
         if span is not None:
@@ -116,6 +119,12 @@ class Flow:
         if said and (reason := _scope.bypassed(guard.identity)) is not None:
             self.bypassed = True
             self.span.bypassed(reason)
+
+    def _asked_by_judge(self, question: Asking) -> Call:
+        """No rule is for this call, and nothing that is above it stops it; its span says whose it is."""
+        self.question, self.in_force = question, self.guard.in_force.emptied()
+        self._call = call = self._call.but(attributes={**self._call.attributes, names.JUDGE: question.judge})
+        return call
 
     @property
     def root(self) -> Root:
@@ -144,7 +153,7 @@ class Flow:
     @property
     def content(self) -> Content | None:
         """Where an adapter tells what was said, as the guardrails let it pass; None if nobody captures it."""
-        if self._content is None and self.guard.emitter.capture is not None:
+        if self._content is None and self.guard.emitter.capture is not None and self.question is None:
             self._content = Content()
         return self._content
 
@@ -154,9 +163,14 @@ class Flow:
         if not self._joined:
             self.span.renamed(call)
 
+    def _shared(self) -> CallSpan | None:
+        """The span of another guard's call that is around this very one."""
+        return self.outside[-1].span if self.owner is not None and surrounded(self.owner) else None
+
     def _enclose(self, flows: Sequence[Flow]) -> Flow | None:
         """Find this call's place inside others; returns the nearest of this guard."""
         guard = self.guard
+        self.outside = flows
         # A guard without some of its rules may be around one with all of them, which has to apply them all the same.
         same = next((flow for flow in reversed(flows) if flow.guard is guard), None)
         if same is not None:
@@ -271,7 +285,8 @@ class Flow:
         racing = [rule for rule in rules if rule.race]
         if racing:
             guard = self.guard
-            case = Case(racing, text, "input", available, guard.name, self.policy.digest, self.root, guard.untouched)
+            digest, root = self.policy.digest, self.root
+            case = Case(racing, text, "input", available, guard.name, digest, root, guard.untouched, self.span)
             if self._races is None:
                 self._races = Races()
             yield from self._races.start(case, _scope.deadline())
@@ -307,6 +322,7 @@ class Flow:
                 memory=self.root,
                 policy=self.policy,
                 bypassed=self.bypassed,
+                beneath=self.span,
             )
         )
 

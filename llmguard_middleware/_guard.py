@@ -23,7 +23,7 @@ from . import _scope
 from ._call import Call, Stage, expect_stage
 from ._checks import expect_kind, expect_known, expect_mapping, expect_provider, expect_text, expect_wait
 from ._drive import adrive, drive, inside_scorer
-from ._judge import Case, Plan, judge
+from ._judge import Case, Plan, Spanned, judge
 from ._monitoring import MonitorQueue, Monitors, MonitorStats, without_personal_data
 from ._nesting import nested
 from ._pickled import Reference, guard_like, known
@@ -296,10 +296,11 @@ class Guard:
         memory: Root | None = None,
         policy: Policy | None = None,
         bypassed: bool | None = None,
+        beneath: Spanned | None = None,
     ) -> Plan[Verdict]:
         """The decision about one text, to be run by `drive` or `adrive`; `memory` is what its outermost call knows.
 
-        `bypassed` is whether the call began in a bypass; found out if None.
+        `bypassed` is whether the call began in a bypass; found out if None. Scorers on threads run `beneath` a span.
         """
         policy = policy or self.policy
         rules = policy.rules(stage) if rules is None else rules
@@ -310,7 +311,7 @@ class Guard:
             return Verdict("skipped", stage, text, findings, (), self.name, policy.digest)
         if policy.of_call and not (rules := [rule for rule in rules if not rule.bound.of_call]):
             return Verdict("passed", stage, text, (), (), self.name, policy.digest)
-        case = Case(rules, text, stage, available, self.name, policy.digest, memory, self.untouched)
+        case = Case(rules, text, stage, available, self.name, policy.digest, memory, self.untouched, beneath)
         with nested() if inside_scorer.get() else nullcontext():
             verdict = yield from judge(case, _scope.deadline())
         if memory is not None:

@@ -23,7 +23,20 @@ from ._score import TextSpan, as_score, says_verdict
 from ._verdict import Finding, Verdict, worst
 from .errors import LLMGuardError, ScorerError, ScorerTimeoutError, ScorerUnavailableError
 
-__all__ = ["BREATHE", "Case", "Completion", "Launch", "Memory", "Plan", "Running", "begun", "judge", "raced", "settle"]
+__all__ = [
+    "BREATHE",
+    "Case",
+    "Completion",
+    "Launch",
+    "Memory",
+    "Plan",
+    "Running",
+    "Spanned",
+    "begun",
+    "judge",
+    "raced",
+    "settle",
+]
 
 T = TypeVar("T")
 
@@ -33,13 +46,21 @@ class Launch:
     """Ask the driver to score with all these (index, rule) at once; `available` is what their scorers may ask for.
 
     `deadline` is a time of `time.perf_counter`, in seconds. A `detached` launch is answered at once with what is
-    Running, to be yielded again when its completions are wanted.
+    Running, to be yielded again when its completions are wanted. What scorers that are not inline do lies `beneath` a
+    span, that of the call whose text they judge; where they are, if None.
     """
 
     rules: Sequence[tuple[int, Guardrail]]
     available: Mapping[str, Any]
     deadline: float | None = None
     detached: bool = False
+    beneath: Spanned | None = None
+
+
+class Spanned(Protocol):
+    """What has an OpenTelemetry span."""
+
+    span: Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,8 +112,8 @@ class Case:
     """One text before the rules of its stage: what is to be scored, what was found, and in the end the verdict."""
 
     __slots__ = (
-        "_available", "_deadline", "_digest", "_edited", "_findings", "_guard", "_keys", "_known", "_memory", "_open",
-        "_stage", "_untouched", "rules", "text",
+        "_available", "_beneath", "_deadline", "_digest", "_edited", "_findings", "_guard", "_keys", "_known",
+        "_memory", "_open", "_stage", "_untouched", "rules", "text",
     )  # fmt: skip
 
     def __init__(
@@ -105,8 +126,10 @@ class Case:
         digest: str,
         memory: Memory | None = None,
         untouched: Callable[[Exception], bool] = _none,
+        beneath: Spanned | None = None,
     ) -> None:
         self.rules, self.text = rules, text
+        self._beneath = beneath
         self._untouched = untouched
         self._stage: Stage = stage
         self._available = available
@@ -151,7 +174,7 @@ class Case:
                 if self._settled(index, rule, settle(rule, refused, text)):
                     self.close()
                     return None
-        return Launch(admitted, available, deadline) if admitted else None
+        return Launch(admitted, available, deadline, beneath=self._beneath) if admitted else None
 
     def _cached(self, index: int, rule: Guardrail, available: Mapping[str, Any]) -> Any:
         assert rule.scores is not None
@@ -255,9 +278,8 @@ class Case:
         if not others:
             return proposed
         rules = [self.rules[other] for other in others]
-        case = Case(
-            rules, proposed, self._stage, self._available, self._guard, self._digest, self._memory, self._untouched
-        )
+        known = (self._guard, self._digest, self._memory, self._untouched, self._beneath)
+        case = Case(rules, proposed, self._stage, self._available, *known)
         verdict = yield from judge(case, self._deadline)
         for other, finding in zip(others, verdict.findings):  # noqa: B905 - of one length
             if finding.stops:

@@ -31,6 +31,10 @@ class InForce:
         self.selective = bool(variants) or default.filtered
         self.bare, self.idle = default.bare and not variants, default.idle and not variants
 
+    def emptied(self) -> InForce:
+        """What is in force for what a judge asks its model: nothing."""
+        return InForce(self.default.emptied())
+
     def choose(self, call: Call | None) -> Policy:
         """The policy for this call."""
         if call is not None:

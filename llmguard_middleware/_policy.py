@@ -82,6 +82,13 @@ class Policy:
         told.heeded, told.idle = True, False
         return told
 
+    def emptied(self) -> Policy:
+        """No rule at all, with this policy's digest: what a judge asks its model is under it."""
+        rest = copy.copy(self)
+        rest.guardrails, rest.monitors, rest.heeded = (), (), False
+        rest._sort()  # noqa: SLF001 - a copy of this one
+        return rest
+
     def without(self, rules: Collection[Guardrail]) -> Policy:
         """This policy without some of its guardrails, and with its digest."""
         rest = copy.copy(self)

@@ -8,10 +8,12 @@ from typing import Any
 from opentelemetry import context as otel
 from opentelemetry.context import Context
 
+from ._asking import judge_asking
 from ._call import Call
 from ._current import around
 from ._guard import Guard
 from ._scope import anything
+from .telemetry import _names as names
 from .telemetry._boundary import never_raises
 from .telemetry._call_span import COUNTING, CallSpan
 from .telemetry._content import Content, ledger_in
@@ -20,8 +22,8 @@ __all__ = ["Unjudged", "quoted", "unheard", "unjudged"]
 
 
 def unjudged(guard: Guard) -> bool:
-    """Whether nothing is to be judged, scored or said about a call of this guard that is made here."""
-    return guard.in_force.idle and not anything()
+    """Whether nothing is to be judged, scored or said about a call of this guard that is made here, as by a judge."""
+    return (guard.in_force.idle and not anything()) or judge_asking() is not None
 
 
 def quoted(guard: Guard, parent: Context | None) -> bool:
@@ -31,7 +33,7 @@ def quoted(guard: Guard, parent: Context | None) -> bool:
         capture is not None
         and capture.simple
         and guard.in_force.bare
-        and not (guard.left_out or around() or anything())
+        and not (guard.left_out or around() or anything() or judge_asking())
         and ledger_in(parent) is None
     )
 
@@ -47,6 +49,8 @@ class Unjudged:
     __slots__ = ("_begun", "_ended", "_parent", "_span", "arrivals", "call", "content", "guard")
 
     def __init__(self, guard: Guard, call: Call, parent: Context | None, content: Content | None = None) -> None:
+        if (question := judge_asking()) is not None:
+            call = call.but(attributes={**call.attributes, names.JUDGE: question.judge})
         self.guard, self.call, self.content = guard, call, content
         self._parent = otel.get_current() if parent is None else parent
         self._span = guard.emitter.open(call, self._parent)

@@ -253,7 +253,7 @@ tenants:
         (
             'guard.yaml:9:14: no scorer is registered as "pi"; give one of these or "package.module:attribute": '
             'did you mean "pii"? '
-            f"Known: {', '.join(sorted(set(scorers.__all__) - {'load'}))}"
+            f"Known: {', '.join(sorted(set(scorers.__all__) - {'judges', 'load'}))}"
         ),
         "guard.yaml:9:50: timeout is 0; give a number greater than 0.0",
         (

@@ -30,6 +30,8 @@ FACTORIES = {
     "exact_match",
     "invisible_text",
     "json_schema",
+    "judge",
+    "judges",
     "language",
     "length",
     "levenshtein",

@@ -12,6 +12,8 @@ from contextvars import Context as Variables
 from time import monotonic, time_ns
 from typing import Any
 
+from opentelemetry import trace
+
 from .._drive import inside_scorer
 from ..errors import ScorerTimeoutError
 from ._backlog import Claim, Job
@@ -43,6 +45,12 @@ class Run(Claim):
     def _go(self) -> None:
         """Score the jobs, or see to it that they are scored."""
         raise NotImplementedError
+
+    def _beneath(self) -> Any:
+        """What a scorer does beneath the call that it scores: a judge's question is in that trace, as is the score."""
+        above = self.jobs[0].context if len(self.jobs) == 1 else None
+        span = None if above is None else trace.get_current_span(above)
+        return contextlib.nullcontext() if span is None else trace.use_span(span, False, False, False)
 
     def _arguments(self) -> dict[str, Any] | None:
         arguments, self.errors = self.lane.arguments(self.jobs)
@@ -90,7 +98,8 @@ class PoolRun(Run):
         error: BaseException | None = None
         try:
             if (arguments := self._arguments()) is not None:
-                raw = self.lane.bound.run(arguments)
+                with self._beneath():
+                    raw = self.lane.bound.run(arguments)
         except BaseException as raised:  # noqa: BLE001 - a scorer is foreign code, and this thread has nobody to tell
             error = raised.with_traceback(None)
         self._finish(raw, error)
@@ -118,7 +127,8 @@ class LoopRun(Run):
         try:
             if (arguments := self._arguments()) is not None:
                 # Not wait_for: it waits on for a scorer that refuses to be cancelled.
-                scoring = asyncio.ensure_future(_outcome(self.lane.bound.run(arguments)))
+                with self._beneath():  # a task goes on in the context that it was made in
+                    scoring = asyncio.ensure_future(_outcome(self.lane.bound.run(arguments)))
                 if (await asyncio.wait((scoring,), timeout=self.lane.monitor.timeout))[0]:
                     raw, error = scoring.result()
                 else:

@@ -1,5 +1,6 @@
-"""Scorers that come with the library: local, fast, without a network, but for those that ask a vendor's service."""
+"""Scorers that come with the library: local and fast, but for those that ask a vendor's service or a model."""
 
+from . import judges
 from ._load import load
 from .azure_content_safety import azure_content_safety
 from .azure_prompt_shield import azure_prompt_shield
@@ -20,6 +21,7 @@ from .foreign import (
 )
 from .invisible_text import invisible_text
 from .json_schema import json_schema
+from .judge import judge
 from .language import language
 from .length import length
 from .levenshtein import levenshtein
@@ -54,6 +56,8 @@ __all__ = [
     "from_transformers",
     "invisible_text",
     "json_schema",
+    "judge",
+    "judges",
     "language",
     "length",
     "levenshtein",

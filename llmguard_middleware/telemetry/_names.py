@@ -60,6 +60,7 @@ EVALUATION_LABEL = "gen_ai.evaluation.score.label"
 
 GUARD = "llmguard.guard.name"
 DIGEST = "llmguard.guard.digest"
+JUDGE = "llmguard.judge.name"
 VERDICT = "llmguard.verdict"
 FLAGGED_BY = "llmguard.flagged_by"
 REDACTIONS = "llmguard.redactions"

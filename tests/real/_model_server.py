@@ -47,25 +47,28 @@ class SmolLM2:
 @contextmanager
 def serving_smollm2(folder: Path) -> Iterator[SmolLM2]:
     """Serve the model for the length of the block; logs go to `folder`. ChildError if it cannot be built or started."""
-    answer = run(_isolated("-c", _PRINT_WEIGHTS), log=folder / "prepare.log", limit=_PREPARE_LIMIT, env=_environment())
+    answer = run(
+        isolated("-c", _PRINT_WEIGHTS), log=folder / "prepare.log", limit=_PREPARE_LIMIT, env=outer_environment()
+    )
     weights = answer.strip()
     if not weights:
         raise FileNotFoundError(f"no SmolLM2 weights in {_PACKAGES[1]}")
     (port,) = free_ports(1)
     with (
         serving(
-            _isolated(*_server_arguments(weights, port)),
+            isolated(*_server_arguments(weights, port)),
             log=folder / "serve.log",
             ready=lambda: _lists_the_model(port),
             limit=_SERVE_LIMIT,
-            env=_environment() | _address(port),
+            env=outer_environment() | _address(port),
         ) as child,
         recording(port) as recorder,
     ):
         yield SmolLM2(base_url=f"{recorder.url}/v1", model=MODEL, recorder=recorder, child=child)
 
 
-def _isolated(*arguments: str) -> list[str]:
+def isolated(*arguments: str) -> list[str]:
+    """The command that runs Python with these arguments where llama-cpp-python and the model are."""
     packages = [argument for package in _PACKAGES for argument in ("--with", package)]
     wheels = ["--find-links", str(_WHEELS)] if _WHEELS.is_dir() else []
     uv = [find_uv_bin(), "run", "--no-project", "--isolated", "--no-progress", "--python", sys.executable]
@@ -86,7 +89,8 @@ def _server_arguments(weights: str, port: int) -> list[str]:
     return ["-m", "llama_cpp.server", *(part for name, value in options.items() for part in (f"--{name}", str(value)))]
 
 
-def _environment() -> dict[str, str]:
+def outer_environment() -> dict[str, str]:
+    """The variables of this process, without those that are about its own Python."""
     # Not what is meant for the Python of the tests (PYTHONPATH, PYTHONWARNINGS), nor another server's settings.
     return {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "CONFIG_FILE"))}
 

@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any
 
 from llmguard_middleware import Guard, GuardrailViolation
-from llmguard_middleware._drive import inside_scorer
+from llmguard_middleware._asking import unseen
 from llmguard_middleware._flow import AskAgain, Flow, reentered
 from llmguard_middleware._steps import END, Ask, Emit, Judge, Pull, Relay, Steps, aopened, arun, opened, run
 
@@ -28,12 +28,15 @@ __all__ = ["ASTREAMED", "AWHOLE", "STREAMED", "WHOLE", "guarded"]
 def guarded(
     llm: Any, way: Way, form: Form, method: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> Callable[[Any], Any]:
-    """`method` behind every guard of its LLM that is not around this code yet; a scorer's own calls pass."""
+    """`method` behind every guard of its LLM that is not around this code yet; a scorer's own calls pass.
+
+    What a judge asks is behind them too, none of whose rules are for it: that has spans.
+    """
 
     def ask(request: Any) -> Any:
         return method(request, *args, **kwargs)
 
-    if inside_scorer.get():
+    if unseen():
         return ask
     asked()
     for guard in guards_of(llm):

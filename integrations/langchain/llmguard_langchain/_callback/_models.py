@@ -11,7 +11,8 @@ from langchain_core.messages import BaseMessage
 from langchain_core.outputs import ChatGeneration, Generation, LLMResult
 
 from llmguard_middleware import Call, Message
-from llmguard_middleware._drive import drive, inside_scorer
+from llmguard_middleware._asking import judge_asking, unseen
+from llmguard_middleware._drive import drive
 from llmguard_middleware._flow import Flow
 from llmguard_middleware._judge import Plan
 from llmguard_middleware._unjudged import Unjudged, quoted, unheard, unjudged
@@ -65,13 +66,13 @@ class ModelEvents(RunEvents):
             report(metadata, run_id, run.handoff)
             self._runs.keep(run)
             return
-        if inside_scorer.get():
+        if unseen():
             return
         call = self._asked(operation, serialized, metadata, started)
         within = None if above is None else above.context
         said = not mark and type(asked) is list and quoted(self.guard, within)
         if said or (not mark and unjudged(self.guard)):
-            if above is not None and above.root is not None:
+            if above is not None and above.root is not None and judge_asking() is None:
                 above.root.check()  # what another guard stopped
             run = Run(run_id, None, above)
             run.bare = Unjudged(self.guard, call, within, Content() if said else None)
@@ -114,7 +115,7 @@ class ModelEvents(RunEvents):
         self, call: Call, asked: list[BaseMessage] | str, run_id: UUID, above: Run | None, tools: Any = None
     ) -> Run:
         enforced = self._enforced
-        if (refused := enforced.refused["model"]) and (above is None or not above.covered):
+        if (refused := enforced.refused["model"]) and (above is None or not above.covered) and judge_asking() is None:
             self.guard.refuse(refused, "GuardCallback", _INSTEAD)
         flow = self._flow(enforced.model, call, above)
         if isinstance(asked, str):
@@ -159,7 +160,7 @@ class ModelEvents(RunEvents):
                 run.arrivals[:] = [run.asked, perf_counter()]
         if run.hush is not None:
             run.hush.over()  # the provider was asked, and the reader's own code runs between the pieces
-        if run.flow is None:
+        if run.flow is None or run.flow.question is not None:
             return
         if not run.covered:
             self.guard.refuse(self._enforced.output, "GuardCallback on a streamed answer", _INSTEAD)

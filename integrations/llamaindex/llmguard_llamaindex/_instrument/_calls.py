@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from llmguard_middleware import Guard
-from llmguard_middleware._drive import inside_scorer
+from llmguard_middleware._asking import judge_asking, unseen
 from llmguard_middleware._flow import Flow, reentered
 from llmguard_middleware._forks import renewed_in_children
 from llmguard_middleware._idle import Idle
@@ -62,13 +62,14 @@ class Calls:
             kind = self._table.find(key, instance)
         if kind is None or (not self.live and unheard(self.guard)):
             return
-        if (instance is not None and seal_of(instance) is not None) or inside_scorer.get():
+        if (instance is not None and seal_of(instance) is not None) or unseen():
             return
+        question = judge_asking()
         around = outer = current.get()
-        while outer is not None and outer.calls is not self:
+        while outer is not None and (outer.calls is not self or outer.question is not question):
             outer = outer.around
         run = Run(self, id_, kind, instance if kind.owned else None, outer)
-        run.around = around
+        run.around, run.question = around, question
         if (whole := self._part_of(run, bound, key[1])) is not None:
             self.live[id_] = whole
             whole.aliases = (*whole.aliases, id_)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from opentelemetry import context as otel
 
+from llmguard_middleware._asking import Asking
 from llmguard_middleware._flow import Flow
 from llmguard_middleware._unjudged import Unjudged
 from llmguard_middleware.telemetry._beside import Hush, beneath
@@ -43,6 +44,7 @@ class Run:
     around: Run | None = None
     heard = True  # since the last sweep
     quiet = 0  # sweeps since it was heard of
+    question: Asking | None = None  # of a judge, which it is part of
     begun = False  # its first piece is out
     ends_with: str | None = None  # the span of LlamaIndex's whose end event ends the stream
     first: Any = None  # the first piece and the last ones: they tell whose answer it is and what it took

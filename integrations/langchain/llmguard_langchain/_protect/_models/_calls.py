@@ -9,7 +9,7 @@ from functools import lru_cache, partial
 from typing import Any, Protocol
 
 from llmguard_middleware import Guard, GuardrailViolation
-from llmguard_middleware._drive import inside_scorer
+from llmguard_middleware._asking import unseen
 from llmguard_middleware._flow import AskAgain, Flow, reentered
 from llmguard_middleware._judge import Plan
 from llmguard_middleware._steps import END, Ask, Emit, Judge, Pull, Relay, Steps
@@ -233,8 +233,8 @@ def _pieces(asked: Asked, flow: Flow, source: Any) -> Steps[Answered]:  # noqa: 
 
 
 def passes(model: Any, guard: Guard) -> bool:
-    """A call from inside this model, or from one of the guard's scorers, is not judged again."""
-    return inside_scorer.get() or reentered(model, guard)
+    """A call from inside this model, or from a scorer, is not judged again; a judge's has a span all the same."""
+    return unseen() or reentered(model, guard)
 
 
 def heard(guard: Guard, run_manager: Any) -> Any:
