@@ -152,6 +152,10 @@ class Flow:
         if not self._joined:
             self.span.renamed(call)
 
+    def goes_on(self, in_force: InForce) -> None:
+        """End the span that was joined: this very call began it, under these rules, when there was nothing to judge."""
+        self.in_force, self.policy, self._joined = in_force, in_force.choose(self._call), False
+
     def _enclose(self, flows: Sequence[Flow]) -> Flow | None:
         """Find this call's place inside others; returns the nearest of this guard."""
         guard = self.guard

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from itertools import count
 from typing import Any
 from uuid import UUID
-from weakref import WeakValueDictionary
+from weakref import WeakValueDictionary, ref
 
 from opentelemetry.context import Context
 
@@ -41,6 +41,7 @@ __all__ = [
     "remembered",
     "report",
     "said_with",
+    "spoken_for",
 ]
 
 MARK = "llmguard"  # in the metadata of a run: its model is protected, by these guards
@@ -70,8 +71,9 @@ class _Ticket:
 _numbers = count(1)
 _tickets: WeakValueDictionary[str, _Ticket] = WeakValueDictionary()
 _ticket: ContextVar[_Ticket | None] = ContextVar("llmguard_langchain_ticket", default=None)
-_claimed: WeakValueDictionary[UUID, Flow] = WeakValueDictionary()
-_concealed: WeakValueDictionary[UUID, Any] = WeakValueDictionary()
+# Plain dicts of weak references: every run of every chain is looked for in them, and mostly they are empty.
+_claimed: dict[UUID, ref[Flow]] = {}
+_concealed: dict[UUID, ref[Any]] = {}
 # What the outer of two guards on one model was told, for the inner one.
 _served: ContextVar[Sequence[Handoff]] = ContextVar("llmguard_langchain_served", default=())
 
@@ -159,12 +161,19 @@ def above(callbacks: Any) -> Sequence[Handoff]:
 
 def claim(run_id: UUID, flow: Flow) -> None:
     """Say that the run of this id, which has not started yet, is the call of this flow."""
-    _claimed[run_id] = flow
+    _claimed[run_id] = ref(flow, lambda _: _claimed.pop(run_id, None))
 
 
 def claimed(run_id: UUID) -> Flow | None:
     """The flow whose call this run is, if it is a protected retriever's, tool's or chain's."""
-    return _claimed.get(run_id) if _claimed else None
+    if not _claimed or (found := _claimed.get(run_id)) is None:
+        return None
+    return found()
+
+
+def spoken_for(run_id: UUID) -> bool:
+    """Whether somebody has said anything of this run: mostly nobody has said anything of any."""
+    return bool(_claimed or _concealed) and (claimed(run_id) is not None or concealed(run_id))
 
 
 def conceal(run_id: UUID, keeper: object) -> None:
@@ -172,7 +181,7 @@ def conceal(run_id: UUID, keeper: object) -> None:
 
     It holds for as long as `keeper` lives.
     """
-    _concealed[run_id] = keeper
+    _concealed[run_id] = ref(keeper, lambda _: _concealed.pop(run_id, None))
 
 
 def concealed(run_id: UUID) -> bool:

@@ -9,7 +9,7 @@ from llmguard_middleware import Call
 from llmguard_middleware._unjudged import unheard, unjudged
 
 from .. import _convert as convert
-from .._handoff import claimed, concealed
+from .._handoff import claimed, concealed, spoken_for
 from .._middleware._state import answer
 from .._session import agent_of, named, shows_agent
 from ._base import RunEvents
@@ -22,15 +22,29 @@ class ChainEvents(RunEvents):
 
     every_runnable: bool
 
-    def on_chain_start(self, serialized: dict[str, Any] | None, inputs: Any, **started: Any) -> None:
+    def on_chain_start(
+        self,
+        serialized: dict[str, Any] | None,
+        inputs: Any,
+        *,
+        run_id: UUID,
+        parent_run_id: UUID | None = None,
+        tags: list[str] | None = None,
+        metadata: dict[str, Any] | None = None,
+        name: str | None = None,
+        **kwargs: Any,
+    ) -> None:
         """Open the span of a root chain or an agent."""
-        live, run_id = self._live, started["run_id"]
+        live = self._live
+        above = None if parent_run_id is None else live.get(parent_run_id) or self._runs.above(parent_run_id)
+        agent = agent_of(metadata, name) if metadata else None
+        node = shows_agent(metadata, name)
+        if above is not None and agent is None and not (node or self.every_runnable or spoken_for(run_id)):
+            live.setdefault(run_id, above)  # what lies inside, which is most of all runs
+            return
         if (not live and unheard(self.guard)) or run_id in live:  # the same handler given twice
             return
-        parent_run_id, metadata, name = started.get("parent_run_id"), started.get("metadata"), started.get("name")
-        above = None if parent_run_id is None else self._runs.above(parent_run_id)
-        agent = agent_of(metadata, name) if metadata else None
-        if above is not None and shows_agent(metadata, name) and above.identity == parent_run_id:
+        if above is not None and node and above.identity == parent_run_id:
             above.found_agent()
         if (theirs := claimed(run_id)) is not None:
             if above is not None and above.inner is theirs:  # the same call's run inside
@@ -50,11 +64,13 @@ class ChainEvents(RunEvents):
             return
         asked = {} if unjudged(self.guard) else convert.inputs(inputs)
         if agent is not None and (above is None or agent != above.agent):
-            run = self._opened(self.guard, Call.made("invoke_agent", name=agent, inputs=asked), started, above)
-            run.agent = agent
+            call = Call.made("invoke_agent", name=agent, inputs=asked)
         else:
-            call = Call.made("invoke_workflow", name=named(serialized, name, "chain"), inputs=asked)
-            run = self._opened(self.guard, call, started, above)
+            agent = None
+            call = self._called("invoke_workflow", named(serialized, name, "chain"), asked)
+        run = self._opened(self.guard, call, run_id, above, metadata, tags)
+        if agent is not None:
+            run.agent = agent
         self._runs.start(run)
 
     def on_chain_end(self, outputs: Any, *, run_id: UUID, inputs: Any = None, **kwargs: Any) -> None:
@@ -69,6 +85,8 @@ class ChainEvents(RunEvents):
             if before is not None and before.root is not None:
                 before.root.check()
             return
+        if run.bare is not None:
+            run.bare.answered()
         if run.flow is None:
             return
         if run.flow.policy.idle:
