@@ -89,9 +89,11 @@ class BareSpan:
         usage, model = answer.get("usage"), answer.get("response_model", "")
         recorder = owner.recorder_in(parent)
         recording = self._span is None or self._span.is_recording()
-        attributes = response_attributes(call.operation, answer) if recording and answer else {}
-        usd = None
-        if recording or recorder is not None:
+        attributes, usd = {}, None
+        told = bool(answer) or self.arrivals is not None
+        if told and recording:
+            attributes = response_attributes(call.operation, answer)
+        if told and (recording or recorder is not None):
             usd = owner.measured(attributes, call, usage, model, self.arrivals)
         try:
             if content is not None and recording and owner.capture is not None and self.span.is_recording():

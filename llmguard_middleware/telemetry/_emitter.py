@@ -7,7 +7,6 @@ Content leaves by one door only, `_content`, if it is asked for.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from time import perf_counter
 from types import MappingProxyType
 from typing import Any
 
@@ -19,11 +18,11 @@ from opentelemetry.trace import Span, SpanKind
 from .._call import Call, Usage
 from .._verdict import Verdict
 from . import _names as names
-from ._attributes import ASKS_PROVIDER, INFERENCE, request_attributes, response_attributes, title
+from ._attributes import ASKS_PROVIDER, request_attributes, title
 from ._beside import Hush, others, suppressed, told
 from ._boundary import never_raises, unwritten
 from ._call_span import CallSpan
-from ._content import Capture, Content
+from ._content import Capture
 from ._cost import Prices
 from ._findings import show, tell
 from ._metrics import Recorder

@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 __all__ = ["Metering"]
 
 
-# Where the API keeps the process' provider: to ask for it in public costs a look into the environment each time, and
-# every call of a process that measures nothing would pay that several times.
-_api, _SET = _internal, "_METER_PROVIDER"
+# Where the API keeps the provider of the process. To ask for it in public costs a look into the environment each time,
+# and every call of a process that measures nothing would pay that, and more than once.
+_API = vars(_internal)
 
 
 class Metering:
@@ -33,8 +33,7 @@ class Metering:
         self._observed: weakref.ref[Observed] | None = None
         # Whether the process' provider is looked for, which may be set later than this is made.
         self._looks = provider is None and generation != "none"
-        if self._looks:
-            metrics.get_meter_provider()  # makes the one that the environment names, if it names one
+        self._asked = False
         if provider is not None and generation != "none":
             self._record_with(provider)
 
@@ -43,8 +42,9 @@ class Metering:
         """What records metrics; None as long as nobody reads them."""
         if not self._looks:
             return self._recorder
-        if _api.__dict__.get(_SET, _api) is None:
+        if self._asked and _API.get("_METER_PROVIDER", _API) is None:
             return None
+        self._asked = True  # and so made, if the environment names one
         now = metrics.get_meter_provider()
         # The API's own stands for one that was not set yet, and cannot be told from others in public.
         if not type(now).__module__.startswith("opentelemetry.metrics"):

@@ -53,7 +53,7 @@ class RunEvents(BaseCallbackHandler):
         return self._sorted
 
     def _called(self, operation: str, name: str, inputs: Mapping[str, Any]) -> Call:
-        """The call of a chain or a retriever: the very one of last time if nothing else is told, whose span is known."""
+        """The call of a chain or a retriever: that of last time if it tells the same: its attributes are known."""
         last = self._calls.get(operation)
         if inputs or last is None or last.name != name:
             last = Call.made(operation, name=name, inputs=inputs)
@@ -75,11 +75,10 @@ class RunEvents(BaseCallbackHandler):
             call = with_session(call, metadata, tags)
         # An agent's middleware tells a Flow what was asked, and what is protected around a chain shares its root.
         leaf = call.operation in _LEAVES
-        if unjudged(self.guard) and (leaf or (call.operation == "invoke_workflow" and not around())):
-            run = Run(run_id, None, above)
-            run.bare = Unjudged(self.guard, call, None if above is None else above.context)
-        else:
-            run = Run(run_id, self._flow(guard, call, above), above)
+        if not (unjudged(self.guard) and (leaf or (call.operation == "invoke_workflow" and not around()))):
+            return Run(run_id, self._flow(guard, call, above), above)
+        run = Run(run_id, None, above)
+        run.bare = Unjudged(self.guard, call, None if above is None else above.context)
         return run
 
     def _judge(self, flow: Flow, plan: Plan[Any]) -> None:

@@ -81,7 +81,8 @@ class PartEvents(RunEvents):
         if theirs is None and (near := innermost()) is not None:  # a GuardMiddleware has this call's span
             theirs = near if (near.call.operation, near.call.name) == (call.operation, call.name) else None
         if theirs is None:
-            self._refuse(call)
+            if enforced.refused[call.operation]:
+                self._refuse(call)
             return self._opened(enforced.part, call, run_id, above, started.get("metadata"), started.get("tags"))
         run = self._joined(theirs, enforced.part, call, run_id, above)
         if run.flow is not None:
