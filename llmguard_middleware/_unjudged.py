@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from contextvars import Context as Variables
-from threading import Lock
 from typing import Any
 
 from opentelemetry.context import Context
@@ -19,8 +18,6 @@ from .telemetry._call_span import COUNTING, CallSpan
 from .telemetry._content import Content, Ledger, ledger_in
 
 __all__ = ["Unjudged", "quoted", "unheard", "unjudged"]
-
-_once = Lock()  # calls that run in parallel below one may all want it to be judged
 
 
 def unjudged(guard: Guard) -> bool:
@@ -72,7 +69,7 @@ class Unjudged(BareSpan):
 
     def judged(self) -> Flow:
         """The same call as a Flow, which ends it from now on: what lies below is to share with it what it knows."""
-        with _once:
+        with self.once:
             if self._judged is None:
                 # What is around this code now lies below it.
                 call = self.call.but(started=self._started)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from threading import Lock
+from threading import RLock
 from time import perf_counter, time_ns
 from typing import TYPE_CHECKING, Any
 
@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 
 __all__ = ["BareSpan"]
 
-_once = Lock()  # what runs in parallel below a call may want its span at the same moment
-
 
 class BareSpan:
     """The span of one call under `parent`.
@@ -38,9 +36,10 @@ class BareSpan:
         digest: of the rules that were in force when the call began.
         begun: when that was, on the clock of `perf_counter`.
         arrivals: as those of a `CallSpan`.
+        once: taken by what is made on demand: branches that run in parallel below a call may ask at the same moment.
     """
 
-    __slots__ = ("_below", "_span", "_started", "arrivals", "begun", "call", "digest", "owner", "parent")
+    __slots__ = ("_below", "_span", "_started", "arrivals", "begun", "call", "digest", "once", "owner", "parent")
 
     def __init__(self, owner: Emitter, call: Call, parent: Context | None, digest: str) -> None:
         self.owner, self.call, self.digest = owner, call, digest
@@ -49,13 +48,14 @@ class BareSpan:
         self._span: Span | None = None
         self._below: Context | None = None
         self.arrivals: list[float] | None = None
+        self.once = RLock()
         owner.prices.prepare()
 
     @property
     def span(self) -> Span:
         """The span itself, which has started."""
         if self._span is None:
-            with _once:
+            with self.once:
                 if self._span is None:
                     self._span = self.owner.open(self.call, self.parent, self.digest, self._started)
         return self._span

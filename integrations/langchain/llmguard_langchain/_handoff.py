@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
 from itertools import count
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID
 from weakref import WeakValueDictionary, ref
 
@@ -43,6 +43,8 @@ __all__ = [
     "said_with",
     "spoken_for",
 ]
+
+T = TypeVar("T")
 
 MARK = "llmguard"  # in the metadata of a run: its model is protected, by these guards
 
@@ -161,7 +163,7 @@ def above(callbacks: Any) -> Sequence[Handoff]:
 
 def claim(run_id: UUID, flow: Flow) -> None:
     """Say that the run of this id, which has not started yet, is the call of this flow."""
-    _claimed[run_id] = ref(flow, lambda _: _claimed.pop(run_id, None))
+    _remember(_claimed, run_id, flow)
 
 
 def claimed(run_id: UUID) -> Flow | None:
@@ -181,12 +183,22 @@ def conceal(run_id: UUID, keeper: object) -> None:
 
     It holds for as long as `keeper` lives.
     """
-    _concealed[run_id] = ref(keeper, lambda _: _concealed.pop(run_id, None))
+    _remember(_concealed, run_id, keeper)
 
 
 def concealed(run_id: UUID) -> bool:
     """Whether this run is no call, so that what lies right below it lies below what is above it."""
     return bool(_concealed) and run_id in _concealed
+
+
+def _remember(where: dict[UUID, ref[T]], run_id: UUID, thing: T) -> None:
+    """For as long as the thing lives."""
+
+    def forget(gone: ref[T]) -> None:
+        if where.get(run_id) is gone:
+            del where[run_id]
+
+    where[run_id] = ref(thing, forget)
 
 
 def _key(guard: Guard) -> str:

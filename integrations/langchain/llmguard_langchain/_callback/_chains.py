@@ -37,13 +37,15 @@ class ChainEvents(RunEvents):
     ) -> None:
         """Open the span of a root chain or an agent; most runs are neither, and pass on what lies above them."""
         live = self._live
-        above = None if parent_run_id is None else live.get(parent_run_id) or self._runs.above(parent_run_id)
+        if not live and unheard(self.guard):
+            return
+        above = live.get(parent_run_id) or self._runs.above(parent_run_id)  # type: ignore[arg-type]  # None is no key
         agent = agent_of(metadata, name) if metadata else None
         node = shows_agent(metadata, name)
         if above is not None and agent is None and not (node or self.every_runnable or spoken_for(run_id)):
             live.setdefault(run_id, above)
             return
-        if (not live and unheard(self.guard)) or run_id in live:  # the same handler given twice
+        if run_id in live:  # the same handler given twice
             return
         if above is not None and node and above.identity == parent_run_id:
             above.found_agent()

@@ -78,8 +78,9 @@ class Run:
 
     def judged(self) -> Flow | None:
         """The call of a chain as a Flow, though nobody judged it so far: others are to share with it what it knows."""
-        if self.bare is not None and self.bare.call.operation == "invoke_workflow":
-            self.flow, self.bare = self.bare.judged(), None
+        bare = self.bare  # what runs in parallel below it may ask at once
+        if bare is not None and bare.call.operation == "invoke_workflow":
+            self.flow, self.bare = bare.judged(), None
         return self.flow
 
     def check(self) -> None:
