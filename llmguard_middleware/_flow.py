@@ -167,6 +167,10 @@ class Flow:
         """The span of another guard's call that is around this very one."""
         return self.outside[-1].span if self.owner is not None and surrounded(self.owner) else None
 
+    def goes_on(self, in_force: InForce) -> None:
+        """End the span that was joined: this very call began it, under these rules, when there was nothing to judge."""
+        self.in_force, self.policy, self._joined = in_force, in_force.choose(self._call), False
+
     def _enclose(self, flows: Sequence[Flow]) -> Flow | None:
         """Find this call's place inside others; returns the nearest of this guard."""
         guard = self.guard

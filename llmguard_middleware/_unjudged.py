@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from time import perf_counter
+from contextvars import Context as Variables
 from typing import Any
 
-from opentelemetry import context as otel
 from opentelemetry.context import Context
 
 from ._asking import judge_asking
 from ._call import Call
 from ._current import around
+from ._flow import Flow
 from ._guard import Guard
 from ._scope import anything
 from .telemetry import _names as names
+from .telemetry._bare_span import BareSpan
 from .telemetry._boundary import never_raises
 from .telemetry._call_span import COUNTING, CallSpan
-from .telemetry._content import Content, ledger_in
+from .telemetry._content import Content, Ledger, ledger_in
 
 __all__ = ["Unjudged", "quoted", "unheard", "unjudged"]
 
@@ -43,36 +44,46 @@ def unheard(guard: Guard) -> bool:
     return guard.in_force.idle and guard.emitter.silent
 
 
-class Unjudged:
+class Unjudged(BareSpan):
     """What a `Flow` is to an adapter, for a call of which `unjudged` is true, or `quoted`: that has a `content`."""
 
-    __slots__ = ("_begun", "_ended", "_parent", "_span", "arrivals", "call", "content", "guard")
+    __slots__ = ("_in_force", "_judged", "_whole", "content", "guard")
 
     def __init__(self, guard: Guard, call: Call, parent: Context | None, content: Content | None = None) -> None:
         if (question := judge_asking()) is not None:
             call = call.but(attributes={**call.attributes, names.JUDGE: question.judge})
-        self.guard, self.call, self.content = guard, call, content
-        self._parent = otel.get_current() if parent is None else parent
-        self._span = guard.emitter.open(call, self._parent)
-        self._begun = perf_counter()
-        self._ended: CallSpan | None = None  # made if it ends in any other way than most do
-        self.arrivals: list[float] | None = None
+        self._in_force = guard.in_force
+        super().__init__(guard.emitter, call, parent, self._in_force.default.digest)
+        self.guard, self.content = guard, content
+        self._whole: CallSpan | None = None  # made if it ends in any other way than most do
+        self._judged: Flow | None = None
+        if call.operation in COUNTING and (Ledger.wanted or self.owner.recorder_in(self.parent) is not None):
+            self._as_whole()  # those below it look for what counts them, and for what was taken out of it
 
-    @property
-    def context(self) -> Context:
-        """The OpenTelemetry context below it."""
-        if self.call.operation in COUNTING or self.content is not None:  # those below it look for it, or take out of it
-            return self._whole().context
-        return self.guard.emitter.below(self._span, self._parent, self.call.operation)
+    def _made_below(self) -> Context:
+        if self._whole is not None or self.content is not None:
+            return self._as_whole().context
+        return super()._made_below()
 
-    def _whole(self) -> CallSpan:
-        if self._ended is None:
-            self._ended = CallSpan(self.guard.emitter, self._span, self._parent, self.call)
-            self._ended.begun = self._begun
-        return self._ended
+    def _as_whole(self) -> CallSpan:
+        if self._whole is None:
+            self._whole = CallSpan(self.owner, self.span, self.parent, self.call)
+            self._whole.begun = self.begun
+        return self._whole
+
+    def judged(self) -> Flow:
+        """The same call as a Flow, which ends it from now on: what lies below is to share with it what it knows."""
+        with self.once:
+            if self._judged is None:
+                # What is around this code now lies below it.
+                call = self.call.but(started=self._started)
+                flow = Variables().run(Flow, self.guard, call, span=self._as_whole())
+                flow.goes_on(self._in_force)
+                self._judged = flow
+            return self._judged
 
     def _ends(self, call: Call | None = None) -> CallSpan:
-        span = self._whole()
+        span = self._as_whole()
         if self.arrivals is not None:
             span.arrivals = self.arrivals
         if self.content is not None:
@@ -81,29 +92,16 @@ class Unjudged:
 
     @never_raises
     def _quote(self, span: CallSpan, call: Call, content: Content, *, answered: bool) -> None:
-        if (capture := self.guard.emitter.capture) is not None:
+        if (capture := self.owner.capture) is not None:
             capture.take(span, call, content, None, None, answered=answered)
-
-    def timed(self) -> list[float] | None:
-        """As that of a `CallSpan`."""
-        if self.guard.emitter.recorder_in(self._parent) is None and not self._span.is_recording():
-            return None
-        self.arrivals = [perf_counter()]
-        return self.arrivals
-
-    def turned_out(self, call: Call) -> None:
-        """The framework tells only now what was called."""
-        self.call = call
-        self._whole().renamed(call)
 
     def answered(self, **answer: Any) -> None:
         """The call is over and was answered; `answer` are fields of `Call`."""
-        if self._ended is not None:  # it is known as a whole: it has something below, say
+        if self._whole is not None:  # it is known as a whole: it has something below, say
             call = self.call.but(answered=True, **answer)
             self._ends(call).answered(call)
-            return
-        emitter, content = self.guard.emitter, self.content
-        emitter.close(self._span, answer, self.call, self._begun, self.arrivals, self._parent, content)
+        else:
+            self.close(answer, self.content)
 
     def stopped(self, error: BaseException) -> None:
         """An exception ended the call: a failure, a framework's signal, or the reader of a stream who went away."""

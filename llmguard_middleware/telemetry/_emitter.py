@@ -6,7 +6,8 @@ Content leaves by one door only, `_content`, if it is asked for.
 
 from __future__ import annotations
 
-from time import perf_counter
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 from opentelemetry import context as otel
@@ -17,11 +18,11 @@ from opentelemetry.trace import Span, SpanKind
 from .._call import Call, Usage
 from .._verdict import Verdict
 from . import _names as names
-from ._attributes import ASKS_PROVIDER, INFERENCE, request_attributes, response_attributes, title
+from ._attributes import ASKS_PROVIDER, request_attributes, title
 from ._beside import Hush, others, suppressed, told
 from ._boundary import never_raises, unwritten
 from ._call_span import CallSpan
-from ._content import Capture, Content
+from ._content import Capture
 from ._cost import Prices
 from ._findings import show, tell
 from ._metrics import Recorder
@@ -34,6 +35,7 @@ _CLIENT = SpanKind.CLIENT  # once: it is looked up in Python
 _INTERNAL = ("invoke_workflow", "invoke_agent", "execute_tool", "rerank", "synthesize")
 _NO_CALL = Call("check")
 _NO_SPAN = trace.INVALID_SPAN
+_NOTHING: Mapping[str, Any] = MappingProxyType({})
 _KINDS = dict.fromkeys(_INTERNAL, SpanKind.INTERNAL)
 
 
@@ -72,16 +74,28 @@ class Emitter(Records):
             parent = otel.get_current()  # here once, or the SDK looks for it again and again
         return CallSpan(self, self.open(call, parent, digest), parent, call)
 
-    def open(self, call: Call, parent: Context, digest: str = "") -> Span:
-        """The bare span of `start`; where the application suppressed instrumentation, the one around it stands in."""
+    def open(
+        self, call: Call, parent: Context, digest: str = "", started: int = 0, answered: Mapping[str, Any] = _NOTHING
+    ) -> Span:
+        """The bare span of `start`; where the application suppressed instrumentation, the one around it stands in.
+
+        Args:
+            call: what is asked.
+            parent: the context above.
+            digest: of the rules which are for this call; the common ones if empty.
+            started: when it was, in nanoseconds since the epoch; now, if neither this nor the call says it.
+            answered: attributes of its answer, if that is here already.
+        """
         try:
             if suppressed(parent):
                 return trace.NonRecordingSpan(trace.get_current_span(parent).get_span_context())
             name, attributes = self._asked(call, digest or self.digest)
+            if answered:
+                attributes.update(answered)
             self.prices.prepare()
             kind = _KINDS.get(call.operation, _CLIENT)
             return (
-                self.tracer.start_span(name, parent, kind, attributes, None, call.started or None)  # type: ignore[truthy-bool]  # a provider may give none
+                self.tracer.start_span(name, parent, kind, attributes, None, call.started or started or None)  # type: ignore[truthy-bool]  # a provider may give none
                 or _NO_SPAN
             )
         except Exception as error:  # noqa: BLE001 - as in never_raises: the call goes on, without a span
@@ -123,47 +137,6 @@ class Emitter(Records):
         span = CallSpan(self, trace.get_current_span(), otel.get_current(), _NO_CALL)
         show(span, self, verdict)
         tell(span, self, [verdict], passed=False)
-
-    def close(
-        self,
-        span: Span,
-        answer: dict[str, Any],
-        call: Call,
-        begun: float,
-        arrivals: list[float] | None,
-        parent: Context,
-        content: Content | None = None,
-    ) -> None:
-        """End a span that `open` gave: the call was answered now, by these fields of `Call`, and said `content`."""
-        try:
-            usage, model = answer.get("usage"), answer.get("response_model", "")
-            recorder, recording = self.recorder_in(parent), span.is_recording()
-            attributes = response_attributes(call.operation, answer) if recording and answer else {}
-            usd = None
-            if recording or recorder is not None:
-                usd = self.measured(attributes, call, usage, model, arrivals)
-            try:
-                if recording and content is not None and self.capture is not None:
-                    attributes |= self.capture.quoted(call, content)
-                if attributes and recording:
-                    span.set_attributes(attributes)
-                span.end()
-            except Exception as error:  # noqa: BLE001 - of a processor: the metrics are told all the same
-                unwritten(error)
-            if self.tells_calls and call.operation in INFERENCE and not suppressed(parent):
-                self.details(call, answer, trace.set_span_in_context(span, parent))
-            if recorder is not None:
-                recorder.ended(
-                    call,
-                    perf_counter() - begun,
-                    usage=usage,
-                    response_model=model,
-                    usd=usd,
-                    arrivals=arrivals,
-                    context=parent,
-                )
-        except Exception as error:  # noqa: BLE001 - as in never_raises, at less cost
-            unwritten(error)
 
     def measured(
         self, attributes: dict[str, Any], call: Call, usage: Usage | None, model: str, arrivals: list[float] | None

@@ -14,9 +14,9 @@ from collections.abc import Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
 from itertools import count
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID
-from weakref import WeakValueDictionary
+from weakref import WeakValueDictionary, ref
 
 from opentelemetry.context import Context
 
@@ -41,7 +41,10 @@ __all__ = [
     "remembered",
     "report",
     "said_with",
+    "spoken_for",
 ]
+
+T = TypeVar("T")
 
 MARK = "llmguard"  # in the metadata of a run: its model is protected, by these guards
 
@@ -70,8 +73,9 @@ class _Ticket:
 _numbers = count(1)
 _tickets: WeakValueDictionary[str, _Ticket] = WeakValueDictionary()
 _ticket: ContextVar[_Ticket | None] = ContextVar("llmguard_langchain_ticket", default=None)
-_claimed: WeakValueDictionary[UUID, Flow] = WeakValueDictionary()
-_concealed: WeakValueDictionary[UUID, Any] = WeakValueDictionary()
+# Plain dicts of weak references: every run of every chain is looked for in them, and mostly they are empty.
+_claimed: dict[UUID, ref[Flow]] = {}
+_concealed: dict[UUID, ref[Any]] = {}
 # What the outer of two guards on one model was told, for the inner one.
 _served: ContextVar[Sequence[Handoff]] = ContextVar("llmguard_langchain_served", default=())
 
@@ -159,12 +163,19 @@ def above(callbacks: Any) -> Sequence[Handoff]:
 
 def claim(run_id: UUID, flow: Flow) -> None:
     """Say that the run of this id, which has not started yet, is the call of this flow."""
-    _claimed[run_id] = flow
+    _remember(_claimed, run_id, flow)
 
 
 def claimed(run_id: UUID) -> Flow | None:
     """The flow whose call this run is, if it is a protected retriever's, tool's or chain's."""
-    return _claimed.get(run_id) if _claimed else None
+    if not _claimed or (found := _claimed.get(run_id)) is None:
+        return None
+    return found()
+
+
+def spoken_for(run_id: UUID) -> bool:
+    """Whether somebody has said anything of this run: mostly nobody has said anything of any."""
+    return bool(_claimed or _concealed) and (claimed(run_id) is not None or concealed(run_id))
 
 
 def conceal(run_id: UUID, keeper: object) -> None:
@@ -172,12 +183,22 @@ def conceal(run_id: UUID, keeper: object) -> None:
 
     It holds for as long as `keeper` lives.
     """
-    _concealed[run_id] = keeper
+    _remember(_concealed, run_id, keeper)
 
 
 def concealed(run_id: UUID) -> bool:
     """Whether this run is no call, so that what lies right below it lies below what is above it."""
     return bool(_concealed) and run_id in _concealed
+
+
+def _remember(where: dict[UUID, ref[T]], run_id: UUID, thing: T) -> None:
+    """For as long as the thing lives."""
+
+    def forget(gone: ref[T]) -> None:
+        if where.get(run_id) is gone:
+            del where[run_id]
+
+    where[run_id] = ref(thing, forget)
 
 
 def _key(guard: Guard) -> str:

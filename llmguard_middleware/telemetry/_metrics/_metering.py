@@ -6,7 +6,7 @@ import weakref
 from typing import TYPE_CHECKING
 
 from opentelemetry import metrics
-from opentelemetry.metrics import MeterProvider, NoOpMeterProvider
+from opentelemetry.metrics import MeterProvider, NoOpMeterProvider, _internal
 
 from .._boundary import unwritten
 from ._instruments import Instruments
@@ -19,6 +19,11 @@ if TYPE_CHECKING:
 __all__ = ["Metering"]
 
 
+# Where the API keeps the provider of the process. To ask for it in public costs a look into the environment each time,
+# and every call of a process that measures nothing would pay that, and more than once.
+_API = vars(_internal)
+
+
 class Metering:
     """Makes a guard's recorder once somebody reads metrics, and has the guard observed from then on."""
 
@@ -28,6 +33,7 @@ class Metering:
         self._observed: weakref.ref[Observed] | None = None
         # Whether the process' provider is looked for, which may be set later than this is made.
         self._looks = provider is None and generation != "none"
+        self._asked = False
         if provider is not None and generation != "none":
             self._record_with(provider)
 
@@ -36,6 +42,9 @@ class Metering:
         """What records metrics; None as long as nobody reads them."""
         if not self._looks:
             return self._recorder
+        if self._asked and _API.get("_METER_PROVIDER", _API) is None:
+            return None
+        self._asked = True  # and so made, if the environment names one
         now = metrics.get_meter_provider()
         # The API's own stands for one that was not set yet, and cannot be told from others in public.
         if not type(now).__module__.startswith("opentelemetry.metrics"):

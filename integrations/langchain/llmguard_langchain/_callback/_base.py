@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
 from langchain_core.callbacks import BaseCallbackHandler
 
-from llmguard_middleware import Call, Guard
+from llmguard_middleware import Call, Guard, GuardrailViolation
 from llmguard_middleware._call import Stage
 from llmguard_middleware._current import around
 from llmguard_middleware._drive import drive
@@ -22,11 +22,12 @@ from ._runs import Run, Runs
 
 __all__ = ["RunEvents", "Started"]
 
+_LEAVES = frozenset(("retrieval", "execute_tool"))
+
 Started = Mapping[str, Any]
 """What LangChain tells of any run that starts: run_id, parent_run_id, metadata, tags, name."""
 
 _ANSWERED = {"output": "chat", "retrieval": "retrieval", "tool_result": "execute_tool"}
-_LEAVES = frozenset(("retrieval", "execute_tool"))  # a chain has what is below it to answer for
 
 
 class RunEvents(BaseCallbackHandler):
@@ -36,12 +37,14 @@ class RunEvents(BaseCallbackHandler):
     _sorted: Enforced
     _runs: Runs
     _live: dict[UUID, Run]
+    _calls: dict[str, Call]
     _streaming: Run | None
 
     def _flow(self, guard: Guard, call: Call, above: Run | None) -> Flow:
         if above is None:
             return Flow(guard, call)  # an op may be above
-        return Flow(guard, call, parent=above.context, outermost=None if above.root is None else False, root=above.root)
+        root = above.root
+        return Flow(guard, call, parent=above.context, outermost=None if root is None else False, root=root)
 
     @property
     def _enforced(self) -> Enforced:
@@ -49,17 +52,33 @@ class RunEvents(BaseCallbackHandler):
             self._sorted = Enforced(self.guard)
         return self._sorted
 
-    def _opened(self, guard: Guard, call: Call, started: Started, above: Run | None) -> Run:
+    def _called(self, operation: str, name: str, inputs: Mapping[str, Any]) -> Call:
+        """The call of a chain or a retriever: that of last time if it tells the same: its attributes are known."""
+        last = self._calls.get(operation)
+        if inputs or last is None or last.name != name:
+            last = Call.made(operation, name=name, inputs=inputs)
+            if not inputs:
+                self._calls[operation] = last
+        return last
+
+    def _opened(
+        self,
+        guard: Guard,
+        call: Call,
+        run_id: UUID,
+        above: Run | None,
+        metadata: Mapping[str, Any] | None,
+        tags: Sequence[str] | None,
+    ) -> Run:
         """The run with its span, which has not started until `_runs` knows it."""
-        metadata, tags = started.get("metadata"), started.get("tags")
         if metadata or tags:
             call = with_session(call, metadata, tags)
-        run_id = started["run_id"]
-        if call.operation in _LEAVES and unjudged(self.guard):
-            run = Run(run_id, None, above)
-            run.bare = Unjudged(self.guard, call, None if above is None else above.context)
-        else:
-            run = Run(run_id, self._flow(guard, call, above), above)
+        # An agent's middleware tells a Flow what was asked, and what is protected around a chain shares its root.
+        leaf = call.operation in _LEAVES
+        if not (unjudged(self.guard) and (leaf or (call.operation == "invoke_workflow" and not around()))):
+            return Run(run_id, self._flow(guard, call, above), above)
+        run = Run(run_id, None, above)
+        run.bare = Unjudged(self.guard, call, None if above is None else above.context)
         return run
 
     def _judge(self, flow: Flow, plan: Plan[Any]) -> None:
@@ -101,8 +120,8 @@ class RunEvents(BaseCallbackHandler):
         self._streaming = None
         if run is None:
             return
-        if run.root is not None:
-            run.root.note(error)
+        if isinstance(error, GuardrailViolation) and (root := run.root) is not None:
+            root.note(error)
         if (ended := run.flow or run.bare) is not None:
             ended.stopped(error)
 

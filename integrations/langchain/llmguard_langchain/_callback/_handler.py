@@ -57,6 +57,7 @@ class GuardCallback(ChainEvents, ModelEvents, PartEvents):
         self._runs = Runs.of(guard)
         self._runs.idle = idle
         self._live = self._runs.live
+        self._calls = {}
         self._streaming = None
         self._sorted = Enforced(guard)
 
@@ -65,8 +66,8 @@ class GuardCallback(ChainEvents, ModelEvents, PartEvents):
         run = self._runs.above(run_id)
         found = None
         while run is not None:
-            if run.flow is not None:
-                found = run.flow
+            if (flow := run.judged()) is not None:
+                found = flow
                 if found.call.operation == "invoke_agent":
                     break
             run = run.above

@@ -72,8 +72,8 @@ class ModelEvents(RunEvents):
         within = None if above is None else above.context
         said = not mark and type(asked) is list and quoted(self.guard, within)
         if said or (not mark and unjudged(self.guard)):
-            if above is not None and above.root is not None and judge_asking() is None:
-                above.root.check()  # what another guard stopped
+            if above is not None and judge_asking() is None:
+                above.check()  # what another guard stopped
             run = Run(run_id, None, above)
             run.bare = Unjudged(self.guard, call, within, Content() if said else None)
             if said:

@@ -13,7 +13,7 @@ from llmguard_middleware._call import Stage
 from llmguard_middleware._drive import inside_scorer
 from llmguard_middleware._flow import Flow, innermost
 from llmguard_middleware._judge import Plan
-from llmguard_middleware._unjudged import unheard
+from llmguard_middleware._unjudged import unheard, unjudged
 from llmguard_middleware.telemetry import _names as names
 
 from .. import _convert as convert
@@ -34,7 +34,8 @@ class PartEvents(RunEvents):
     def on_retriever_start(self, serialized: dict[str, Any] | None, query: str, **started: Any) -> None:
         """Open the span of a retrieval."""
         if started["run_id"] not in self._live and (self._live or not unheard(self.guard)):
-            call = Call.made("retrieval", name=named(serialized, started.get("name")), inputs={"query": query})
+            asked = {} if unjudged(self.guard) else {"query": query}
+            call = self._called("retrieval", named(serialized, started.get("name")), asked)
             self._runs.start(self._part(call, started))
 
     def on_retriever_end(self, documents: Sequence[Document], *, run_id: UUID, **kwargs: Any) -> None:
@@ -80,8 +81,9 @@ class PartEvents(RunEvents):
         if theirs is None and (near := innermost()) is not None:  # a GuardMiddleware has this call's span
             theirs = near if (near.call.operation, near.call.name) == (call.operation, call.name) else None
         if theirs is None:
-            self._refuse(call)
-            return self._opened(enforced.part, call, started, above)
+            if enforced.refused[call.operation]:
+                self._refuse(call)
+            return self._opened(enforced.part, call, run_id, above, started.get("metadata"), started.get("tags"))
         run = self._joined(theirs, enforced.part, call, run_id, above)
         if run.flow is not None:
             self._refuse(call)

@@ -70,18 +70,38 @@ class Run:
     @property
     def root(self) -> Root | None:
         """What the outermost call shares with what runs below it."""
-        if self.flow is not None:
-            return self.flow.root
-        if self.inner is not None:
-            return self.inner.root
-        return None if self.above is None else self.above.root
+        if (flow := self.flow or self.inner) is not None:
+            return flow.root
+        if self.above is not None:
+            return self.above.root
+        return None if (flow := self.judged()) is None else flow.root
+
+    def judged(self) -> Flow | None:
+        """The call of a chain as a Flow, though nobody judged it so far: others are to share with it what it knows."""
+        bare = self.bare  # what runs in parallel below it may ask at once
+        if bare is not None and bare.call.operation == "invoke_workflow":
+            self.flow, self.bare = bare.judged(), None
+        return self.flow
+
+    def check(self) -> None:
+        """Raise what stopped a call below the outermost one, if anything did.
+
+        Raises:
+            GuardrailViolation: the one that was raised before.
+        """
+        run: Run | None = self
+        while run is not None:
+            if (flow := run.flow or run.inner) is not None:
+                return flow.root.check()
+            run = run.above
+        return None
 
     def found_agent(self) -> None:
         """The run turned out to be an agent's."""
-        call = self.flow or self.bare
-        if call is not None and call.call.operation == "invoke_workflow":
-            name = "" if call.call.name == "LangGraph" else call.call.name
-            call.turned_out(call.call.but(operation="invoke_agent", name=name))
+        flow = self.judged()
+        if flow is not None and flow.call.operation == "invoke_workflow":
+            name = "" if flow.call.name == "LangGraph" else flow.call.name
+            flow.turned_out(flow.call.but(operation="invoke_agent", name=name))
 
     def watch(self, over: Any) -> None:
         """Have `over` called when the task that started this run is done, if the run is not over by then."""
@@ -152,8 +172,8 @@ class Runs:
 
     def take(self, run_id: UUID) -> Run | None:
         """A run is over: forget it. None if nobody saw it start, or it has no span."""
-        run = self.live.pop(run_id, None) if self.live else None  # the hash of a UUID costs
-        if run is None or (run.identity is not run_id and run.identity != run_id):
+        run = self.live.pop(run_id, None) if self.live else None  # the hash of a UUID costs, as does its ==
+        if run is None or (run.identity is not run_id and run.identity.int != run_id.int):
             return None
         if run.task is not None:
             run.ended()
