@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
-from typing import Final
+from typing import Final, NamedTuple
 
 from .._score import Score
 from .._scorer import Scorer
 from ..errors import ConfigurationError
 from ._injection._plain import plain, readings
-from ._injection._signals import signals_for
+from ._injection._outline import Outline
+from ._injection._signals import MARKS, phrases_for
 
 __all__ = ["PromptInjection", "prompt_injection"]
 
+_WORDS_APART, _APART = 50, 300  # as close as that, the same family is found once
+_WORDS_WITHIN: Final = 400
 _WITHIN: Final = 2000  # characters in which signals count together; a long document says much that is harmless
 
 
@@ -31,10 +35,11 @@ class PromptInjection(Scorer):
     def score(self, text: str) -> Score:
         """Value from 0 to 1: the sum of the weights of what is found close together."""
         lower = plain(text)
-        best, label = _strongest(lower)
+        words = Outline(lower)
+        best, label = _strongest(words, lower)
         if best < 1:
-            for disguise, reading in readings(text, lower):
-                value, family = _strongest(reading)
+            for disguise, reading in readings(text, lower, words):
+                value, family = _strongest(Outline(reading), reading)
                 # Who takes the pains to hide such words means them.
                 if value >= min(1.0, self.threshold) and value > best:
                     best, label = value, f"{disguise}:{family}"
@@ -43,12 +48,37 @@ class PromptInjection(Scorer):
         return Score(value=value, flagged=flagged, label=label if flagged else "")
 
 
-def _strongest(lower: str) -> tuple[float, str]:
+class _Found(NamedTuple):
+    at: int
+    name: str
+    weight: float
+
+
+def _strongest(words: Outline, lower: str) -> tuple[float, str]:
     """The largest sum of weights of the families that are found within a stretch, and the heaviest of them."""
-    found = sorted(_found(lower))
+    found = [
+        _Found(at, phrase.name, phrase.weight)
+        for phrase in phrases_for(words.present)
+        for at in _apart(phrase.pattern, words.letters, _WORDS_APART)
+    ]
+    marks = [
+        _Found(at, mark.name, mark.weight)
+        for mark in MARKS
+        if mark.sign in lower and any(trigger in lower for trigger in mark.triggers)
+        for at in _apart(mark.pattern, lower, _APART)
+    ]
+    # Counting words costs nothing; where a word is in the text is asked if it matters.
+    if not marks and (len(lower) <= _WITHIN or _heaviest(found, _WORDS_WITHIN)[0] < 1):
+        return _heaviest(found, _WORDS_WITHIN)
+    starts = words.starts() if found else []
+    return _heaviest([*(one._replace(at=starts[one.at]) for one in found), *marks], _WITHIN)
+
+
+def _heaviest(found: list[_Found], within: int) -> tuple[float, str]:
+    found.sort()
     best, label, first = 0.0, "", 0
     for last, (at, _, _) in enumerate(found):
-        while at - found[first][0] > _WITHIN:
+        while at - found[first].at > within:
             first += 1
         weights = {name: weight for _, name, weight in found[first : last + 1]}
         if (total := sum(weights.values())) > best:
@@ -56,14 +86,12 @@ def _strongest(lower: str) -> tuple[float, str]:
     return best, label
 
 
-def _found(lower: str) -> Iterator[tuple[int, str, float]]:
-    for signal in signals_for(lower):
-        if all(any(word in lower for word in group) for group in signal.words):
-            last = -_WITHIN
-            for match in signal.pattern.finditer(lower):
-                if match.start() - last >= _WITHIN // 4:  # once is enough
-                    last = match.start()
-                    yield last, signal.name, signal.weight
+def _apart(pattern: re.Pattern[str], text: str, distance: int) -> Iterator[int]:
+    """Where the pattern matches; once is enough within a distance."""
+    match = pattern.search(text)
+    while match is not None:
+        yield match.start()
+        match = pattern.search(text, match.start() + distance)
 
 
 def prompt_injection(*, threshold: float = 1.0) -> PromptInjection:

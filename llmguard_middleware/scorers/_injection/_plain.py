@@ -7,10 +7,12 @@ import binascii
 import codecs
 import re
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import filterfalse
 from typing import Final
 from urllib.parse import unquote
+
+from ._outline import Outline, is_known, letters_of
 
 __all__ = ["plain", "readings"]
 
@@ -27,15 +29,15 @@ _UNSEEN: Final = re.compile(
 )
 _TAGS: Final = re.compile("[\U000e0001-\U000e007f]+")  # ASCII that nobody sees
 _SPREAD: Final = re.compile(r"(?<![a-z])(?:[a-z][ ._*\-]){4,}[a-z](?![a-z])")
+_ODD_SPACES: Final = ("  ", "\t", "\r", "\f", "\v", "\u00a0")
 _SPACES: Final = re.compile(r" {2,}|[\t\r\f\v\u00a0][ \t\r\f\v\u00a0]*")
 _BASE64: Final = re.compile(r"[A-Za-z0-9+/\-_]{24,4096}={0,2}")
 _HEX: Final = re.compile(r"(?:(?:\\x|0x|%)?[0-9a-fA-F]{2}[ ,:]?){16,2048}")
 _PERCENT: Final = re.compile(r"(?:%[0-9a-fA-F]{2}){4}")
-# In ROT13: ignore, instruction, prompt, system, previous, disregard, reveal.
-_ROT13: Final = ("vtaber", "vafgehpgvba", "cebzcg", "flfgrz", "cerivbhf", "qvfertneq", "eririny")
-_BACKWARDS: Final = ("erongi", "noitcurtsni", "tpmorp", "metsys", "suoiverp", "dragersid")
-_LEET: Final = str.maketrans("013457@$!", "oieastasi")
-_LEET_WORD: Final = re.compile(r"[a-z]+[013457@$!]+[a-z]+")
+_ROT13, _BACKWARDS = letters_of(["rot13"]), letters_of(["backwards"])
+_LEET: Final = str.maketrans("0134578@$!", "oieastbasi")
+_LETTERS: Final = frozenset("bcdefghjklmnopqrstuvwxyz")  # single ones that are no words
+_PAIRS: Final = frozenset(f"{before}{byte:02x}" for before in ("", "x", "0x") for byte in range(256))
 _BETWEEN: Final = re.compile(r"[ ._*\-]")
 _GAPS: Final = re.compile("  +")
 _MOST_DECODED = 20
@@ -49,35 +51,40 @@ def plain(text: str) -> str:
             text = _TAGS.sub(
                 lambda tags: " " + "".join(chr(ord(one) - 0xE0000) for one in tags[0] if one > "\U000e001f"), text
             )
-        text = unicodedata.normalize("NFKC", _UNSEEN.sub("", text))
+        text = unicodedata.normalize("NFKC", _UNSEEN.sub("", text)).replace("\u2019", "'")
         if _OTHER_SCRIPT.search(text) and _LATIN.search(text):
             text = text.translate(_ALIKE)
-    return _SPACES.sub(" ", text.lower())
+    if any(space in text for space in _ODD_SPACES):
+        text = _SPACES.sub(" ", text)
+    return text.lower()
 
 
-def readings(text: str, lower: str) -> Iterator[tuple[str, str]]:
-    """What else the text may say, and how it is hidden there; `lower` is `plain(text)`."""
-    words = lower.split()
-    sizes = list(map(len, words))
-    odd = list(filterfalse(str.isalpha, words))
-    if sizes.count(1) >= _FEW or any(len(word) > 2 * _FEW and _SPREAD.search(word) for word in odd):
+def readings(text: str, lower: str, words: Outline) -> Iterator[tuple[str, str]]:
+    """What else the text may say, and how it is hidden there; `lower` is `plain(text)`, `words` its outline."""
+    tokens, present = words.tokens, words.present
+    if sum(map(_LETTERS.__contains__, tokens)) >= _FEW:
         yield (
             "spread",
             _SPREAD.sub(lambda word: _BETWEEN.sub("", word[0]), _GAPS.sub("\t", text.lower())).replace("\t", " "),
         )
-    if sum(_LEET_WORD.search(word) is not None for word in odd) > 1:
+    if any(len(word) >= _FEW and is_known(word.translate(_LEET)) for word in _odd(tokens)):
         yield "leet", lower.translate(_LEET)
-    if any(word in lower for word in _ROT13):
+    if not present.isdisjoint(_ROT13):
         yield "rot13", codecs.decode(lower, "rot13")
-    if any(word in lower for word in _BACKWARDS):
+    if not present.isdisjoint(_BACKWARDS):
         yield "backwards", lower[::-1]
     if "%" in text and _PERCENT.search(text):
         yield "percent", plain(unquote(text, errors="replace"))
-    if max(sizes, default=0) >= _LONG or sizes.count(2) >= _MANY:
+    if max(map(len, text.split()), default=0) >= _LONG or sum(map(_PAIRS.__contains__, tokens)) >= _MANY:
         for number, (kind, decoded) in enumerate(_decoded(text)):
             if number >= _MOST_DECODED:
                 break
             yield kind, plain(decoded)
+
+
+def _odd(tokens: Iterable[str]) -> Iterator[str]:
+    """The words that are neither letters alone nor a number."""
+    return filterfalse(str.isdigit, filterfalse(str.isalpha, tokens))
 
 
 def _decoded(text: str) -> Iterator[tuple[str, str]]:
