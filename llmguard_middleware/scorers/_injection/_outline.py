@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Iterable
+from itertools import repeat
 from typing import Final
 
 from ._words import ENGLISH, KOREAN
@@ -77,8 +78,7 @@ class Outline:
         self._lower = lower
         self._pattern = _LATIN if lower.isascii() else _ANY
         self.tokens = self._pattern.findall(lower)
-        letter = _OF_WORD.get
-        self.letters = BREAK + "".join([letter(token, _PLAIN) for token in self.tokens])
+        self.letters = BREAK + "".join(map(_OF_WORD.get, self.tokens, repeat(_PLAIN)))
         self.present = frozenset(self.letters)
 
     def starts(self) -> list[int]:
@@ -86,9 +86,8 @@ class Outline:
         return [0, *(match.start() for match in self._pattern.finditer(self._lower))]
 
 
-def is_known(word: str) -> bool:
-    """Whether a word stands for something."""
-    return word in _OF_WORD
+is_known = _OF_WORD.__contains__
+"""Whether a word stands for something."""
 
 
 def letters_of(meanings: Iterable[str]) -> frozenset[str]:
@@ -97,7 +96,7 @@ def letters_of(meanings: Iterable[str]) -> frozenset[str]:
 
 
 _CARET: Final = re.compile(r"(?<!\[)\^")
-_BEGINS: Final = "(?<=[|/])"
+_BEGINS: Final = "[|/]"
 _PIECE = re.compile(r"<([a-z0-9_|]+)>|~(\d+)|(\s+)")
 
 

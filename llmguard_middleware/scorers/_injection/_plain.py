@@ -8,7 +8,7 @@ import codecs
 import re
 import unicodedata
 from collections.abc import Iterable, Iterator
-from itertools import filterfalse
+from itertools import chain, filterfalse, islice
 from typing import Final
 from urllib.parse import unquote
 
@@ -75,19 +75,20 @@ def readings(text: str, lower: str, words: Outline) -> Iterator[tuple[str, str]]
         yield "backwards", lower[::-1]
     if "%" in text and _PERCENT.search(text):
         yield "percent", plain(unquote(text, errors="replace"))
-    if max(map(len, text.split()), default=0) >= _LONG or sum(map(_PAIRS.__contains__, tokens)) >= _MANY:
-        for number, (kind, decoded) in enumerate(_decoded(text)):
-            if number >= _MOST_DECODED:
-                break
-            yield kind, plain(decoded)
+    long = " ".join([word for word in text.split() if len(word) >= _LONG])
+    in_pairs = sum(map(_PAIRS.__contains__, tokens)) >= _MANY
+    if long or in_pairs:
+        decoded = chain(_from_base64(long), _from_hex(text if in_pairs else long))
+        for kind, said in islice(decoded, _MOST_DECODED):
+            yield kind, plain(said)
 
 
 def _odd(tokens: Iterable[str]) -> Iterator[str]:
-    """The words that are neither letters alone nor a number."""
-    return filterfalse(str.isdigit, filterfalse(str.isalpha, tokens))
+    """The words that nobody knows and that are neither letters alone nor a number."""
+    return filterfalse(str.isdigit, filterfalse(str.isalpha, filterfalse(is_known, tokens)))
 
 
-def _decoded(text: str) -> Iterator[tuple[str, str]]:
+def _from_base64(text: str) -> Iterator[tuple[str, str]]:
     for match in _BASE64.finditer(text):
         coded = match[0].rstrip("=").replace("-", "+").replace("_", "/")
         coded = coded[: len(coded) - 1] if len(coded) % 4 == 1 else coded
@@ -97,6 +98,9 @@ def _decoded(text: str) -> Iterator[tuple[str, str]]:
             continue
         if (said := _readable(raw)) is not None:
             yield "base64", said
+
+
+def _from_hex(text: str) -> Iterator[tuple[str, str]]:
     for match in _HEX.finditer(text):
         digits = re.sub(r"\\x|0x|[%\s,:]", "", match[0])
         if (said := _readable(bytes.fromhex(digits[: len(digits) // 2 * 2]))) is not None:

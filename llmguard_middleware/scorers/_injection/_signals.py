@@ -48,7 +48,7 @@ def _phrases(name: str, weight: float, *phrases: str) -> list[Phrase]:
 
 
 # Not "attempts to ignore the rules", "how do I bypass a filter", "do not forget": people who speak of it, and warnings.
-_SAID = "(?<!<to>)(?<!<i>)(?<!<they>)(?<!<not>)(?<!<user>)"
+_SAID = "(?<!<to|i|they|not|user>.)"  # after the word
 _TOLD = "<you|ai|model> ~3 <to> ~1"  # "I want you to ..."
 
 PHRASES: Final = (
@@ -56,16 +56,16 @@ PHRASES: Final = (
     *_phrases(
         "override",
         1.0,
-        f"{_SAID}<drop> ~3 <earlier|all|your|system|everything> ~3 <instr|rule|order>",
-        f"{_SAID}<drop> ~3 <instr|rule|order> ~2 (?:<above>|<earlier>(?![.]))",
-        f"{_SAID}<drop> ~2 <instr|rule|limit> ~1 <you> ~2 <told>",
+        f"<drop>{_SAID} ~3 <earlier|all|your|system|everything> ~3 <instr|rule|order>",
+        f"<drop>{_SAID} ~3 <instr|rule|order> ~2 (?:<above>|<earlier>(?![.]))",
+        f"<drop>{_SAID} ~2 <instr|rule|limit> ~1 <you> ~2 <told>",
         f"{_TOLD} <drop> ~4 <instr|rule|order>",
         "^(?:[:.]|<please|must|you|ai|model|system>){0,3} <drop> ~2 <instr>",
-        f"{_SAID}<drop> <your> ~3 <instr|rule|limit>",
-        f"{_SAID}<drop> (?:<everything> ~2)? <you|everything|they> ~3 <told|instr>(?!<to>)",
-        f"{_SAID}<drop> ~1 <what|everything> ~1 <you|they> ~2 <told> ~1 <above|earlier|to>",
+        f"<drop>{_SAID} <your> ~3 <instr|rule|limit>",
+        f"<drop>{_SAID} (?:<everything> ~2)? <you|everything|they> ~3 <told|instr>(?!<to>)",
+        f"<drop>{_SAID} ~1 <what|everything> ~1 <you|they> ~2 <told> ~1 <above|earlier|to>",
         "<drop> ~1 <what|everything> <i> (?:<told><you>|<told> <above|earlier>)",
-        f"{_SAID}<drop> ~1 <above|earlier> ~1 <and|instr|rule|criteria|now>",
+        f"<drop>{_SAID} ~1 <above|earlier> ~1 <and|instr|rule|criteria|now>",
         "<drops|drop> <all> <earlier> ~1 <instr|rule|order>",
         "<stop> <follow> ~2 <your|system|earlier|all|vendor> ~3 <instr|rule|msg|limit>",
         "<not> ~3 <follow> ~1 <your|system|vendor|admin> ~2 <instr|rule|limit|msg>",
@@ -87,10 +87,10 @@ PHRASES: Final = (
     *_phrases(
         "reveal",
         1.0,
-        f"{_SAID}<reveal|tell> ~2 <your|the> ~2 <hidden|system> ~1 <instr|configuration>",
+        f"<reveal|tell>{_SAID} ~2 <your|the> ~2 <hidden|system> ~1 <instr|configuration>",
         "^ ~2 <reveal> ~2 <hidden|system> <instr|configuration>",
-        f"{_SAID}<reveal> <your> ~1 <instr|configuration>",
-        f"{_SAID}<reveal> ~1 <hidden|system> <msg>",
+        f"<reveal>{_SAID} <your> ~1 <instr|configuration>",
+        f"<reveal>{_SAID} ~1 <hidden|system> <msg>",
         "<tell|reveal> ~2 <your> <hidden|system> ~1 <instr|rule>",
         "<want> <to> <see> ~1 <the|your> ~1 <hidden|system> <instr>",
         "<continue|starting> ~6 <my|system> <instr>",
@@ -188,7 +188,7 @@ PHRASES: Final = (
         0.6,
         "<not> ~2 <rule|limit>",
         "<not> ~3 <follow|bound|care> ~4 <rule|limit|instr|law>",
-        "(?<!<not>)<drops|drop> ~4 <rule|limit>",
+        "<drops|drop>(?<!<not>.) ~4 <rule|limit>",
         "<free> ~2 <rule|limit>",
         "<rule|limit> ~6 <not> ~1 <exist>",
         "<rule|limit|instr> ~2 <are> ~3 <void>",
@@ -282,14 +282,17 @@ def _mark(name: str, weight: float, sign: str, triggers: str, pattern: str) -> M
 
 MARKS: Final = (
     _mark(
-        "chat_markup", 1.0, "", "<| [/inst] <<sys>> <start_of_turn",
-        r"<\|im_(?:start|end|sep)\|>|\[/inst\]|<<sys>>|<\|(?:system|start_header_id|end_of_text)\|>|<start_of_turn>",
+        "chat_markup", 1.0, "<", "<|im <|sys <|start <|end <<sys>> <start_of_turn",
+        r"<\|im_(?:start|end|sep)\|>|<<sys>>|<\|(?:system|start_header_id|end_of_text)\|>|<start_of_turn>",
     ),
-    _mark("role_markup", 0.3, '"', "role\"", r'"role"\s?:\s?"(?:system|developer)"'),
+    _mark("chat_markup", 1.0, "[", "[/inst] [inst]", r"\[/?inst\]"),
+    _mark("role_markup", 0.3, '"', 'role"', r'"role"\s?:\s?"(?:system|developer)"'),
     _mark("closed_markup", 0.6, "<", "</", r"</(?:user|user_input|document|context|instructions?|data|system|tool_result|query|untrusted)\w{0,20}>"),
-    _mark("system_markup", 0.6, "", "system> [system [admin", r"<system>|\[/?(?:system|admin)[\]: ]"),
-    _mark("system_line", 0.6, "", "system admin 시스템", r"(?:^|\n)\W{0,4}(?:system|admin(?:istrator)?|시스템)\s?(?:message|prompt|override|alert|note|instruction|메시지|공지)?\s?[:\]>}]"),
+    _mark("system_markup", 0.6, "<", "<system>", r"<system>"),
+    _mark("system_markup", 0.6, "[", "[system [/system [admin", r"\[/?(?:system|admin)[\]: ]"),
+    _mark("system_line", 0.6, ":", "system admin 시스템", r"(?:^|\n)\W{0,4}(?:system|admin(?:istrator)?|시스템)\s?(?:message|prompt|override|alert|note|instruction|메시지|공지)?\s?:"),
+    _mark("system_line", 0.6, "]", "[system [admin [시스템", r"(?:^|\n)\W{0,4}(?:system|admin(?:istrator)?|시스템)\s?(?:message|prompt|override|alert|note|instruction|메시지|공지)?\s?\]"),
     _mark("hidden_style", 0.5, ":", "display: font-size: visibility: opacity:", r"display:\s?none|font-size:\s?0|visibility:\s?hidden|opacity:\s?0\b"),
-    _mark("image_leak", 0.7, "!", "](http", r"!\[[^\]\n]{0,80}\]\(https?://[^\s)]{1,200}[?&/][\w.]{1,30}=(?:<|\{|\[|%7b|\$|data\b|[A-Z_]{4,}\b)"),
+    _mark("image_leak", 0.7, "!", "](http", r"!\[[^\]\n]{0,80}\]\(https?://[^\s)?]{1,200}[?][^\s)=]{0,40}=(?:<|\{|\[|%7b|\$|data\b|secret|conversation|history)"),
     _mark("turns", 0.6, ":", "\nai: \nassistant: \nbot: \ngpt: \nchatgpt:", r"(?:\n(?:ai|assistant|bot|gpt|chatgpt): ?[^\n]{0,300}\n[^\n]{1,300}){2}"),
 )  # fmt: skip
