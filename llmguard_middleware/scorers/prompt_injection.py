@@ -16,8 +16,8 @@ from ._injection._signals import MARKS, phrases_for
 __all__ = ["PromptInjection", "prompt_injection"]
 
 _WORDS_APART, _APART = 50, 300  # as close as that, the same family is found once
-_WORDS_WITHIN: Final = 400
-_WITHIN: Final = 2000  # characters in which signals count together; a long document says much that is harmless
+_WORDS_WITHIN: Final = 70
+_WITHIN: Final = 400  # characters in which signals count together; a long document says much that is harmless
 
 
 class PromptInjection(Scorer):
@@ -57,15 +57,16 @@ class _Found(NamedTuple):
 def _strongest(words: Outline, lower: str) -> tuple[float, str]:
     """The largest sum of weights of the families that are found within a stretch, and the heaviest of them."""
     found = [
-        _Found(at, phrase.name, phrase.weight)
+        _Found(match.start(), phrase.name, phrase.weight)
         for phrase in phrases_for(words.present)
-        for at in _apart(phrase.pattern, words.letters, _WORDS_APART)
+        for match in _apart(phrase.pattern, words.letters, _WORDS_APART)
     ]
     marks = [
-        _Found(at, mark.name, mark.weight)
+        _Found(match.start(), mark.name, mark.weight)
         for mark in MARKS
         if mark.sign in lower and any(trigger in lower for trigger in mark.triggers)
-        for at in _apart(mark.pattern, lower, _APART)
+        for match in _apart(mark.pattern, lower, _APART)
+        if len(set(match[match.lastindex or 0])) >= mark.distinct
     ]
     # Counting words costs nothing; where a word is in the text is asked if it matters.
     if not marks and (len(lower) <= _WITHIN or _heaviest(found, _WORDS_WITHIN)[0] < 1):
@@ -86,11 +87,11 @@ def _heaviest(found: list[_Found], within: int) -> tuple[float, str]:
     return best, label
 
 
-def _apart(pattern: re.Pattern[str], text: str, distance: int) -> Iterator[int]:
+def _apart(pattern: re.Pattern[str], text: str, distance: int) -> Iterator[re.Match[str]]:
     """Where the pattern matches; once is enough within a distance."""
     match = pattern.search(text)
     while match is not None:
-        yield match.start()
+        yield match
         match = pattern.search(text, match.start() + distance)
 
 

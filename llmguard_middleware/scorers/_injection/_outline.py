@@ -14,7 +14,7 @@ from typing import Final
 
 from ._words import ENGLISH, KOREAN
 
-__all__ = ["Outline", "compiled", "is_known", "letters_of"]
+__all__ = ["BYTE", "SINGLE", "Outline", "compiled", "is_known", "letters_of"]
 
 BREAK: Final = "|"
 _SOFT, _COLON, _PLAIN = "/", ":", "."
@@ -62,6 +62,12 @@ _LATIN: Final = re.compile(f"{_WORD}|{_SIGNS}")
 _ANY: Final = re.compile(f"{_WORD}|{_stems()}| (?=[가-힣])|{_SIGNS}|[。！？]")  # noqa: RUF001 - full stops of East Asia
 
 _OF_WORD, _OF_MEANING = _vocabulary()
+SINGLE: Final = "".join({_OF_WORD.setdefault(one, "1") for one in "abcdefghijklmnopqrstuvwxyz"})
+"""The letters of single letters, as a pattern: of those that are no word, and of the few that are."""
+BYTE: Final = "".join(
+    {_OF_WORD.setdefault(f"{before}{byte:02x}", "2") for before in ("", "x", "0x") for byte in range(256)}
+)
+"""The letters of two hexadecimal digits."""
 _OF_WORD |= {**_MARKS, **dict.fromkeys(".!?。！？", BREAK)}  # noqa: RUF001 - the same
 
 
@@ -86,7 +92,7 @@ class Outline:
         return [0, *(match.start() for match in self._pattern.finditer(self._lower))]
 
 
-is_known = _OF_WORD.__contains__
+is_known: Final = frozenset(word for words in (ENGLISH, KOREAN) for line in words.values() for word in line.split()).__contains__
 """Whether a word stands for something."""
 
 

@@ -12,7 +12,7 @@ from itertools import chain, filterfalse, islice
 from typing import Final
 from urllib.parse import unquote
 
-from ._outline import Outline, is_known, letters_of
+from ._outline import BYTE, SINGLE, Outline, is_known, letters_of
 
 __all__ = ["plain", "readings"]
 
@@ -36,12 +36,12 @@ _HEX: Final = re.compile(r"(?:(?:\\x|0x|%)?[0-9a-fA-F]{2}[ ,:]?){16,2048}")
 _PERCENT: Final = re.compile(r"(?:%[0-9a-fA-F]{2}){4}")
 _ROT13, _BACKWARDS = letters_of(["rot13"]), letters_of(["backwards"])
 _LEET: Final = str.maketrans("0134578@$!", "oieastbasi")
-_LETTERS: Final = frozenset("bcdefghjklmnopqrstuvwxyz")  # single ones that are no words
-_PAIRS: Final = frozenset(f"{before}{byte:02x}" for before in ("", "x", "0x") for byte in range(256))
 _BETWEEN: Final = re.compile(r"[ ._*\-]")
 _GAPS: Final = re.compile("  +")
 _MOST_DECODED = 20
 _FEW, _MANY, _LONG = 5, 16, 24  # letters that are spread, pairs of digits, characters of an encoding
+_SINGLES: Final = re.compile(f"[{SINGLE}]{{{_FEW}}}")
+_BYTES: Final = re.compile(f"[{BYTE}]{{{_MANY}}}")
 
 
 def plain(text: str) -> str:
@@ -62,7 +62,7 @@ def plain(text: str) -> str:
 def readings(text: str, lower: str, words: Outline) -> Iterator[tuple[str, str]]:
     """What else the text may say, and how it is hidden there; `lower` is `plain(text)`, `words` its outline."""
     tokens, present = words.tokens, words.present
-    if sum(map(_LETTERS.__contains__, tokens)) >= _FEW:
+    if _SINGLES.search(words.letters):
         yield (
             "spread",
             _SPREAD.sub(lambda word: _BETWEEN.sub("", word[0]), _GAPS.sub("\t", text.lower())).replace("\t", " "),
@@ -76,7 +76,7 @@ def readings(text: str, lower: str, words: Outline) -> Iterator[tuple[str, str]]
     if "%" in text and _PERCENT.search(text):
         yield "percent", plain(unquote(text, errors="replace"))
     long = " ".join([word for word in text.split() if len(word) >= _LONG])
-    in_pairs = sum(map(_PAIRS.__contains__, tokens)) >= _MANY
+    in_pairs = _BYTES.search(words.letters)
     if long or in_pairs:
         decoded = chain(_from_base64(long), _from_hex(text if in_pairs else long))
         for kind, said in islice(decoded, _MOST_DECODED):

@@ -34,13 +34,17 @@ class Phrase(NamedTuple):
 
 
 class Mark(NamedTuple):
-    """What is not said in words: markup and punctuation. Without `sign` and one of `triggers` it is not there."""
+    """What is not said in words: markup and punctuation. Without `sign` and one of `triggers` it is not there.
+
+    A match counts if its group, or all of it, has as many different characters as `distinct` says.
+    """
 
     name: str
     weight: float
     sign: str
     triggers: tuple[str, ...]
     pattern: re.Pattern[str]
+    distinct: int
 
 
 def _phrases(name: str, weight: float, *phrases: str) -> list[Phrase]:
@@ -121,7 +125,7 @@ PHRASES: Final = (
         "<you|youare> <are>? <now> ~2 <names>",
         "<now> <on> <you|youare> <are>? ~2 <names>",
         "<act> <as> ~1 <names>",
-        "<act> <as> ~3 <unbound>",
+        "<act> <as> ~3 <unbound>(?=[^|]{0,3}<ai|model>|[|/]|$)",
     ),
     *_phrases(
         "mode",
@@ -185,15 +189,15 @@ PHRASES: Final = (
     *_phrases("from_now_on", 0.3, "<from> <now|this> <on>"),
     *_phrases(
         "lawless",
-        0.6,
-        "<not> ~2 <rule|limit>",
+        0.5,
+        "<not> <take|any|all>? ~1 <rule|limit>",
         "<not> ~3 <follow|bound|care> ~4 <rule|limit|instr|law>",
         "<drops|drop>(?<!<not>.) ~4 <rule|limit>",
         "<free> ~2 <rule|limit>",
         "<rule|limit> ~6 <not> ~1 <exist>",
         "<rule|limit|instr> ~2 <are> ~3 <void>",
     ),
-    *_phrases("unbound_ai", 0.5, "<unbound>"), *_phrases("evil", 0.3, "<evil>"),
+    *_phrases("unbound_ai", 0.5, "<unbound>"), *_phrases("evil", 0.2, "<evil>"),
     *_phrases("two_answers", 0.6, "<twice> ~5 <ways>"),
     *_phrases(
         "never_refuse",
@@ -229,12 +233,12 @@ PHRASES: Final = (
         "<kai|ai> ~4 <kmust>",
         "<kai|ai> ~1 <kto>",
     ),
-    *_phrases("send_it", 0.6, "<send> ~10 <secret>", "<ksecret> ~5 <ksend>", "<call> ~3 <money>"),
+    *_phrases("send_it", 0.6, "<send> ~6 <secret>", "<send> ~6 <your|system|api|chat|all> ~1 <msg|instr|key|history|data>", "<ksecret> ~5 <ksend>", "<call> ~3 <money>"),
     *_phrases("recommend", 0.5, "<recommend> ~6 <best>", "<krecommend> ~3 <kmust>"),
     *_phrases("trigger", 0.6, "<when> <you>? <process> ~2 <document>", "<kdocument> ~2 <kread>"),
     *_phrases("only_say", 0.4, "<reply|tell> ~2 <only> <with>"),
-    *_phrases("in_parts", 0.6, "<msg|instr|it> <in> ~1 <part>", "<join> ~6 <execute|tell>"),
-    *_phrases("act_on_it", 0.4, "<execute> ~3 <result>", "<execute> ~1 <all>", "<as> <your> ~2 <instr>"),
+    *_phrases("in_parts", 0.6, "<msg|instr|it> <in> ~1 <part>", "<join> ~6 <execute>"),
+    *_phrases("act_on_it", 0.4, "<execute> ~3 <result>", "<as> <your> ~2 <instr>"),
     *_phrases("authority", 0.3, "<i> <are> <an>? ~3 <admin>", "<i> <trust>", "<user> <are> ~2 <trust|admin>"),
     *_phrases(
         "hidden_comment",
@@ -276,8 +280,8 @@ def phrases_for(present: frozenset[str]) -> Iterator[Phrase]:
                 yield phrase
 
 
-def _mark(name: str, weight: float, sign: str, triggers: str, pattern: str) -> Mark:
-    return Mark(name, weight, sign, tuple(triggers.split(" ")), re.compile(pattern))
+def _mark(name: str, weight: float, sign: str, triggers: str, pattern: str, distinct: int = 1) -> Mark:
+    return Mark(name, weight, sign, tuple(triggers.split(" ")), re.compile(pattern), distinct)
 
 
 MARKS: Final = (
@@ -294,5 +298,7 @@ MARKS: Final = (
     _mark("system_line", 0.6, "]", "[system [admin [시스템", r"(?:^|\n)\W{0,4}(?:system|admin(?:istrator)?|시스템)\s?(?:message|prompt|override|alert|note|instruction|메시지|공지)?\s?\]"),
     _mark("hidden_style", 0.5, ":", "display: font-size: visibility: opacity:", r"display:\s?none|font-size:\s?0|visibility:\s?hidden|opacity:\s?0\b"),
     _mark("image_leak", 0.7, "!", "](http", r"!\[[^\]\n]{0,80}\]\(https?://[^\s)?]{1,200}[?][^\s)=]{0,40}=(?:<|\{|\[|%7b|\$|data\b|secret|conversation|history)"),
+    # Suffixes that were found by optimisation: punctuation as in no language, hardly ever the same twice.
+    _mark("noise", 0.7, ")", '" \'', r"([^\w\s]{7,40})[^\n]{0,80}?(?:[a-z]{1,14} ){7}", distinct=6),
     _mark("turns", 0.6, ":", "\nai: \nassistant: \nbot: \ngpt: \nchatgpt:", r"(?:\n(?:ai|assistant|bot|gpt|chatgpt): ?[^\n]{0,300}\n[^\n]{1,300}){2}"),
 )  # fmt: skip
