@@ -1,0 +1,70 @@
+"""Every inline scorer that is registered, made with the options that it needs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any, NamedTuple, get_type_hints
+
+from llmguard_middleware._bound import BoundScorer
+from llmguard_middleware._scorer import bind
+
+__all__ = ["MAKES", "Inline", "inline_scorers"]
+
+_GROUP = "llmguard_middleware.scorers"
+
+Make = tuple[tuple[Any, ...], Mapping[str, Any]]
+
+# How each cheap scorer is made, once or in several ways. One that is not here fails the run.
+MAKES: dict[str, tuple[Make, ...]] = {
+    "deny_list": ((("acme", "Project X", "홍길동", "aa"), {}), (("aba", "é"), {"whole_words": False})),
+    "invisible_text": (((), {}),),
+    "length": (((), {}), ((), {"least": 3, "most": 9, "unit": "words"})),
+    "pii": (((), {}),),
+    "prompt_injection": (((), {}),),
+    "secrets": (((), {}),),
+    "valid_json": (((), {}), ((), {"fenced": True})),
+}
+
+
+class Inline(NamedTuple):
+    """A scorer that runs on the caller's thread; `label` tells it from the same one made in another way."""
+
+    label: str
+    bound: BoundScorer
+
+
+def inline_scorers(names: Iterable[str] = ()) -> list[Inline]:
+    """Those of these names, of all distributions; all of them if none is named.
+
+    Raises:
+        LookupError: if there is none of a name, or `MAKES` does not say how to make one.
+    """
+    points = {point.name: point for point in entry_points(group=_GROUP)}
+    wanted = list(names) or sorted(points)
+    if unknown := [name for name in wanted if name not in points]:
+        msg = f"no scorer is registered as {', '.join(unknown)}; there are {', '.join(sorted(points))}"
+        raise LookupError(msg)
+    inline: list[Inline] = []
+    for name in wanted:
+        factory = points[name].load()
+        if name not in MAKES:
+            if not _is_cheap(factory):
+                continue
+            msg = f'"{name}" is cheap and benchmarks/fuzz/_making.py does not say how to make it: add it to MAKES'
+            raise LookupError(msg)
+        for number, (args, options) in enumerate(MAKES[name]):
+            label = name if number == 0 else f"{name}#{number}"
+            inline.append(Inline(label, bind(factory(*args, **options))))
+    return inline
+
+
+def _is_cheap(factory: Any) -> bool:
+    """Whether what a factory says it returns is cheap."""
+    made = factory if isinstance(factory, type) else get_type_hints(factory).get("return")
+    return bool(getattr(made, "cheap", False))
+
+
+def registered() -> list[EntryPoint]:
+    """All scorers by name, cheap or not."""
+    return sorted(entry_points(group=_GROUP), key=lambda point: point.name)
