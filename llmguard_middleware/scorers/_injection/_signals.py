@@ -60,6 +60,8 @@ PHRASES: Final = (
     *_phrases(
         "override",
         1.0,
+        f"<drop>{_SAID} (?:<what>|<everything>) (?!<i>)~2 <told>? <above|earlier>(?!<i>)",
+        "[|/:]<system> <drop> [:]",
         f"<drop>{_SAID} ~3 <earlier|all|your|system|everything> ~3 <instr|rule|order>",
         f"<drop>{_SAID} ~3 <instr|rule|order> ~2 (?:<above>|<earlier>(?![.]))",
         f"<drop>{_SAID} ~2 <instr|rule|limit> ~1 <you> ~2 <told>",
@@ -81,6 +83,9 @@ PHRASES: Final = (
     *_phrases(
         "override_ko",
         1.0,
+        "<kuntil> ~5 <kcontent> ~3 <kdrop>",
+        "<kuserof> ~3 <krequest> ~2 <kdrop>",
+        "<kearlier> ~1 <kinstr> ~5 <kfirst> ~2 <kfollow>",
         "<kearlier|kall|kyour|ksystem> ~5 <kinstr> ~4 <kdrop>",
         "<kearlier|kyour|ksystem> ~4 <krule> ~5 <kdrop>",
         "<kearlier> ~4 <instr|rule> ~4 <kdrop>",
@@ -91,6 +96,10 @@ PHRASES: Final = (
     *_phrases(
         "reveal",
         1.0,
+        "<reply> <only>? <with> <the|your> ~1 <instr>",
+        "<repeat|reveal> ~2 <instr> ~1 <earlier|above>",
+        "<repeat|reveal> <everything> ~3 <you> <are>",
+        "<what|tell|reveal|repeat> ~6 <your> <msg> <window>",
         f"<reveal|tell>{_SAID} ~2 <your|the> ~2 <hidden|system> ~1 <instr|configuration>",
         "^ ~2 <reveal> ~2 <hidden|system> <instr|configuration>",
         f"<reveal>{_SAID} <your> ~1 <instr|configuration>",
@@ -112,6 +121,8 @@ PHRASES: Final = (
     *_phrases(
         "reveal_ko",
         1.0,
+        "<ksystem> ~1 <kmsg> (?:(?!<kdefine>)[^|]){0,9}? <kshow>",
+        "<kprompt> ~6 <kverbatim> ~6 <kshow>",
         "<ksystem> ~2 <kinstr> (?:(?!<kdefine>)[^|]){0,9}? <kreveal>",
         "<kyour> ~4 <kinstr> (?:(?!<kdefine>)[^|]){0,9}? <kreveal|kwhat>",
         "<system> ~1 <instr> (?:(?!<kdefine>)[^|]){0,9}? <kreveal>",
@@ -135,9 +146,9 @@ PHRASES: Final = (
         "<you|youare> ~2 <in> <modes> <mode>",
         "<modes> <mode> ~1 <enable|on> <now>?(?=[|/:]|$)",
     ),
-    *_phrases("no_limits", 1.0, "<tell|act|reply> ~4 <not> <any>? ~1 <rule|limit>(?=[|/.]|$)"),
+    *_phrases("no_limits", 1.0, "<role|act> ~4 <rule|limit|instr|safety> ~2 <not> <exist>", "<tell|act|reply> ~4 <not> <any>? ~1 <rule|limit>(?=[|/.]|$)"),
     *_phrases("do_anything", 1.0, "<do> <everything> <now>", "<names> <ways>"),
-    *_phrases("mode_ko", 1.0, "<kmodes> <kmode> ~2 <kenable> ~8 <kanswer|kfree|krule|kdrop>", "<kjail> ~2 <kai|kmode>"),
+    *_phrases("mode_ko", 1.0, "<names> ~1 <kmode>", "<kmodes> <kmode> ~2 <kenable> ~8 <kanswer|kfree|krule|kdrop>", "<kjail> ~2 <kai|kmode>"),
     *_phrases(
         "no_limits_ko",
         1.0,
@@ -155,7 +166,7 @@ PHRASES: Final = (
         1.0,
         "<new> <system>? <instr|task> ~3 <instead|drop>",
         "<new> <system>? <instr|task> <for|to> ~1 <ai|model>",
-        "<instr|note> <for|to> <an>? <all>? ~1 <ai|model> [:]",
+        "<instr|note> <for|to> <an>? <all>? ~1 <ai|model> ~1 [:]",
         "<knew> <kinstr|ktask> ~3 <kfollow>",
         "<my|new> <instr|rule> ~2 <call|take> <instead>",
     ),
@@ -169,12 +180,13 @@ PHRASES: Final = (
     *_phrases("message_to_model", 1.0, "<note> <note> <from> ~6 <to> <you>"),
     # Only together with others.
     *_phrases(
-        "hide_it", 0.7, "<not> ~1 <hide> (?:<to> )?<the>? <user>", "<not> ~1 <hide> ~2 <to> <the> <user>", "<kuser> ~3 <khide>"
+        "hide_it", 0.7, "<keep> <quiet> <about>?", "<not> ~1 <hide> (?:<to> )?<the>? <user>", "<not> ~1 <hide> ~2 <to> <the> <user>", "<kuser> ~3 <khide>"
     ),
     *_phrases(
         "role",
         0.4,
         "<act> <as|like>",
+        "<act> ~3 <as> <somebody>",
         "<role>",
         "<play> ~1 <an> ~1 <role|play>",
         "<role> ~1 <play>",
@@ -183,7 +195,7 @@ PHRASES: Final = (
         "<as> <you> <are>",
         "<you> <are> <now>",
     ),
-    *_phrases("in_character", 0.3, "<stay|break> <in>? <role>"),
+    *_phrases("in_character", 0.3, "<stay|break> <in>? <characters>"),
     *_phrases("named_ai", 0.2, "<called>", "<names>"),
     *_phrases("ai", 0.2, "<ai>", "<language> <model>"),
     *_phrases("from_now_on", 0.3, "<from> <now|this> <on>"),
@@ -201,12 +213,16 @@ PHRASES: Final = (
     *_phrases("two_answers", 0.6, "<twice> ~5 <ways>"),
     *_phrases(
         "never_refuse",
-        0.5,
+        0.6,
         "<not> ~2 <refuse>",
+        "<not> <say> <not>",
+        "<say> <i>? <not> ~2 <forbidden>",
         "<always> <follow>(?![^|]{0,2}<rule|instr>)", "<always> <tell|reply> ~2 <everything>",
-        "<not> ~1 <mention> ~3 <refuse|limit>",
         "<you> <must> <refuse>",
     ),
+    *_phrases("no_excuses", 0.5, "<not> ~2 <excuse>", "<not> ~1 <mention> ~3 <refuse|excuse|limit>"),
+    *_phrases("lawless_again", 0.4, "<not> <any>? ~1 <rule|limit> ~6 <not> <any>? ~1 <rule|limit>"),
+    *_phrases("compelled", 0.3, "<you> <must> <follow>"),
     *_phrases("anything_goes", 0.3, "<everything>", "<even> ~5 <harm>"),
     *_phrases("vendor", 0.4, "<vendor> ~1 <rule|instr>", "<trapped> ~6 <vendor>", "<vendor> ~6 <trapped>"),
     *_phrases("harm", 0.3, "<harm>"),
@@ -220,6 +236,8 @@ PHRASES: Final = (
     *_phrases("precedence", 0.6, "<my> ~2 <rule|instr> ~1 <take> <instead>"),
     *_phrases("not_follow", 0.5, "<not> <follow> ~2 <rule|instr|limit|msg>", "<stop> <follow>"),
     *_phrases("task_switch", 0.7, "<stop> ~2 <earlier> <task>", "<instead> <of> ~2 <criteria>", "<kstop>? <kearlier> <ktask> ~1 <kstop>"),
+    *_phrases("drop_all", 0.7, f"<drop>{_SAID} <everything> (?:<and|now>|[|/])"),
+    *_phrases("new_request", 0.5, "<new> <user>? <request> [:]"),
     *_phrases("drop_task", 0.6, "<drop> ~3 <criteria>", "<drop> <the>? <user>"),
     *_phrases(
         "to_assistant",
@@ -243,15 +261,16 @@ PHRASES: Final = (
     *_phrases(
         "hidden_comment",
         1.0,
-        "«~30 <ai|kai|language> ~30 <must|drop|tell|send|reveal|reply|recommend|not|kdrop|kanswer|kmust|krecommend> ~40 »",
+        "«[^»]{0,30}?<ai|kai>[^»]{0,30}?<drop|tell|send|reply|recommend|hide|only|kdrop|kanswer|krecommend|khide>",
+        "«[^»]{0,30}?<ai|model> [:]? <must>",
     ),
     *_phrases("role_ko", 0.4, "<krole>", "<know>"),
     *_phrases("lawless_ko", 0.6, "<krule> ~3 <kfree|kdrop>", "<krule> ~2 <knot>"),
-    *_phrases("anything_ko", 0.4, "<kanything> ~3 <kanswer>"),
-    *_phrases("refuse_ko", 0.4, "<krefuse> ~2 <knot>"),
-    *_phrases("harm_ko", 0.3, "<kharm>"),
+    *_phrases("anything_ko", 0.4, "<kanything> ~3 <kanswer>", "<kall> ~3 <kanswer>"),
+    *_phrases("refuse_ko", 0.5, "<krefuse> ~2 <knot>", "<krefuse> ~1 <kfree>"), *_phrases("unbound_ko", 0.5, "<kunbound>"), *_phrases("authority_ko", 0.3, "<kadmin>"), *_phrases("opposite_ko", 0.5, "<kopposite> ~2 <kanswer|kmust|kcontent>"), *_phrases("would_refuse_ko", 0.5, "<krefuse> ~5 <kopposite>"),
+    *_phrases("harm_ko", 0.4, "<kharm>"),
     *_phrases("vendor_ko", 0.4, "<kvendor|vendor> ~3 <krule>"),
-    *_phrases("drop_ko", 0.5, "<kuser> ~3 <kdrop>", "<kdocument> ~2 <kall>? <kdrop>"),
+    *_phrases("drop_ko", 0.6, "<kdocument> ~1 <kinstr> ~2 <kfollow>", "<kuser> ~3 <kdrop>", "<kdocument> ~2 <kall>? <kdrop>"),
     *_phrases("ai_ko", 0.2, "<kai>"),
 )  # fmt: skip
 
@@ -281,7 +300,7 @@ def phrases_for(present: frozenset[str]) -> Iterator[Phrase]:
 
 
 def _mark(name: str, weight: float, sign: str, triggers: str, pattern: str, distinct: int = 1) -> Mark:
-    return Mark(name, weight, sign, tuple(triggers.split(" ")), re.compile(pattern), distinct)
+    return Mark(name, weight, sign, tuple(one.replace("\u00a0", " ") for one in triggers.split(" ")), re.compile(pattern), distinct)
 
 
 MARKS: Final = (
@@ -296,6 +315,7 @@ MARKS: Final = (
     _mark("system_markup", 0.6, "[", "[system [/system [admin", r"\[/?(?:system|admin)[\]: ]"),
     _mark("system_line", 0.6, ":", "system admin 시스템", r"(?:^|\n)\W{0,4}(?:system|admin(?:istrator)?|시스템)\s?(?:message|prompt|override|alert|note|instruction|메시지|공지)?\s?:"),
     _mark("system_line", 0.6, "]", "[system [admin [시스템", r"(?:^|\n)\W{0,4}(?:system|admin(?:istrator)?|시스템)\s?(?:message|prompt|override|alert|note|instruction|메시지|공지)?\s?\]"),
+    _mark("document_ends", 0.6, "d", "end\u00a0of", r"(?:--|==|##|\[|<|\n|[.!] )\s?end of (?:the )?(?:document|results?|input|context|file|text|data|instructions?|page|email)\b\s?[-=#\]>.:]"),
     _mark("hidden_style", 0.5, ":", "display: font-size: visibility: opacity:", r"display:\s?none|font-size:\s?0|visibility:\s?hidden|opacity:\s?0\b"),
     _mark("image_leak", 0.7, "!", "](http", r"!\[[^\]\n]{0,80}\]\(https?://[^\s)?]{1,200}[?][^\s)=]{0,40}=(?:<|\{|\[|%7b|\$|data\b|secret|conversation|history)"),
     # Suffixes that were found by optimisation: punctuation as in no language, hardly ever the same twice.
