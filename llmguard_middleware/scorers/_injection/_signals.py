@@ -60,6 +60,8 @@ PHRASES: Final = (
     *_phrases(
         "override",
         1.0,
+        "<set> <aside> ~3 <instr|rule|limit>",
+        f"<drop>{_SAID} <your> ~1 <safety>",
         f"<drop>{_SAID} (?:<what>|<everything>) (?!<i>)~2 <told>? <above|earlier>(?!<i>)",
         "[|/:]<system> <drop> [:]",
         f"<drop>{_SAID} ~3 <earlier|all|your|system|everything> ~3 <instr|rule|order>",
@@ -96,6 +98,8 @@ PHRASES: Final = (
     *_phrases(
         "reveal",
         1.0,
+        "<reveal|tell> ~6 <your> <hidden|system> <instr>",
+        "<repeat|reveal> ~6 <of> <your> ~1 <instr>",
         "<reply> <only>? <with> <the|your> ~1 <instr>",
         "<repeat|reveal> ~2 <instr> ~1 <earlier|above>",
         "<repeat|reveal> <everything> ~3 <you> <are>",
@@ -160,6 +164,7 @@ PHRASES: Final = (
         1.0,
         "<not> ~1 <hide> <it|this> ~2 <user>",
         "<not> ~1 <hide> <the>? <user> <about>? <it|this|about>",
+        "<kuser> ~2 <kthis> ~3 <khide> ~1 <knot>",
     ),
     *_phrases(
         "new_instructions",
@@ -180,7 +185,7 @@ PHRASES: Final = (
     *_phrases("message_to_model", 1.0, "<note> <note> <from> ~6 <to> <you>"),
     # Only together with others.
     *_phrases(
-        "hide_it", 0.7, "<keep> <quiet> <about>?", "<not> ~1 <hide> (?:<to> )?<the>? <user>", "<not> ~1 <hide> ~2 <to> <the> <user>", "<kuser> ~3 <khide>"
+        "hide_it", 0.7, "<keep> <quiet> <about>?", "<not> ~1 <hide> (?:<to> )?<the>? <user>", "<not> ~1 <hide> ~2 <to> <the> <user>", "<kuser> ~5 <khide>", "<not> <hide> <anybody>"
     ),
     *_phrases(
         "role",
@@ -202,6 +207,8 @@ PHRASES: Final = (
     *_phrases(
         "lawless",
         0.5,
+        "<not> <as> <your> <instr|rule>",
+        "<you> ~1 <take> <not> ~1 <instr|rule|limit>",
         "<not> <take|any|all>? ~1 <rule|limit>",
         "<not> ~3 <follow|bound|care> ~4 <rule|limit|instr|law>",
         "<drops|drop>(?<!<not>.) ~4 <rule|limit>",
@@ -222,7 +229,7 @@ PHRASES: Final = (
     ),
     *_phrases("no_excuses", 0.5, "<not> ~2 <excuse>", "<not> ~1 <mention> ~3 <refuse|excuse|limit>"),
     *_phrases("lawless_again", 0.4, "<not> <any>? ~1 <rule|limit> ~6 <not> <any>? ~1 <rule|limit>"),
-    *_phrases("compelled", 0.3, "<you> <must> <follow>"),
+    *_phrases("compelled", 0.3, "<you> <must> <not>", "<you> <must> <follow>"),
     *_phrases("anything_goes", 0.3, "<everything>", "<even> ~5 <harm>"),
     *_phrases("vendor", 0.4, "<vendor> ~1 <rule|instr>", "<trapped> ~6 <vendor>", "<vendor> ~6 <trapped>"),
     *_phrases("harm", 0.3, "<harm>"),
@@ -235,13 +242,20 @@ PHRASES: Final = (
     *_phrases("earlier", 0.4, "<earlier|your> ~2 <instr>", "<kearlier> ~1 <kinstr>"),
     *_phrases("precedence", 0.6, "<my> ~2 <rule|instr> ~1 <take> <instead>"),
     *_phrases("not_follow", 0.5, "<not> <follow> ~2 <rule|instr|limit|msg>", "<stop> <follow>"),
-    *_phrases("task_switch", 0.7, "<stop> ~2 <earlier> <task>", "<instead> <of> ~2 <criteria>", "<kstop>? <kearlier> <ktask> ~1 <kstop>"),
+    *_phrases("task_switch", 0.7, "<stop> ~2 <earlier> <task>", "<instead> <of> ~1 <criteria|process>", "<your> <task> ~1 <changed>", "<kstop>? <kearlier> <ktask> ~1 <kstop>"),
+    *_phrases("dead", 0.6, "<act|role> ~3 <dead>"),
+    *_phrases("safety_off", 0.5, "<safety> ~1 <void>", "<drop> <code>"),
+    *_phrases("given_to_you", 0.4, "<are> <told> <to> <you>", "<tell|reveal> <i>? <your> <rule>"),
+    *_phrases("addressed", 0.5, "[|/:] <for|to> <an>? ~1 <ai|model> ~1 [:]"),
+    *_phrases("system_message", 0.8, f"<drop>{_SAID} <the>? <system> <msg>"),
     *_phrases("drop_all", 0.7, f"<drop>{_SAID} <everything> (?:<and|now>|[|/])"),
     *_phrases("new_request", 0.5, "<new> <user>? <request> [:]"),
     *_phrases("drop_task", 0.6, "<drop> ~3 <criteria>", "<drop> <the>? <user>"),
     *_phrases(
         "to_assistant",
         0.5,
+        "<dear> <ai|language>",
+        "<for|to> <an>? ~2 <ai|model> ~1 [:]",
         "<ai> [:]? <you>? <must>",
         "<to|for> <an>? ~2 <ai|model>[:]",
         "(?:[|:/«]|<note>) <ai> [:]? <stop|drop|not|call|send|tell>",
@@ -252,7 +266,7 @@ PHRASES: Final = (
         "<kai|ai> ~1 <kto>",
     ),
     *_phrases("send_it", 0.6, "<send> ~6 <secret>", "<send> ~6 <your|system|api|chat|all> ~1 <msg|instr|key|history|data>", "<ksecret> ~5 <ksend>", "<call> ~3 <money>"),
-    *_phrases("recommend", 0.5, "<recommend> ~6 <best>", "<krecommend> ~3 <kmust>"),
+    *_phrases("recommend", 0.5, "<recommend> ~6 <best>", "<ai|model> ~1 <must> <recommend>", "<krecommend> ~3 <kmust>"),
     *_phrases("trigger", 0.6, "<when> <you>? <process> ~2 <document>", "<kdocument> ~2 <kread>"),
     *_phrases("only_say", 0.4, "<reply|tell> ~2 <only> <with>"),
     *_phrases("in_parts", 0.6, "<msg|instr|it> <in> ~1 <part>", "<join> ~6 <execute>"),
