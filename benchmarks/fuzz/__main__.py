@@ -51,8 +51,9 @@ def main() -> int:
         count = asked.giants if asked.giants is not None else max(1, asked.runs // _GIANT_EVERY)
         fuzz_giants(scorers, asked.seed, giants(asked.seed, count), report)
     print(
-        f"seed {asked.seed}: {report.texts:,} texts over {len(scorers)} scorers ({', '.join(one.label for one in scorers)}), "
-        f"{report.scores:,} scores, {report.streams:,} streams, {len(report.findings)} findings, {monotonic() - begun:.0f} s"
+        f"seed {asked.seed}: {report.texts:,} texts over {len(scorers)} scorers "
+        f"({', '.join(one.label for one in scorers)}), {report.scores:,} scores, {report.streams:,} streams, "
+        f"{len(report.findings)} findings, {monotonic() - begun:.0f} s"
     )
     for name, (rate, where) in sorted(report.slowest.items()):
         print(f"slowest {name}: {rate:.0f} ms/MB ({where})")

@@ -20,6 +20,7 @@ from llmguard_middleware._flow import Flow
 from llmguard_middleware._score import as_score
 
 from ._making import Inline
+from ._pace import pace
 from ._texts import Giant, Text, text
 
 __all__ = ["Finding", "Report", "fuzz", "fuzz_giants", "limit"]
@@ -69,7 +70,9 @@ def limit(size: int) -> float:
     return SECONDS_PER_MEGABYTE * max(1.0, size / MEGABYTE)
 
 
-def fuzz(scorers: Iterable[Inline], seed: int, numbers: Iterable[int], seen: Callable[[Report], None] | None = None) -> Report:
+def fuzz(
+    scorers: Iterable[Inline], seed: int, numbers: Iterable[int], seen: Callable[[Report], None] | None = None
+) -> Report:
     """Give the texts of these numbers to each of the scorers; `seen` is told after each text."""
     report, each = Report(), [(one, _Streams(one)) for one in scorers]
     for number in numbers:
@@ -101,7 +104,7 @@ def _judge(one: Inline, given: Text, seed: int, number: int | str, report: Repor
     arguments = _arguments(one, given.text)
     try:
         seconds, score = _fastest(one, arguments, limit(size))
-    except BaseException as error:  # noqa: BLE001 - whatever a scorer raises is what is looked for
+    except BaseException as error:
         if isinstance(error, KeyboardInterrupt):
             raise
         report.findings.append(Finding(one.label, f"raised {_where(error)}", seed, number, given.kind))
@@ -132,9 +135,9 @@ def _fastest(one: Inline, arguments: Mapping[str, Any], most: float) -> tuple[fl
             raw = one.bound.run(dict(arguments))
             least = min(least, thread_time() - before)
         if least <= most:
-            break
+            return least, as_score(raw, one.label)
         gc.collect()
-    return least, as_score(raw, one.label)
+    return least / pace(), as_score(raw, one.label)
 
 
 @contextmanager

@@ -167,23 +167,25 @@ def _repeat(chance: random.Random, size: int) -> str:
 
 
 def _nested(chance: random.Random, size: int) -> str:
-    opened, closed = chance.choice((("[", "]"), ('{"a":', "}"), ("<a>", "</a>"), ("(", ")"), ('[{"k":', "}]"), ("> ", "\n")))
+    opened, closed = chance.choice(
+        (("[", "]"), ('{"a":', "}"), ("<a>", "</a>"), ("(", ")"), ('[{"k":', "}]"), ("> ", "\n"))
+    )
     depth = min(size, chance.choice((3, 50, 1000, _DEEP * 10)))
     whole = opened * depth + chance.choice(SEEDS) + closed * depth
-    return whole[: chance.randrange(len(whole) + 1)] if chance.random() < 0.5 else whole  # noqa: PLR2004 - a coin
+    return whole[: chance.randrange(len(whole) + 1)] if chance.random() < 0.5 else whole
 
 
 def _json(chance: random.Random, size: int) -> str:
     def value(depth: int) -> object:
         kind = chance.randrange(7 if depth else 5)
-        if kind == 5:  # noqa: PLR2004 - the kinds are numbered
+        if kind == 5:
             return [value(depth - 1) for _ in range(chance.randrange(4))]
-        if kind == 6:  # noqa: PLR2004 - the kinds are numbered
+        if kind == 6:
             return {chance.choice(SEEDS)[:9]: value(depth - 1) for _ in range(chance.randrange(4))}
         return (None, True, chance.uniform(-1e9, 1e9), chance.choice(SEEDS), 10 ** chance.randrange(400))[kind]
 
-    written = json.dumps(value(5), ensure_ascii=chance.random() < 0.5)  # noqa: PLR2004 - a coin
-    return _mutated(chance, written) if chance.random() < 0.5 else written  # noqa: PLR2004 - a coin
+    written = json.dumps(value(5), ensure_ascii=chance.random() < 0.5)
+    return _mutated(chance, written) if chance.random() < 0.5 else written
 
 
 def _seeds(chance: random.Random, size: int) -> str:
@@ -202,17 +204,19 @@ def _mutations(chance: random.Random, size: int) -> str:
 
 def _truncated(chance: random.Random, size: int) -> str:
     seed = chance.choice(SEEDS)
-    cut = seed[: chance.randrange(len(seed) + 1)] if chance.random() < 0.5 else seed[chance.randrange(len(seed)) :]  # noqa: PLR2004 - a coin
+    cut = seed[: chance.randrange(len(seed) + 1)] if chance.random() < 0.5 else seed[chance.randrange(len(seed)) :]
     return chance.choice(_GLUE) + cut + chance.choice(_GLUE) + chance.choice(SEEDS)[: chance.randrange(9)]
 
 
 def _wide(chance: random.Random, size: int) -> str:
     given = _seeds(chance, min(size, 300))
-    return "".join(chr(ord(one) + 0xFEE0) if "!" <= one <= "~" and chance.random() < 0.7 else one for one in given)  # noqa: PLR2004 - most
+    return "".join(chr(ord(one) + 0xFEE0) if "!" <= one <= "~" and chance.random() < 0.7 else one for one in given)
 
 
 def _composed(chance: random.Random, size: int) -> str:
-    return unicodedata.normalize(chance.choice(("NFD", "NFKD", "NFC", "NFKC")), _scripts(chance, size) + _seeds(chance, 40))
+    return unicodedata.normalize(
+        chance.choice(("NFD", "NFKD", "NFC", "NFKC")), _scripts(chance, size) + _seeds(chance, 40)
+    )
 
 
 def _mutated(chance: random.Random, given: str) -> str:

@@ -56,7 +56,7 @@ def _stems() -> str:
 
 
 _WORD = r"[a-z0-9]+(?:'[a-z]+)?"
-_SIGNS = r"[.!?](?=[\s\"')\]|]|\Z)|\n\n?|:|<!--|-->"
+_SIGNS = r"[.!?](?=[\s\"')\]|]|\Z)|\n\n?|:+|<!--|-->"
 _LATIN: Final = re.compile(f"{_WORD}|{_SIGNS}")
 # A space before a Korean word is as much of a distance as a word in English.
 _ANY: Final = re.compile(f"{_WORD}|{_stems()}| (?=[가-힣])|{_SIGNS}|[。！？]")  # noqa: RUF001 - full stops of East Asia
@@ -92,7 +92,9 @@ class Outline:
         return [0, *(match.start() for match in self._pattern.finditer(self._lower))]
 
 
-is_known: Final = frozenset(word for words in (ENGLISH, KOREAN) for line in words.values() for word in line.split()).__contains__
+is_known: Final = frozenset(
+    word for words in (ENGLISH, KOREAN) for line in words.values() for word in line.split()
+).__contains__
 """Whether a word stands for something."""
 
 

@@ -17,6 +17,9 @@ from ._outline import compiled, letters_of
 __all__ = ["MARKS", "PHRASES", "Mark", "Phrase", "phrases_for"]
 
 
+_NEAR: Final = 160  # characters
+
+
 class Phrase(NamedTuple):
     """One way to say what a family says.
 
@@ -36,7 +39,7 @@ class Phrase(NamedTuple):
 class Mark(NamedTuple):
     """What is not said in words: markup and punctuation. Without `sign` and one of `triggers` it is not there.
 
-    A match counts if its group, or all of it, has as many different characters as `distinct` says.
+    A match counts if it has as many different characters as `distinct` says, and `before` follows it closely.
     """
 
     name: str
@@ -45,6 +48,13 @@ class Mark(NamedTuple):
     triggers: tuple[str, ...]
     pattern: re.Pattern[str]
     distinct: int
+    before: re.Pattern[str] | None
+
+    def counts(self, match: re.Match[str]) -> bool:
+        """Whether a match of the pattern is this mark."""
+        if len(set(match[0])) < self.distinct:
+            return False
+        return self.before is None or self.before.search(match.string, match.end(), match.end() + _NEAR) is not None
 
 
 def _phrases(name: str, weight: float, *phrases: str) -> list[Phrase]:
@@ -289,7 +299,33 @@ PHRASES: Final = (
 )  # fmt: skip
 
 
-_COMMON: Final = letters_of("you your yours to what all any not must as i are and an act in of on it this with for do".split())
+_COMMON: Final = letters_of(
+    [
+        "you",
+        "your",
+        "yours",
+        "to",
+        "what",
+        "all",
+        "any",
+        "not",
+        "must",
+        "as",
+        "i",
+        "are",
+        "and",
+        "an",
+        "act",
+        "in",
+        "of",
+        "on",
+        "it",
+        "this",
+        "with",
+        "for",
+        "do",
+    ]
+)
 
 
 def _by_rarest(phrases: Iterable[Phrase]) -> dict[str, list[Phrase]]:
@@ -313,8 +349,19 @@ def phrases_for(present: frozenset[str]) -> Iterator[Phrase]:
                 yield phrase
 
 
-def _mark(name: str, weight: float, sign: str, triggers: str, pattern: str, distinct: int = 1) -> Mark:
-    return Mark(name, weight, sign, tuple(one.replace("\u00a0", " ") for one in triggers.split(" ")), re.compile(pattern), distinct)
+def _mark(
+    name: str, weight: float, sign: str, triggers: str, pattern: str, distinct: int = 1, before: str = ""
+) -> Mark:
+    follows = re.compile(before) if before else None
+    return Mark(
+        name,
+        weight,
+        sign,
+        tuple(one.replace("\u00a0", " ") for one in triggers.split(" ")),
+        re.compile(pattern),
+        distinct,
+        follows,
+    )
 
 
 MARKS: Final = (
@@ -333,6 +380,6 @@ MARKS: Final = (
     _mark("hidden_style", 0.5, ":", "display: font-size: visibility: opacity:", r"display:\s?none|font-size:\s?0|visibility:\s?hidden|opacity:\s?0\b"),
     _mark("image_leak", 0.7, "!", "](http", r"!\[[^\]\n]{0,80}\]\(https?://[^\s)?]{1,200}[?][^\s)=]{0,40}=(?:<|\{|\[|%7b|\$|data\b|secret|conversation|history)"),
     # Suffixes that were found by optimisation: punctuation as in no language, hardly ever the same twice.
-    _mark("noise", 0.7, ")", '" \'', r"([^\w\s]{7,40})[^\n]{0,80}?(?:[a-z]{1,14} ){7}", distinct=6),
+    _mark("noise", 0.7, ")", '" \'', r"(?<![^\w\s])[^\w\s]{7,}", distinct=6, before=r"(?:\b[a-z]{1,14} ){7}"),
     _mark("turns", 0.6, ":", "\nai: \nassistant: \nbot: \ngpt: \nchatgpt:", r"(?:\n(?:ai|assistant|bot|gpt|chatgpt): ?[^\n]{0,300}\n[^\n]{1,300}){2}"),
 )  # fmt: skip

@@ -174,11 +174,11 @@ ENGLISH: Final[dict[str, str]] = {
     # Disguises, which these words give away.
     "rot13": " ".join(
         codecs.encode(word, "rot13")
-        for word in "ignore instructions instruction prompt system previous disregard reveal rules forget guidelines".split()
+        for word in ["ignore", "instructions", "instruction", "prompt", "system", "previous", "disregard", "reveal", "rules", "forget", "guidelines"]
     ),
     "backwards": " ".join(
         word[::-1]
-        for word in "ignore instructions instruction prompt system previous disregard reveal rules forget guidelines".split()
+        for word in ["ignore", "instructions", "instruction", "prompt", "system", "previous", "disregard", "reveal", "rules", "forget", "guidelines"]
     ),
 }  # fmt: skip
 
