@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from os import PathLike, fspath
@@ -21,9 +22,10 @@ __all__ = ["AsyncJudgedInjection", "JudgedInjection", "ModelInjection", "PromptI
 
 _TEXT_NAMES: Final = frozenset(("text", "output", "input", "prompt", "question"))
 _BARE: Final = 0.5  # a judge that returns a number, and no verdict, means yes from here on
+_STRETCH, _LONGEST = 300, 80  # words that are looked at together, and those of the longest phrase
 _WORDS_APART, _APART = 50, 300  # as close as that, the same family is found once
-_WORDS_WITHIN: Final = 70
-_WITHIN: Final = 400  # characters in which signals count together; a long document says much that is harmless
+_WITHIN: Final = 70  # words in which signals count together; a long document says much that is harmless
+_EXTENT: Final = 2000  # characters, as good as always more than that many words
 
 
 class PromptInjection(Scorer):
@@ -31,7 +33,7 @@ class PromptInjection(Scorer):
 
     name = "prompt_injection"
     cheap = True
-    extent: int | None = 2 * _WITHIN
+    extent: int | None = _EXTENT
 
     def __init__(self, threshold: float) -> None:
         super().__init__(name="prompt_injection")
@@ -141,11 +143,7 @@ class _Found(NamedTuple):
 
 def _strongest(words: Outline, lower: str) -> tuple[float, str]:
     """The largest sum of weights of the families that are found within a stretch, and the heaviest of them."""
-    found = [
-        _Found(match.start(), phrase.name, phrase.weight)
-        for phrase in phrases_for(words.present)
-        for match in _apart(phrase.pattern, words.letters, _WORDS_APART)
-    ]
+    found = list(_phrases(words.letters))
     marks = [
         _Found(match.start(), mark.name, mark.weight)
         for mark in MARKS
@@ -153,18 +151,29 @@ def _strongest(words: Outline, lower: str) -> tuple[float, str]:
         for match in _apart(mark.pattern, lower, _APART)
         if mark.counts(match)
     ]
-    # Counting words costs nothing; where a word is in the text is asked if it matters.
-    if not marks and (len(lower) <= _WITHIN or _heaviest(found, _WORDS_WITHIN)[0] < 1):
-        return _heaviest(found, _WORDS_WITHIN)
-    starts = words.starts() if found else []
-    return _heaviest([*(one._replace(at=starts[one.at]) for one in found), *marks], _WITHIN)
+    if marks:
+        starts = words.starts()
+        found += [one._replace(at=bisect_right(starts, one.at)) for one in marks]
+    return _heaviest(found)
 
 
-def _heaviest(found: list[_Found], within: int) -> tuple[float, str]:
+def _phrases(letters: str) -> Iterator[_Found]:
+    """Where in an outline which families are: stretch by stretch, since few phrases can be in one."""
+    for begin in range(0, len(letters), _STRETCH):
+        end = begin + _STRETCH
+        for phrase in phrases_for(frozenset(letters[begin : end + _LONGEST])):
+            search = phrase.pattern.search
+            match = search(letters, begin, end + _LONGEST)
+            while match is not None and match.start() < end:
+                yield _Found(match.start(), phrase.name, phrase.weight)
+                match = search(letters, match.start() + _WORDS_APART, end + _LONGEST)
+
+
+def _heaviest(found: list[_Found]) -> tuple[float, str]:
     found.sort()
     best, label, first = 0.0, "", 0
     for last, (at, _, _) in enumerate(found):
-        while at - found[first].at > within:
+        while at - found[first].at > _WITHIN:
             first += 1
         weights = {name: weight for _, name, weight in found[first : last + 1]}
         if (total := sum(weights.values())) > best:

@@ -77,7 +77,6 @@ class Outline:
     Attributes:
         tokens: the words, and the signs that count as one.
         letters: one for each of them, after a break.
-        present: the letters that occur.
     """
 
     def __init__(self, lower: str) -> None:
@@ -85,10 +84,9 @@ class Outline:
         self._pattern = _LATIN if lower.isascii() else _ANY
         self.tokens = self._pattern.findall(lower)
         self.letters = BREAK + "".join(map(_OF_WORD.get, self.tokens, repeat(_PLAIN)))
-        self.present = frozenset(self.letters)
 
     def starts(self) -> list[int]:
-        """The place in the text of each letter; only a text in which much was found is asked for them."""
+        """The place in the text of each letter; only a text with marks is asked for them."""
         return [0, *(match.start() for match in self._pattern.finditer(self._lower))]
 
 

@@ -61,13 +61,13 @@ def plain(text: str) -> str:
 
 def readings(text: str, lower: str, words: Outline) -> Iterator[tuple[str, str]]:
     """What else the text may say, and how it is hidden there; `lower` is `plain(text)`, `words` its outline."""
-    tokens, present = words.tokens, words.present
+    present = frozenset(words.letters)
     if _SINGLES.search(words.letters):
         yield (
             "spread",
             _SPREAD.sub(lambda word: _BETWEEN.sub("", word[0]), _GAPS.sub("\t", text.lower())).replace("\t", " "),
         )
-    if any(len(word) >= _FEW and is_known(word.translate(_LEET)) for word in _odd(tokens)):
+    if sum(len(word) >= _FEW and is_known(word.translate(_LEET)) for word in _odd(words.tokens)) > 1:
         yield "leet", lower.translate(_LEET)
     if not present.isdisjoint(_ROT13):
         yield "rot13", codecs.decode(lower, "rot13")
