@@ -144,11 +144,12 @@ class _Found(NamedTuple):
 def _strongest(words: Outline, lower: str) -> tuple[float, str]:
     """The largest sum of weights of the families that are found within a stretch, and the heaviest of them."""
     found = list(_phrases(words.letters))
+    lines = f"\n{lower}"  # so that each begins with one
     marks = [
         _Found(match.start(), mark.name, mark.weight)
         for mark in MARKS
         if mark.sign in lower and any(trigger in lower for trigger in mark.triggers)
-        for match in _apart(mark.pattern, lower, _APART)
+        for match in _apart(mark.pattern, lines, _APART)
         if mark.counts(match)
     ]
     if marks:

@@ -17,9 +17,6 @@ from ._outline import compiled, letters_of
 __all__ = ["MARKS", "PHRASES", "Mark", "Phrase", "phrases_for"]
 
 
-_NEAR: Final = 160  # characters
-
-
 class Phrase(NamedTuple):
     """One way to say what a family says.
 
@@ -54,7 +51,7 @@ class Mark(NamedTuple):
         """Whether a match of the pattern is this mark."""
         if len(set(match[0])) < self.distinct:
             return False
-        return self.before is None or self.before.search(match.string, match.end(), match.end() + _NEAR) is not None
+        return self.before is None or self.before.match(match.string, match.end()) is not None
 
 
 def _phrases(name: str, weight: float, *phrases: str) -> list[Phrase]:
@@ -374,12 +371,12 @@ MARKS: Final = (
     _mark("closed_markup", 0.6, "<", "</", r"</(?:user|user_input|document|context|instructions?|data|system|tool_result|query|untrusted)\w{0,20}>"),
     _mark("system_markup", 0.6, "<", "<system>", r"<system>"),
     _mark("system_markup", 0.6, "[", "[system [/system [admin", r"\[/?(?:system|admin)[\]: ]"),
-    _mark("system_line", 0.6, ":", "system admin 시스템", r"(?:^|\n)\W{0,4}(?:system|admin(?:istrator)?|시스템)\s?(?:message|prompt|override|alert|note|instruction|메시지|공지)?\s?:"),
-    _mark("system_line", 0.6, "]", "[system [admin [시스템", r"(?:^|\n)\W{0,4}(?:system|admin(?:istrator)?|시스템)\s?(?:message|prompt|override|alert|note|instruction|메시지|공지)?\s?\]"),
+    _mark("system_line", 0.6, ":", "system admin 시스템", r"\n\W{0,4}(?:system|admin(?:istrator)?|시스템)\s?(?:message|prompt|override|alert|note|instruction|메시지|공지)?\s?:"),
+    _mark("system_line", 0.6, "]", "[system [admin [시스템", r"\n\W{0,4}(?:system|admin(?:istrator)?|시스템)\s?(?:message|prompt|override|alert|note|instruction|메시지|공지)?\s?\]"),
     _mark("document_ends", 0.6, "d", "end\u00a0of", r"(?:--|==|##|\[|<|\n|[.!] )\s?end of (?:the )?(?:document|results?|input|context|file|text|data|instructions?|page|email)\b\s?[-=#\]>.:]"),
     _mark("hidden_style", 0.5, ":", "display: font-size: visibility: opacity:", r"display:\s?none|font-size:\s?0|visibility:\s?hidden|opacity:\s?0\b"),
     _mark("image_leak", 0.7, "!", "](http", r"!\[[^\]\n]{0,80}\]\(https?://[^\s)?]{1,200}[?][^\s)=]{0,40}=(?:<|\{|\[|%7b|\$|data\b|secret|conversation|history)"),
     # Suffixes that were found by optimisation: punctuation as in no language, hardly ever the same twice.
-    _mark("noise", 0.7, ")", '" \'', r"(?<![^\w\s])[^\w\s]{7,}", distinct=6, before=r"(?:\b[a-z]{1,14} ){7}"),
+    _mark("noise", 0.7, ")", '" \'', r"[!-/:-@\[-`{-~]{7,}", distinct=6, before=r"[^\n]{0,80}?(?:\b[a-z]{1,14} ){7}"),
     _mark("turns", 0.6, ":", "\nai: \nassistant: \nbot: \ngpt: \nchatgpt:", r"(?:\n(?:ai|assistant|bot|gpt|chatgpt): ?[^\n]{0,300}\n[^\n]{1,300}){2}"),
 )  # fmt: skip
