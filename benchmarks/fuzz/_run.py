@@ -192,6 +192,13 @@ class _Streams:
             self._guard = Guard(Guardrail(one.bound.scorer, stage="output", action="redact"))
 
     def compare(self, given: str, chance: random.Random) -> str:
+        """What is wrong with the stream of a text; empty if nothing is."""
+        try:
+            return self._compared(given, chance)
+        except Exception as error:  # noqa: BLE001 - whatever a guard raises is what is looked for
+            return f"raised {_where(error)} in a guard"
+
+    def _compared(self, given: str, chance: random.Random) -> str:
         whole = self._guard.check(given, stage="output").guarded
         stream = Flow(self._guard, Call("chat")).stream()
         left, at = [], 0
