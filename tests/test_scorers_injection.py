@@ -194,7 +194,7 @@ def share_flagged(label: str, half: str) -> float:
 
 
 def test_fresh_texts_that_phrases_were_made_for() -> None:
-    """Of 133 attacks and 207 hard harmless texts that were looked at: recall 0.9, at most 1 % of the harmless."""
+    """Of 133 attacks and 282 hard harmless texts that were looked at: recall 0.9, at most 1 % of the harmless."""
     assert share_flagged("attack", "tune") >= 0.9
     assert share_flagged("benign", "tune") <= 0.01
 
