@@ -29,7 +29,7 @@ MEGABYTE = 1024 * 1024
 SECONDS_PER_MEGABYTE = 0.1
 _TRIES = 3
 _STUCK = 60  # seconds, after which nobody waits any more
-_STREAMED_ONE_IN, _STREAMED_MOST = 20, 2000
+_STREAMED_ONE_IN, _STREAMED_MOST = 50, 2000
 
 
 @dataclass(frozen=True)

@@ -303,7 +303,7 @@ _COMMON: Final = letters_of(
     [
         "you",
         "your",
-        "yours",
+        "the",
         "to",
         "what",
         "all",
