@@ -75,7 +75,10 @@ def readings(text: str, lower: str, words: Outline) -> Iterator[tuple[str, str]]
         yield "backwards", lower[::-1]
     if "%" in text and _PERCENT.search(text):
         yield "percent", plain(unquote(text, errors="replace"))
-    long = " ".join([word for word in text.split() if len(word) >= _LONG])
+    chunks = text.split()
+    long = ""
+    if max(map(len, chunks), default=0) >= _LONG:
+        long = " ".join([chunk for chunk in chunks if len(chunk) >= _LONG])
     in_pairs = _BYTES.search(words.letters)
     if long or in_pairs:
         decoded = chain(_from_base64(long), _from_hex(text if in_pairs else long))
@@ -85,7 +88,7 @@ def readings(text: str, lower: str, words: Outline) -> Iterator[tuple[str, str]]
 
 def _odd(tokens: Iterable[str]) -> Iterator[str]:
     """The words that nobody knows and that are neither letters alone nor a number."""
-    return filterfalse(str.isdigit, filterfalse(str.isalpha, filterfalse(is_known, tokens)))
+    return filterfalse(is_known, filterfalse(str.isdigit, filterfalse(str.isalpha, tokens)))
 
 
 def _from_base64(text: str) -> Iterator[tuple[str, str]]:
