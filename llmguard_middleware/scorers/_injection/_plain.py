@@ -27,6 +27,7 @@ _UNSEEN: Final = re.compile(
     "[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f\u3164\ufe00-\ufe0f"
     "\ufeff\uffa0\U000e0100-\U000e01ef]"
 )
+_LIGATURES: Final = re.compile("[\ufdfa\ufdfb]")  # whole Arabic phrases, which NFKC makes up to eighteen characters of
 _TAGS: Final = re.compile("[\U000e0001-\U000e007f]+")  # ASCII that nobody sees
 _SPREAD: Final = re.compile(r"(?<![a-z])(?:[a-z][ ._*\-]){4,}[a-z](?![a-z])")
 _ODD_SPACES: Final = ("  ", "\t", "\r", "\f", "\v", "\u00a0")
@@ -51,7 +52,10 @@ def plain(text: str) -> str:
             text = _TAGS.sub(
                 lambda tags: " " + "".join(chr(ord(one) - 0xE0000) for one in tags[0] if one > "\U000e001f"), text
             )
-        text = unicodedata.normalize("NFKC", _UNSEEN.sub("", text)).replace("\u2019", "'")
+        text = _UNSEEN.sub("", text)
+        if _LIGATURES.search(text):
+            text = _LIGATURES.sub(" ", text)
+        text = unicodedata.normalize("NFKC", text).replace("\u2019", "'")
         if _OTHER_SCRIPT.search(text) and _LATIN.search(text):
             text = text.translate(_ALIKE)
     if any(space in text for space in _ODD_SPACES):
