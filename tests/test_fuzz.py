@@ -13,8 +13,11 @@ import pytest
 from growth import growth
 
 from benchmarks.fuzz import MAKES, Inline, Report, fuzz, fuzz_giants, giants, inline_scorers, text
-from llmguard_middleware import Score, Scorer, TextSpan
+from llmguard_middleware import Call, Guard, Guardrail, Score, Scorer, TextSpan
+from llmguard_middleware._drive import drive
+from llmguard_middleware._flow import Flow
 from llmguard_middleware._scorer import bind
+from llmguard_middleware.scorers import pii
 
 ROOT = Path(__file__).parents[1]
 SEED = 20261201
@@ -153,3 +156,15 @@ def test_waiting_is_not_working() -> None:
         return False
 
     assert fuzz([Inline("patient", bind(patient))], 3, [1]).findings == []
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 7, 40])
+def test_credentials_of_any_signs_are_held_back(size: int) -> None:
+    """Found by fuzzing: a password with signs beyond ASCII left a stream before its end was seen."""
+    given = "(postgres://admin:s3\uff71r3t비밀@db.example.com:5432/app) and https://example.com/a and://b:"
+    guard = Guard(Guardrail(pii(), stage="output", action="redact"))
+    stream = Flow(guard, Call("chat")).stream()
+    left = "".join(stream.feed(given[at : at + size]) for at in range(0, len(given), size))
+    left += drive(stream.finish(), guard.workers)
+    assert left == guard.check(given, stage="output").guarded
+    assert "admin" not in left

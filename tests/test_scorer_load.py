@@ -198,7 +198,7 @@ KNOWN = (
             {},
             (
                 'scorer "prompt_injection" cannot be made with these options: too many positional arguments; '
-                "it takes threshold"
+                "it takes threshold, model, labels, model_threshold, judge, uncertain"
             ),
         ),
         (
