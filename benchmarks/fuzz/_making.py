@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Mapping
-from importlib.metadata import EntryPoint, entry_points
-from typing import Any, NamedTuple, get_type_hints
+from importlib.metadata import entry_points
+from typing import Any, NamedTuple
 
 from llmguard_middleware._bound import BoundScorer
 from llmguard_middleware._scorer import bind
@@ -61,10 +62,9 @@ def inline_scorers(names: Iterable[str] = ()) -> list[Inline]:
 
 def _is_cheap(factory: Any) -> bool:
     """Whether what a factory says it returns is cheap."""
-    made = factory if isinstance(factory, type) else get_type_hints(factory).get("return")
+    if isinstance(factory, type):
+        return bool(getattr(factory, "cheap", False))
+    said = getattr(factory, "__annotations__", {}).get("return")
+    # By name in its module: other annotations may be there for the type checker alone.
+    made = getattr(sys.modules.get(factory.__module__), said, None) if isinstance(said, str) else said
     return bool(getattr(made, "cheap", False))
-
-
-def registered() -> list[EntryPoint]:
-    """All scorers by name, cheap or not."""
-    return sorted(entry_points(group=_GROUP), key=lambda point: point.name)
