@@ -99,9 +99,7 @@ def test_every_registered_scorer_is_fuzzed_or_not_cheap() -> None:
 def test_a_cheap_scorer_that_nobody_says_how_to_make_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     """One that is registered and has no row fails the run, with what to do."""
     monkeypatch.delitem(MAKES, "length")
-    with pytest.raises(
-        LookupError, match='"length" is cheap and benchmarks/fuzz/_making.py does not say how to make it'
-    ):
+    with pytest.raises(LookupError, match='"length" is cheap and'):
         inline_scorers()
 
 
