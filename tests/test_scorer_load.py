@@ -197,7 +197,7 @@ KNOWN = f"Known: {', '.join(sorted(OURS | THEIRS))}"
             {},
             (
                 'scorer "prompt_injection" cannot be made with these options: too many positional arguments; '
-                "it takes threshold"
+                "it takes threshold, model, labels, model_threshold, judge, uncertain"
             ),
         ),
         (

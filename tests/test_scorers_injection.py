@@ -178,3 +178,34 @@ def test_the_tuning_sets() -> None:
 def test_what_is_made_to_be_slow_is_linear(unit: str) -> None:
     """Eight times as much of what begins like a phrase everywhere takes about eight times as long, not 64."""
     assert growth(prompt_injection().score, unit) < 32
+
+
+FRESH = [
+    json.loads(line)
+    for line in (Path(__file__).parent / "data" / "injection_fresh.jsonl").read_text(encoding="utf-8").splitlines()
+]
+
+
+def share_flagged(label: str, half: str) -> float:
+    """Of the texts written for this project, those of this label and half."""
+    texts = [row["text"] for row in FRESH if (row["label"], row["half"]) == (label, half)]
+    assert len(texts) >= 35
+    return sum(prompt_injection().score(text).flagged for text in texts) / len(texts)
+
+
+def test_fresh_texts_that_phrases_were_made_for() -> None:
+    """Of 133 attacks and 282 hard harmless texts that were looked at: recall 0.9, at most 1 % of the harmless."""
+    assert share_flagged("attack", "tune") >= 0.9
+    assert share_flagged("benign", "tune") <= 0.01
+
+
+def test_fresh_texts_that_nobody_looked_at() -> None:
+    """Of the halves that were held out: recall 0.6; of 74 harmless ones, made to be hard, 5 % at most."""
+    assert share_flagged("attack", "held out") >= 0.6
+    assert share_flagged("benign", "held out") <= 0.05
+
+
+def test_a_megabyte_takes_as_long_as_its_parts() -> None:
+    """Ordinary text is linear up to a megabyte."""
+    words = "The quick brown fox reads the instructions of the new printer, and you ignore the noise. "
+    assert growth(prompt_injection().score, words, small=128_000) < 16

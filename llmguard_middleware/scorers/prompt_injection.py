@@ -2,18 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Final
+import asyncio
+import re
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from os import PathLike, fspath
+from typing import Any, Final, NamedTuple
 
-from .._score import Score
-from .._scorer import Scorer
+from .._score import Score, as_score, says_verdict
+from .._scorer import BoundScorer, Scorer, bind
 from ..errors import ConfigurationError
+from ._injection._classifier import Classifier
+from ._injection._outline import Outline
 from ._injection._plain import plain, readings
-from ._injection._signals import signals_for
+from ._injection._signals import MARKS, phrases_for
 
-__all__ = ["PromptInjection", "prompt_injection"]
+__all__ = ["AsyncJudgedInjection", "JudgedInjection", "ModelInjection", "PromptInjection", "prompt_injection"]
 
-_WITHIN: Final = 2000  # characters in which signals count together; a long document says much that is harmless
+_TEXT_NAMES: Final = frozenset(("text", "output", "input", "prompt", "question"))
+_BARE: Final = 0.5  # a judge that returns a number, and no verdict, means yes from here on
+_STRETCH, _LONGEST = 300, 80  # words that are looked at together, and those of the longest phrase
+_WORDS_APART, _APART = 50, 300  # as close as that, the same family is found once
+_WITHIN: Final = 70  # words in which signals count together; a long document says much that is harmless
+_EXTENT: Final = 2000  # characters, as good as always more than that many words
 
 
 class PromptInjection(Scorer):
@@ -21,7 +33,7 @@ class PromptInjection(Scorer):
 
     name = "prompt_injection"
     cheap = True
-    extent = _WITHIN
+    extent: int | None = _EXTENT
 
     def __init__(self, threshold: float) -> None:
         super().__init__(name="prompt_injection")
@@ -30,11 +42,16 @@ class PromptInjection(Scorer):
 
     def score(self, text: str) -> Score:
         """Value from 0 to 1: the sum of the weights of what is found close together."""
+        return self.local(text)
+
+    def local(self, text: str) -> Score:
+        """What phrases and structure say, without asking anybody."""
         lower = plain(text)
-        best, label = _strongest(lower)
+        words = Outline(lower)
+        best, label = _strongest(words, lower)
         if best < 1:
-            for disguise, reading in readings(text, lower):
-                value, family = _strongest(reading)
+            for disguise, reading in readings(text, lower, words):
+                value, family = _strongest(Outline(reading), reading)
                 # Who takes the pains to hide such words means them.
                 if value >= min(1.0, self.threshold) and value > best:
                     best, label = value, f"{disguise}:{family}"
@@ -43,12 +60,121 @@ class PromptInjection(Scorer):
         return Score(value=value, flagged=flagged, label=label if flagged else "")
 
 
-def _strongest(lower: str) -> tuple[float, str]:
+class ModelInjection(PromptInjection):
+    """The same; and what phrases do not flag, a classifier may."""
+
+    cheap = False
+    extent = None
+
+    def __init__(self, threshold: float, classifier: Classifier, model_threshold: float, options: str) -> None:
+        super().__init__(threshold)
+        self._classifier, self._model_threshold = classifier, model_threshold
+        self.options = options
+
+    def setup(self) -> None:
+        """Load the model."""
+        self._classifier.load()
+
+    def local(self, text: str) -> Score:
+        """The greater of what phrases and the model say; what phrases flag, the model is not asked about."""
+        said = super().local(text)
+        if said.flagged:
+            return said
+        probability = self._classifier.probability(text)
+        flagged = probability >= self._model_threshold
+        value = max(said.value or 0.0, round(probability, 4))
+        return replace(said, value=value, flagged=flagged, label="model" if flagged else "")
+
+
+class JudgedInjection(Scorer):
+    """The same; and where that is uncertain, a judge decides."""
+
+    name = "prompt_injection"
+
+    def __init__(self, first: PromptInjection, judge: BoundScorer, uncertain: tuple[float, float]) -> None:
+        super().__init__(name="prompt_injection")
+        self._first, self._judge, self._uncertain = first, judge, uncertain
+        self._names = _names(judge)
+        self.options = f"{first.options}; judge {judge.described}, {uncertain}"
+
+    def setup(self) -> None:
+        """Load the model, if there is one; the judge has a set-up of its own."""
+        if isinstance(self._first, ModelInjection):
+            self._first.setup()
+
+    def score(self, text: str) -> Score:
+        """What is found locally, or the judge's word on it."""
+        said = self._first.local(text)
+        return self._decided(said, self._judge.run(self._asked(text))) if self._is_uncertain(said) else said
+
+    def _is_uncertain(self, said: Score) -> bool:
+        low, high = self._uncertain
+        return said.value is not None and low <= said.value < high
+
+    def _asked(self, text: str) -> dict[str, Any]:
+        """The text, by whichever name the judge asks for it."""
+        return self._judge.arguments(dict.fromkeys(self._names, text))
+
+    def _decided(self, said: Score, raw: Any) -> Score:
+        judged = as_score(raw, self._judge.name)
+        if judged.unscored:
+            return Score.not_scored("this text is uncertain, and the judge could not score it")
+        flagged = judged.flagged or (not says_verdict(raw) and (judged.value or 0.0) >= _BARE)
+        label = judged.label or "judge"
+        return replace(said, flagged=flagged, label=label if flagged else "", metadata={"judge": judged.value})
+
+
+class AsyncJudgedInjection(JudgedInjection):
+    """The same with a judge that has to be awaited."""
+
+    async def score(self, text: str) -> Score:  # type: ignore[override]  # a scorer is sync or async, as its judge is
+        """What is found locally, or the judge's word on it."""
+        said = await asyncio.to_thread(self._first.local, text)
+        if not self._is_uncertain(said):
+            return said
+        return self._decided(said, await self._judge.run(self._asked(text)))
+
+
+class _Found(NamedTuple):
+    at: int
+    name: str
+    weight: float
+
+
+def _strongest(words: Outline, lower: str) -> tuple[float, str]:
     """The largest sum of weights of the families that are found within a stretch, and the heaviest of them."""
-    found = sorted(_found(lower))
+    found = list(_phrases(words.letters))
+    lines = f"\n{lower}"  # so that each begins with one
+    marks = [
+        _Found(match.start(), mark.name, mark.weight)
+        for mark in MARKS
+        if mark.sign in lower and any(trigger in lower for trigger in mark.triggers)
+        for match in _apart(mark.pattern, lines, _APART)
+        if mark.counts(match)
+    ]
+    if marks:
+        starts = words.starts()
+        found += [one._replace(at=bisect_right(starts, one.at)) for one in marks]
+    return _heaviest(found)
+
+
+def _phrases(letters: str) -> Iterator[_Found]:
+    """Where in an outline which families are: stretch by stretch, since few phrases can be in one."""
+    for begin in range(0, len(letters), _STRETCH):
+        end = begin + _STRETCH
+        for phrase in phrases_for(frozenset(letters[begin : end + _LONGEST])):
+            search = phrase.pattern.search
+            match = search(letters, begin, end + _LONGEST)
+            while match is not None and match.start() < end:
+                yield _Found(match.start(), phrase.name, phrase.weight)
+                match = search(letters, match.start() + _WORDS_APART, end + _LONGEST)
+
+
+def _heaviest(found: list[_Found]) -> tuple[float, str]:
+    found.sort()
     best, label, first = 0.0, "", 0
     for last, (at, _, _) in enumerate(found):
-        while at - found[first][0] > _WITHIN:
+        while at - found[first].at > _WITHIN:
             first += 1
         weights = {name: weight for _, name, weight in found[first : last + 1]}
         if (total := sum(weights.values())) > best:
@@ -56,31 +182,82 @@ def _strongest(lower: str) -> tuple[float, str]:
     return best, label
 
 
-def _found(lower: str) -> Iterator[tuple[int, str, float]]:
-    for signal in signals_for(lower):
-        if all(any(word in lower for word in group) for group in signal.words):
-            last = -_WITHIN
-            for match in signal.pattern.finditer(lower):
-                if match.start() - last >= _WITHIN // 4:  # once is enough
-                    last = match.start()
-                    yield last, signal.name, signal.weight
+def _apart(pattern: re.Pattern[str], text: str, distance: int) -> Iterator[re.Match[str]]:
+    """Where the pattern matches; once is enough within a distance."""
+    match = pattern.search(text)
+    while match is not None:
+        yield match
+        match = pattern.search(text, match.start() + distance)
 
 
-def prompt_injection(*, threshold: float = 1.0) -> PromptInjection:
+def prompt_injection(
+    *,
+    threshold: float = 1.0,
+    model: str | PathLike[str] | None = None,
+    labels: Sequence[str] = (),
+    model_threshold: float = 0.5,
+    judge: Any = None,
+    uncertain: tuple[float, float] = (0.4, 1.0),
+) -> PromptInjection | JudgedInjection:
     """Find attempts to override the application's instructions, by phrase and structure; no model, no network.
 
     For what users say (stage "input") and for what comes from elsewhere: documents ("retrieval") and results of tools
     ("tool_result"). English and Korean; letters of other scripts that look alike, characters that nobody sees, spread
     letters, Base64, hexadecimal, ROT13 and percent encoding are seen through.
 
+    With a model or a judge it is no longer `cheap`: guards run it on a thread, or on the loop.
+
     Args:
         threshold: flagged from this value on, above 0 and at most 1. Lower finds more, and more that is harmless.
+        model: a folder with a text classifier exported to ONNX (`model.onnx`, `tokenizer.json`, `config.json`), asked
+            about what phrases do not flag; long texts in windows. Extra `[onnx]`; loaded by `setup()`.
+        labels: the model's classes that are attacks; those called INJECTION, JAILBREAK, MALICIOUS and the like, unless
+            said.
+        model_threshold: flagged from this probability on, above 0 and at most 1.
+        judge: a scorer, or a function of a text, sync or async: asked if the value is uncertain, and then it decides,
+            a bare number from 0.5 on. If it cannot score, neither can this one.
+        uncertain: from which value on and below which value that is.
 
     Raises:
-        ConfigurationError: if the threshold is out of its range.
+        ConfigurationError: if a number is out of its range, the folder holds no such model, or the judge is no scorer.
     """
-    given: object = threshold  # a setting in a file may be anything
-    if not isinstance(given, (int, float)) or isinstance(given, bool) or not 0 < given <= 1:
-        msg = f"threshold is {threshold!r}; it must be a number above 0 and at most 1"
+    _check("threshold", threshold)
+    if model is None:
+        first = PromptInjection(float(threshold))
+    else:
+        _check("model_threshold", model_threshold)
+        options = f"{threshold:g}; model {fspath(model)}, {','.join(labels)}, {model_threshold:g}"
+        classifier = Classifier(fspath(model), tuple(labels))
+        first = ModelInjection(float(threshold), classifier, float(model_threshold), options)
+    if judge is None:
+        return first
+    low, high = _band(uncertain)
+    bound = bind(judge, "judge")
+    return (AsyncJudgedInjection if bound.is_async else JudgedInjection)(first, bound, (low, high))
+
+
+def _names(judge: BoundScorer) -> frozenset[str]:
+    """What of a call the judge may ask for: a text. A function of one thing gets it, whatever it is called."""
+    needed = [source for _, source, required in judge.parameters if required]
+    if len(needed) <= 1:
+        return _TEXT_NAMES.union(needed)
+    if strange := [source for source in needed if source not in _TEXT_NAMES]:
+        msg = f'judge "{judge.name}" asks for "{strange[0]}"; it is given the text alone, called "text" or "output"'
         raise ConfigurationError(msg)
-    return PromptInjection(float(threshold))
+    return _TEXT_NAMES
+
+
+def _check(name: str, given: object) -> None:
+    """A setting in a file may be anything."""
+    if not isinstance(given, (int, float)) or isinstance(given, bool) or not 0 < given <= 1:
+        msg = f"{name} is {given!r}; it must be a number above 0 and at most 1"
+        raise ConfigurationError(msg)
+
+
+def _band(given: object) -> tuple[float, float]:
+    if isinstance(given, (tuple, list)) and len(given) == 2 and all(type(one) in (int, float) for one in given):  # noqa: PLR2004 - a pair
+        low, high = given
+        if 0 <= low < high <= 1:
+            return float(low), float(high)
+    msg = f"uncertain is {given!r}; give two numbers from 0 to 1, the lower one first, for example (0.4, 1.0)"
+    raise ConfigurationError(msg)

@@ -7,10 +7,12 @@ import binascii
 import codecs
 import re
 import unicodedata
-from collections.abc import Iterator
-from itertools import filterfalse
+from collections.abc import Iterable, Iterator
+from itertools import chain, filterfalse, islice
 from typing import Final
 from urllib.parse import unquote
+
+from ._outline import BYTE, SINGLE, Outline, is_known, letters_of
 
 __all__ = ["plain", "readings"]
 
@@ -25,21 +27,22 @@ _UNSEEN: Final = re.compile(
     "[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f\u3164\ufe00-\ufe0f"
     "\ufeff\uffa0\U000e0100-\U000e01ef]"
 )
+_LIGATURES: Final = re.compile("[\ufdfa\ufdfb]")  # whole Arabic phrases, which NFKC makes up to eighteen characters of
 _TAGS: Final = re.compile("[\U000e0001-\U000e007f]+")  # ASCII that nobody sees
 _SPREAD: Final = re.compile(r"(?<![a-z])(?:[a-z][ ._*\-]){4,}[a-z](?![a-z])")
+_ODD_SPACES: Final = ("  ", "\t", "\r", "\f", "\v", "\u00a0")
 _SPACES: Final = re.compile(r" {2,}|[\t\r\f\v\u00a0][ \t\r\f\v\u00a0]*")
 _BASE64: Final = re.compile(r"[A-Za-z0-9+/\-_]{24,4096}={0,2}")
 _HEX: Final = re.compile(r"(?:(?:\\x|0x|%)?[0-9a-fA-F]{2}[ ,:]?){16,2048}")
 _PERCENT: Final = re.compile(r"(?:%[0-9a-fA-F]{2}){4}")
-# In ROT13: ignore, instruction, prompt, system, previous, disregard, reveal.
-_ROT13: Final = ("vtaber", "vafgehpgvba", "cebzcg", "flfgrz", "cerivbhf", "qvfertneq", "eririny")
-_BACKWARDS: Final = ("erongi", "noitcurtsni", "tpmorp", "metsys", "suoiverp", "dragersid")
-_LEET: Final = str.maketrans("013457@$!", "oieastasi")
-_LEET_WORD: Final = re.compile(r"[a-z]+[013457@$!]+[a-z]+")
+_ROT13, _BACKWARDS = letters_of(["rot13"]), letters_of(["backwards"])
+_LEET: Final = str.maketrans("0134578@$!", "oieastbasi")
 _BETWEEN: Final = re.compile(r"[ ._*\-]")
 _GAPS: Final = re.compile("  +")
 _MOST_DECODED = 20
 _FEW, _MANY, _LONG = 5, 16, 24  # letters that are spread, pairs of digits, characters of an encoding
+_SINGLES: Final = re.compile(f"[{SINGLE}]{{{_FEW}}}")
+_BYTES: Final = re.compile(f"[{BYTE}]{{{_MANY}}}")
 
 
 def plain(text: str) -> str:
@@ -49,38 +52,50 @@ def plain(text: str) -> str:
             text = _TAGS.sub(
                 lambda tags: " " + "".join(chr(ord(one) - 0xE0000) for one in tags[0] if one > "\U000e001f"), text
             )
-        text = unicodedata.normalize("NFKC", _UNSEEN.sub("", text))
+        text = _UNSEEN.sub("", text)
+        if _LIGATURES.search(text):
+            text = _LIGATURES.sub(" ", text)
+        text = unicodedata.normalize("NFKC", text).replace("\u2019", "'")
         if _OTHER_SCRIPT.search(text) and _LATIN.search(text):
             text = text.translate(_ALIKE)
-    return _SPACES.sub(" ", text.lower())
+    if any(space in text for space in _ODD_SPACES):
+        text = _SPACES.sub(" ", text)
+    return text.lower()
 
 
-def readings(text: str, lower: str) -> Iterator[tuple[str, str]]:
-    """What else the text may say, and how it is hidden there; `lower` is `plain(text)`."""
-    words = lower.split()
-    sizes = list(map(len, words))
-    odd = list(filterfalse(str.isalpha, words))
-    if sizes.count(1) >= _FEW or any(len(word) > 2 * _FEW and _SPREAD.search(word) for word in odd):
+def readings(text: str, lower: str, words: Outline) -> Iterator[tuple[str, str]]:
+    """What else the text may say, and how it is hidden there; `lower` is `plain(text)`, `words` its outline."""
+    present = frozenset(words.letters)
+    if _SINGLES.search(words.letters):
         yield (
             "spread",
             _SPREAD.sub(lambda word: _BETWEEN.sub("", word[0]), _GAPS.sub("\t", text.lower())).replace("\t", " "),
         )
-    if sum(_LEET_WORD.search(word) is not None for word in odd) > 1:
+    if sum(len(word) >= _FEW and is_known(word.translate(_LEET)) for word in _odd(words.tokens)) > 1:
         yield "leet", lower.translate(_LEET)
-    if any(word in lower for word in _ROT13):
+    if not present.isdisjoint(_ROT13):
         yield "rot13", codecs.decode(lower, "rot13")
-    if any(word in lower for word in _BACKWARDS):
+    if not present.isdisjoint(_BACKWARDS):
         yield "backwards", lower[::-1]
     if "%" in text and _PERCENT.search(text):
         yield "percent", plain(unquote(text, errors="replace"))
-    if max(sizes, default=0) >= _LONG or sizes.count(2) >= _MANY:
-        for number, (kind, decoded) in enumerate(_decoded(text)):
-            if number >= _MOST_DECODED:
-                break
-            yield kind, plain(decoded)
+    chunks = text.split()
+    long = ""
+    if max(map(len, chunks), default=0) >= _LONG:
+        long = " ".join([chunk for chunk in chunks if len(chunk) >= _LONG])
+    in_pairs = _BYTES.search(words.letters)
+    if long or in_pairs:
+        decoded = chain(_from_base64(long), _from_hex(text if in_pairs else long))
+        for kind, said in islice(decoded, _MOST_DECODED):
+            yield kind, plain(said)
 
 
-def _decoded(text: str) -> Iterator[tuple[str, str]]:
+def _odd(tokens: Iterable[str]) -> Iterator[str]:
+    """The words that nobody knows and that are neither letters alone nor a number."""
+    return filterfalse(is_known, filterfalse(str.isdigit, filterfalse(str.isalpha, tokens)))
+
+
+def _from_base64(text: str) -> Iterator[tuple[str, str]]:
     for match in _BASE64.finditer(text):
         coded = match[0].rstrip("=").replace("-", "+").replace("_", "/")
         coded = coded[: len(coded) - 1] if len(coded) % 4 == 1 else coded
@@ -90,6 +105,9 @@ def _decoded(text: str) -> Iterator[tuple[str, str]]:
             continue
         if (said := _readable(raw)) is not None:
             yield "base64", said
+
+
+def _from_hex(text: str) -> Iterator[tuple[str, str]]:
     for match in _HEX.finditer(text):
         digits = re.sub(r"\\x|0x|[%\s,:]", "", match[0])
         if (said := _readable(bytes.fromhex(digits[: len(digits) // 2 * 2]))) is not None:

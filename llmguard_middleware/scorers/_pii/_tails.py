@@ -21,6 +21,8 @@ _BIRTH = 64  # from the word to the start of a date
 _DOMAIN = 350  # of an address whose signs are spelled out, at most
 _BEGUN = re.compile(r"\s?[\[({<]?\s?(?:[aA][tT]?|골(?:뱅이?)?|앳)?\s?\Z")  # of a sign that is spelled out
 _LONGEST_SIGN = 8
+_LOGIN = re.compile(r"[^\s/@:?#]{0,64}(?::[^\s/@]{0,128})?\Z")
+_LONGEST_LOGIN = len("://") + 64 + len(":") + 128
 
 
 def open_tail(text: str, reach: int) -> int:
@@ -34,6 +36,7 @@ def open_tail(text: str, reach: int) -> int:
         min(_LONGEST_PAPER, _of(seen, _PAPER)),
         _of(seen, _READ),
         _disguised(seen),
+        _login(seen),
         min(len(seen), _LONGEST_DATE) if says_birth(seen[-_LONGEST_DATE - _BIRTH :]) else 0,
     )
     if not tail:
@@ -44,6 +47,12 @@ def open_tail(text: str, reach: int) -> int:
 
 def _of(text: str, characters: str) -> int:
     return len(text) - len(text.rstrip(characters))
+
+
+def _login(text: str) -> int:
+    """Of credentials in a URL: whatever their signs, up to the one that ends them."""
+    begin = text.rfind("://", max(0, len(text) - _LONGEST_LOGIN)) + 3
+    return len(text) - begin if begin > len("://") - 1 and _LOGIN.match(text, begin) else 0
 
 
 def _disguised(text: str) -> int:

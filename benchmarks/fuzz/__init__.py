@@ -1,0 +1,7 @@
+"""Fuzzed inputs over every inline scorer: `python -m benchmarks.fuzz`."""
+
+from ._making import MAKES, Inline, inline_scorers
+from ._run import Finding, Report, fuzz, fuzz_giants
+from ._texts import Giant, giants, text
+
+__all__ = ["MAKES", "Finding", "Giant", "Inline", "Report", "fuzz", "fuzz_giants", "giants", "inline_scorers", "text"]
