@@ -62,7 +62,7 @@ def forms(token: str) -> dict[str, str]:
         "Base64 of another": base64.b64encode(f"the token: {token}.".encode()).decode(),
         "Base64 of a third": base64.b64encode(f"token: {token}.".encode()).decode(),
         "Base64 of capitals": base64.b64encode(token.upper().encode()).decode(),
-        "Base64 on lines": "\n".join(base64.b64encode(data).decode()[at : at + 5] for at in range(0, 24, 5)),
+        "Base64 on lines": "\n".join(base64.b64encode(data).decode()[at : at + 5] for at in range(0, 48, 5)),
         "hexadecimal": data.hex(),
         "hexadecimal pairs": data.hex(" ").upper(),
         "a list of bytes": ", ".join(map(hex, data)),

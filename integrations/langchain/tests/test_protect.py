@@ -297,7 +297,8 @@ def test_a_guardrail_may_ask_for_the_question(fake_chat):
 def test_what_is_no_runnable_is_refused_with_a_sentence(given, said):
     """protect() says what it takes, and what to write."""
     with pytest.raises(
-        ConfigurationError, match=rf"protect\(\) takes a LangChain Runnable \(.*\) and was given {said}$"
+        ConfigurationError,
+        match=rf"protect\(\) takes a LangChain Runnable \(.*\) or an embedding model and was given {said}$",
     ):
         protect(given, Guard())
 
