@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from ._checks import expect_count, expect_seconds
-from .errors import LLMGuardError, ScorerTimeoutError
+from .errors import LLMGuardError, ScorerServiceError, ScorerTimeoutError
 
 __all__ = ["Breaker", "Circuit", "is_outage"]
 
@@ -49,7 +49,10 @@ _OF_THE_TEXT = (
 
 def is_outage(error: Exception) -> bool:
     """Whether this error says that the scorer is away, and not only that it could not cope with one text."""
-    return isinstance(error, (ScorerTimeoutError, OSError)) or not isinstance(error, _OF_THE_TEXT)
+    if isinstance(error, (ScorerTimeoutError, ScorerServiceError)) or not isinstance(error, _OF_THE_TEXT):
+        return True
+    # Some are both: a certificate that fails comes from the system, with a number; an address that is none does not.
+    return isinstance(error, OSError) and error.errno is not None
 
 
 class Circuit:

@@ -20,7 +20,7 @@ from typing import Any, TypeVar
 from opentelemetry import context as otel
 from opentelemetry import trace
 
-from ._asking import inside_scorer
+from ._asking import inside_scorer, scoring
 from ._judge import BREATHE, Completion, Launch, Plan
 from ._pieces import PIECE, in_pieces
 from ._rules import Guardrail
@@ -311,5 +311,6 @@ def _seen(future: asyncio.Future[Any]) -> None:
 
 
 async def _awaited(rule: Guardrail, available: Any) -> Any:
-    raw = rule.bound(available)
-    return await raw if inspect.isawaitable(raw) else raw
+    with scoring():
+        raw = rule.bound(available)
+        return await raw if inspect.isawaitable(raw) else raw

@@ -254,7 +254,7 @@ class Case:
             whole = _whole(rule, finding)
             if whole is not None:  # of several, the earliest rule's
                 if not isinstance(rule.remedy, Replace):
-                    whole = yield from self._beside(whole, [other for other in acting if other != index])
+                    whole = yield from self._beside(whole, index)
                 return (Edit(0, length, whole),)
             assert finding.score is not None
             spans = finding.score.spans or (TextSpan(0, length, rule.name.upper()),)
@@ -273,8 +273,9 @@ class Case:
             yield BREATHE
         return Packed(Edit, rows)
 
-    def _beside(self, proposed: str, others: Sequence[int]) -> Plan[str]:
-        """What a scorer proposed, as the other rules that found something in the original let it pass."""
+    def _beside(self, proposed: str, index: int) -> Plan[str]:
+        """What the scorer of this rule proposed, as the others let it pass: none of them has seen that text."""
+        others = [other for other, rule in enumerate(self.rules) if other != index and rule.acts]
         if not others:
             return proposed
         rules = [self.rules[other] for other in others]

@@ -248,6 +248,17 @@ async def test_a_scorers_own_text_is_as_the_other_rules_let_it_pass(mode: str, o
     assert [finding.outcome for finding in verdict.findings] == ["redacted"] * 3
 
 
+def test_what_a_scorer_proposes_is_judged_by_all_rules_that_act() -> None:
+    """Also by those that had nothing against the original: nobody has seen the new text."""
+    proposes = Guardrail(proposing("rewrite", "Kim is toxic"), stage="input", action="redact")
+    redacts = Guardrail(Flags(when="Kim"), stage="input", action="redact", name="names")
+    blocks = Guardrail(Flags(when="toxic"), stage="input", name="tone")
+    assert Guard(proposes, redacts).check("rewrite", stage="input").guarded == "<FAKE> is toxic"
+    verdict = Guard(proposes, redacts, blocks).check("rewrite", stage="input")
+    assert (verdict.stops, verdict.cause.rule) == (True, "tone")
+    assert Guard(proposes, redacts, blocks).check("Kim", stage="input").guarded == "<FAKE>"
+
+
 def test_a_fixed_text_is_the_whole_whatever_a_scorer_proposes() -> None:
     """`Replace` first, or one that still flags what was proposed."""
     fixed = Guardrail(Flags(when="x"), stage="input", action=Replace("Gone."))

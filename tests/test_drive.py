@@ -219,7 +219,7 @@ async def test_a_scorer_knows_that_it_is_inside_one(mode: str, options: dict[str
 
     class Looks(FakeScorer):
         def outcome(self, text: str) -> Score:
-            return Score(flagged=inside_scorer.get())
+            return Score(flagged=bool(inside_scorer.get()))
 
     assert (await check(Guard(Guardrail(Looks(**options), stage="input")), "x", mode)).outcome == "blocked"
     assert inside_scorer.get() is False

@@ -31,6 +31,7 @@ from llmguard_middleware.scorers import judge, judges, load
 from llmguard_middleware.scorers._judge._prompts import READY
 from llmguard_middleware.scorers._judge._steps import Ask, Nap
 from llmguard_middleware.scorers._judge._transient import transient
+from llmguard_middleware.testing import Flags
 
 GOOD = '{"reasoning": "It is so.", "score": 0.75}'
 BAD = '{"reasoning": "It is not.", "score": 0.25}'
@@ -257,11 +258,11 @@ def test_a_form_that_is_refused_is_left_for_the_next() -> None:
 
 
 def test_a_question_that_is_refused_in_every_form_fails() -> None:
-    """With the provider's error, and the best form is tried again next time: it was not the form."""
+    """In a sentence of ours, and the best form is tried again next time: it was not the form."""
     model = Scripted(StatusError(400))
     asked = judge(PROMPT, model=model)
     for _ in range(2):
-        with pytest.raises(StatusError):
+        with pytest.raises(ScorerError, match="the provider of the judge's model did not take the question"):
             asked.score(output="x")
     assert [question.form for question in model.asked] == ["schema", "json", "text"] * 2
 
@@ -483,7 +484,7 @@ def test_what_a_judge_asks_is_marked_wherever_it_runs() -> None:
 
     def model(prompt: str) -> str:
         question = judge_asking()
-        seen.append(("" if question is None else question.judge, inside_scorer.get()))
+        seen.append(("" if question is None else question.judge, bool(inside_scorer.get())))
         return GOOD
 
     asked = judge(PROMPT, model=model, name="mine")
@@ -496,6 +497,80 @@ def test_what_a_judge_asks_is_marked_wherever_it_runs() -> None:
         judge(PROMPT, model=saying(KeyError())).score(output="x")
     assert seen == [("mine", True)] * 4
     assert (judge_asking(), inside_scorer.get()) == (None, False)
+
+
+class Shared:
+    """A client that all share: whoever asks first starts its task, which goes on with that one's variables."""
+
+    def __init__(self) -> None:
+        self._jobs: asyncio.Queue[Any] = asyncio.Queue()
+        self.task: asyncio.Task[None] | None = None
+
+    async def __call__(self, job: Any) -> Any:
+        """What the job gives, done by the task."""
+        if self.task is None:
+            self.task = asyncio.create_task(self._work())
+        done = asyncio.get_running_loop().create_future()
+        self._jobs.put_nowait((job, done))
+        return await done
+
+    async def _work(self) -> None:
+        while True:
+            job, done = await self._jobs.get()
+            try:
+                done.set_result(await job())
+            except GuardrailViolation as violation:
+                done.set_exception(violation)
+
+
+@pytest.mark.parametrize("first", ["a judge", "a scorer", "the application"])
+async def test_a_task_that_a_question_began_is_guarded_when_the_question_is_over(first: str) -> None:
+    """What a judge, or a scorer, is spared ends with it, and not with the tasks that it has begun."""
+    shared = Shared()
+
+    async def provider() -> str:
+        return GOOD
+
+    async def model(prompt: str) -> Any:
+        return await shared(provider)
+
+    async def looks(text: str) -> dict[str, Any]:
+        await shared(provider)
+        return {"flagged": False}
+
+    @Guard(Guardrail(Flags(when="attack"), stage="input")).op
+    async def app(question: str) -> str:
+        return "unsafe"
+
+    scorers: dict[str, Any] = {"a judge": judge("Is {text} fine?", model=model), "a scorer": looks}
+    if first in scorers:
+        await Guard(Guardrail(scorers[first], stage="input")).acheck("hello", stage="input")
+    with pytest.raises(GuardrailViolation):
+        await shared(lambda: app("attack"))
+    assert shared.task is not None
+    shared.task.cancel()
+
+
+class Refused(Exception):  # noqa: N818 - as a client of a provider calls it
+    """The provider would not take the question."""
+
+    status_code = 400
+
+
+def test_questions_that_a_provider_will_not_take_stop_nobody_else() -> None:
+    """They fail closed, without what the provider said, and open no circuit."""
+
+    def model(prompt: str) -> str:
+        if "FILTERED" in prompt:
+            raise Refused(prompt)
+        return GOOD
+
+    guard = Guard(Guardrail(judge("Is {text} fine?", model=model, retries=0), stage="input"))
+    for _ in range(6):
+        verdict = guard.check("FILTERED", stage="input")
+        assert (verdict.outcome, verdict.stops) == ("error", True)
+        assert "FILTERED" not in str(verdict.findings[0].error)
+    assert guard.check("hello", stage="input").outcome == "passed"
 
 
 def test_an_op_that_a_judge_calls_is_not_guarded() -> None:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
+from langchain_core.callbacks import BaseCallbackManager
 from langchain_core.language_models import BaseChatModel, BaseLanguageModel
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage
 from langchain_core.outputs import ChatGeneration
 from langchain_core.runnables import Runnable, RunnableBinding
+from langchain_core.runnables.config import var_child_runnable_config
+from langchain_core.tracers._streaming import _StreamingCallbackHandler
 
 from llmguard_middleware import Usage
 from llmguard_middleware.scorers.judges import JudgeModel, Question, Reply
@@ -45,11 +49,13 @@ class LangChainModel:
 
     def ask(self, question: Question) -> Reply:
         """Ask, and wait for the reply."""
-        return self._reply(self._asked(question).invoke(self._given(question)))
+        with _apart():
+            return self._reply(self._asked(question).invoke(self._given(question)))
 
     async def aask(self, question: Question) -> Reply:
         """The same on the event loop."""
-        return self._reply(await self._asked(question).ainvoke(self._given(question)))
+        with _apart():
+            return self._reply(await self._asked(question).ainvoke(self._given(question)))
 
     def _asked(self, question: Question) -> Runnable[Any, Any]:
         if question.form == "schema":
@@ -71,6 +77,27 @@ class LangChainModel:
         reason = raw.response_metadata.get("finish_reason") or raw.response_metadata.get("stop_reason")
         refused = reason in _REFUSED or bool(raw.additional_kwargs.get("refusal"))
         return Reply(_said(raw), usage, facts["response_model"], refused=refused)
+
+
+@contextmanager
+def _apart() -> Iterator[None]:
+    """Ask outside of the application's run: a judge's words are not in its stream, nor its state in its checkpoints.
+
+    What only traces stays, so that the question lies in its trace.
+    """
+    callbacks: Any = (var_child_runnable_config.get() or {}).get("callbacks")
+    if isinstance(callbacks, BaseCallbackManager):
+        callbacks = callbacks.copy()
+        for handler in [*callbacks.handlers, *callbacks.inheritable_handlers]:
+            if isinstance(handler, _StreamingCallbackHandler):
+                callbacks.remove_handler(handler)
+    elif callbacks:
+        callbacks = [handler for handler in callbacks if not isinstance(handler, _StreamingCallbackHandler)]
+    token = var_child_runnable_config.set({"callbacks": callbacks} if callbacks else None)
+    try:
+        yield
+    finally:
+        var_child_runnable_config.reset(token)
 
 
 def _said(message: BaseMessage) -> Any:

@@ -13,9 +13,12 @@ from langchain_core.messages import AIMessage, HumanMessage
 from langchain_core.output_parsers import StrOutputParser
 from langchain_core.outputs import ChatGeneration, ChatResult
 from langchain_core.prompts import ChatPromptTemplate
+from langchain_core.runnables import RunnableLambda
 from langchain_openai import ChatOpenAI
+from langgraph.checkpoint.memory import InMemorySaver
+from langgraph.graph import START, MessagesState, StateGraph
 
-from llmguard_langchain import GuardCallback, instrument, protect, uninstrument
+from llmguard_langchain import GuardCallback, GuardMiddleware, instrument, protect, uninstrument
 from llmguard_middleware import Guard, Guardrail, Monitor
 from llmguard_middleware.scorers import judge
 from llmguard_middleware.telemetry import TelemetryOptions
@@ -286,3 +289,53 @@ def test_openais_own_client_is_asked_by_its_schema(captured):
     assert good.budget is not None
     assert good.budget.spent.usd == pytest.approx(2 * (8 * 0.15 + 2 * 0.6) / 1e6)
     assert marked(captured) == [("chat gpt-4o-mini", "judge")] * 3
+
+
+QUOTING = '{"reasoning": "It quotes hong@example.com.", "score": 0}'
+
+
+@pytest.mark.parametrize("mode", ["stream:messages", "astream:messages", "stream:updates", "invoke", "ainvoke"])
+def test_a_judges_words_are_not_in_the_stream_of_an_agent(make_agent, fake_chat, mode):
+    """The reader of an agent's messages reads the agent's, whatever its guard asks meanwhile."""
+    guard = Guard(Guardrail(judge("Is {text} rude?", model=fake_chat(answer=QUOTING)), stage="input", action="log"))
+    agent = make_agent("hello there", middleware=[GuardMiddleware(guard)])
+    agent.ask("Hi", mode)
+    assert "hello there" in agent.shown
+    assert "quotes" not in agent.shown
+
+
+def test_a_judges_words_are_not_among_the_events_of_a_chain(fake_chat):
+    """Nor in the events of a chain around a guarded model."""
+    guard = Guard(Guardrail(judge("Is {text} rude?", model=fake_chat(answer=QUOTING)), stage="input", action="log"))
+    chain = RunnableLambda(lambda given: given) | protect(fake_chat(answer="hello there"), guard) | StrOutputParser()
+
+    async def said() -> str:
+        return str([event["data"] async for event in chain.astream_events("Hi", version="v2")])
+
+    seen = asyncio.run(said())
+    assert "hello there" in seen
+    assert "quotes" not in seen
+
+
+def test_a_judge_that_is_a_graph_leaves_nothing_in_the_applications_checkpoints(fake_chat):
+    """Its state is its own, and not a part of the conversation that it judges."""
+    within = StateGraph(MessagesState)
+    within.add_node("ask", lambda state: {"messages": [fake_chat(answer=QUOTING).invoke(state["messages"])]})
+    within.add_edge(START, "ask")
+    model = RunnableLambda(lambda asked: {"messages": [("user", str(asked))]}) | within.compile()
+    model |= RunnableLambda(lambda state: state["messages"][-1])
+    guarded = protect(
+        fake_chat(answer="hello there"),
+        Guard(Guardrail(judge("Is {text} rude?", model=model), stage="input", action="log")),
+    )
+    around = StateGraph(MessagesState)
+    around.add_node("answer", lambda state: {"messages": [guarded.invoke(state["messages"])]})
+    around.add_edge(START, "answer")
+    saver = InMemorySaver()
+    app = around.compile(checkpointer=saver)
+    app.invoke({"messages": [("user", "Hi")]}, {"configurable": {"thread_id": "T"}})
+    kept = {
+        (one.config["configurable"]["thread_id"], one.config["configurable"]["checkpoint_ns"])
+        for one in saver.list(None)
+    }
+    assert kept == {("T", "")}

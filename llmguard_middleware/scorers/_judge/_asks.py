@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from ..._prices import usd_of
+from ...errors import ScorerError
 from ._budget import Budget
 from ._model import JudgeModel, Question, Reply
 from ._reading import Unread
 from ._steps import Ask, Nap, Steps
-from ._transient import refuses_form, transient
+from ._transient import refused, refuses_form, transient
 
 __all__ = ["Asks"]
 
@@ -28,8 +29,18 @@ class Asks:
         """Ask; `Unread` if the budget is spent.
 
         Raises:
+            ScorerError: if the provider would not take the question.
             Exception: what the model raises, if it is not worth another try or that is of no use.
         """
+        try:
+            return (yield from self._tried(system, prompt, schema))
+        except Exception as error:
+            if not refused(error):
+                raise
+            msg = "the provider of the judge's model did not take the question"
+            raise ScorerError(msg) from None  # what it said may quote the prompt
+
+    def _tried(self, system: str, prompt: str, schema: dict[str, Any]) -> Steps[Reply | Unread]:
         from tenacity import (  # noqa: PLC0415 - a tenth of a second, which only judges need
             Retrying,
             retry_if_exception,

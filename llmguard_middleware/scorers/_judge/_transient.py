@@ -7,10 +7,11 @@ from typing import Any
 
 from ...errors import LLMGuardError
 
-__all__ = ["refuses_form", "transient"]
+__all__ = ["refused", "refuses_form", "transient"]
 
 _STATUS = frozenset((408, 409, 425, 429, 500, 502, 503, 504, 529))
 _REFUSED = frozenset((400, 404, 415, 422, 501))
+_OF_THE_QUESTION = frozenset((400, 413, 422))
 _SERVER = 500
 _NAMES = re.compile(
     r"(?:Timeout|Timed ?Out|RateLimit|TooManyRequests|Connection|Connect|Unavailable|Overloaded|InternalServer"
@@ -42,6 +43,11 @@ def refuses_form(error: BaseException) -> bool:
     if status is not None:
         return status in _REFUSED
     return isinstance(error, (NotImplementedError, TypeError, ValueError, AttributeError))
+
+
+def refused(error: BaseException) -> bool:
+    """Whether the provider would not take this question: what a text can cause, and no outage."""
+    return not isinstance(error, LLMGuardError) and _status(error) in _OF_THE_QUESTION
 
 
 def _status(error: BaseException) -> int | None:

@@ -24,7 +24,7 @@ def event_members(base: type[Any], guard: Guard) -> dict[str, Callable[..., Any]
 
     def tells() -> bool:
         """Whether the Runnable's own run tells no more than it may, and no less than there is to tell."""
-        return inside_scorer.get() or not (shows_nothing(guard) or guard.refusal is not None)
+        return bool(inside_scorer.get()) or not (shows_nothing(guard) or guard.refusal is not None)
 
     def astream_events(self: Any, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Any:  # noqa: A002 - LangChain's
         if kwargs.get("version") == "v3" and not inside_scorer.get():
