@@ -1,8 +1,8 @@
-"""What is made searchable, through the guardrails of the stage "embedding": shared by the adapters' transformers."""
+"""What is made searchable, through the guardrails of the stage "embedding": shared by the adapters."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from functools import partial
 from typing import Any
@@ -11,8 +11,9 @@ from ._guard import Guard
 from ._leaves import leaves, with_leaves
 from ._steps import Ask, Steps
 from .errors import GuardrailViolation
+from .telemetry import _names as names
 
-__all__ = ["cleaned", "reaches_embedding"]
+__all__ = ["cleaned", "dimensions", "reaches_embedding"]
 
 
 def reaches_embedding(guard: Guard, where: str) -> None:
@@ -40,3 +41,13 @@ def cleaned(value: Any, check: Callable[..., Any]) -> Steps[Any]:
             raise GuardrailViolation(verdict)
         told.append(verdict.guarded)
     return with_leaves(value, told)
+
+
+def dimensions(vectors: Any, *, several: bool) -> dict[str, int]:
+    """What a span is told of one vector or of several: how long each is, where that is seen without using them up."""
+    one = vectors[0] if several and isinstance(vectors, Sequence) and len(vectors) else vectors
+    shape = getattr(one, "shape", None)  # of arrays and tensors, which are neither true nor false
+    if not isinstance(shape, tuple):
+        shape = (len(one),) if isinstance(one, Sequence) else ()
+    size = shape[-1] if shape else 0
+    return {names.EMBEDDING_DIMENSIONS: size} if size else {}

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import pytest
 from langchain_core.documents import Document
 from langchain_core.embeddings import Embeddings
@@ -13,7 +14,15 @@ from langchain_core.language_models.fake_chat_models import FakeListChatModel
 from langchain_core.vectorstores import InMemoryVectorStore
 
 from llmguard_langchain import GuardTransformer, protect
-from llmguard_middleware import ConfigurationError, Guard, Guardrail, GuardrailViolation, UnenforceableError
+from llmguard_middleware import (
+    ConfigurationError,
+    Guard,
+    Guardrail,
+    GuardrailViolation,
+    Monitor,
+    UnenforceableError,
+    scorer,
+)
 from llmguard_middleware.scorers import pii
 from llmguard_middleware.testing import Flags
 
@@ -73,6 +82,73 @@ def test_what_is_blocked_reaches_no_model(way: str) -> None:
     with pytest.raises(GuardrailViolation):
         embedded(protect(model, Guard(BLOCKS, refusal="No.")), ["good", "bad"][way.endswith("query") :], way)
     assert model.received == []
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_monitor_sees_what_was_embedded(way: str) -> None:
+    """As the guardrails let it pass, not as it was given."""
+    seen: list[Any] = []
+
+    @scorer
+    def watches(input: str | list[str]) -> float:
+        seen.append(input)
+        return 1.0
+
+    guard = Guard(CLEANS, Monitor(watches))
+    embedded(protect(Letters(), guard), ["a@b.co"], way)
+    assert guard.flush(5) == 0
+    assert seen == [["<EMAIL_ADDRESS>"] if way.endswith("documents") else "<EMAIL_ADDRESS>"]
+
+
+class Shaped(Letters):
+    """Its vectors as arrays, or one after another."""
+
+    def __init__(self, make: Any) -> None:
+        super().__init__()
+        self.make = make
+
+    def embed_documents(self, texts: list[str]) -> Any:
+        """However they are made."""
+        return self.make(super().embed_documents(texts))
+
+
+@pytest.mark.parametrize(
+    ("make", "told"), [(np.array, 2), (lambda vectors: [np.array(one) for one in vectors], 2), (iter, None)]
+)
+def test_vectors_come_back_as_the_model_made_them(captured: Any, make: Any, told: int | None) -> None:
+    """Arrays and iterators too: none is lost, and the span tells the dimensions where they are seen."""
+    vectors = protect(Shaped(make), Guard(CLEANS, **captured.providers)).embed_documents(["a", "b c"])
+    assert [list(one) for one in vectors] == [[1.0, 0.0], [3.0, 1.0]]
+    assert captured.spans[0].attributes.get("gen_ai.embeddings.dimension.count") == told
+
+
+class Pictures(Letters):
+    """Embeds in ways of its own, too."""
+
+    embed_size = 2
+
+    def embed_images(self, paths: list[str]) -> list[list[float]]:
+        """By their paths."""
+        return self.embed_documents(paths)
+
+    async def aembed_batch(self, texts: list[str]) -> list[list[float]]:
+        """As the one it is not called."""
+        return self.embed_documents(texts)
+
+
+def test_methods_that_a_guard_does_not_know_are_refused_where_a_rule_acts() -> None:
+    """In one sentence that names the method and those that are guarded; by rules that only log they go on."""
+    model = Pictures()
+    guarded = protect(model, Guard(CLEANS))
+    with pytest.raises(UnenforceableError, match=r"Pictures.embed_images\(\) cannot .* call embed_documents"):
+        guarded.embed_images(["a@b.co"])
+    with pytest.raises(UnenforceableError, match="aembed_batch"):
+        asyncio.run(guarded.aembed_batch(["a@b.co"]))
+    assert model.received == []
+    assert guarded.embed_size == 2
+    logs = Guard(Guardrail(pii(), stage="embedding", action="log"))
+    twice = protect(protect(model, logs), Guard(Monitor(pii())))
+    assert twice.embed_images(["a"]) == asyncio.run(twice.aembed_batch(["b"])) == [[1.0, 0.0]]
 
 
 def test_each_call_is_one_span(captured: Any) -> None:

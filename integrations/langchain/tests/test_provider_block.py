@@ -10,7 +10,7 @@ import httpx
 import openai
 import pytest
 from langchain_core.language_models import BaseChatModel
-from langchain_core.messages import AIMessage, AIMessageChunk
+from langchain_core.messages import AIMessage, AIMessageChunk, HumanMessage
 from langchain_core.output_parsers import StrOutputParser
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
 from langchain_openai import ChatOpenAI
@@ -339,6 +339,30 @@ def test_the_words_of_other_providers_are_known(captured, given, kind, mode):
             asked(blocking, mode)
     else:
         asked(blocking, mode)
+
+
+class SaidTwice(Said):
+    """An ordinary answer, and beside it the one that it was made with."""
+
+    def _generate(self, messages, *args, **kwargs):
+        fine = ChatGeneration(message=AIMessage("Yes.", response_metadata={"finish_reason": "stop"}))
+        return ChatResult(generations=[fine, *super()._generate(messages).generations])
+
+
+@pytest.mark.parametrize("given", ["anthropic", "google", "responses", "responses, cut", "refusal"])
+def test_every_candidate_is_looked_at(captured, given):
+    """What is refused or filtered in the second of two answers is found, by copy and by callback, and blocks both."""
+    options, label = OTHERS[given]
+    guard = Guard(LOGS, **captured.providers)
+    protect(SaidTwice(**options), guard).generate([[HumanMessage("How?")]])
+    SaidTwice(**options).generate([[HumanMessage("How?")]], callbacks=[GuardCallback(guard)])
+    assert [one.attributes["gen_ai.evaluation.score.label"] for one in captured.records] == [label, label]
+    said = options.get("metadata_", {})
+    theirs = [said[name] for name in ("stop_reason", "finish_reason") if name in said]
+    reasons = [attributes["gen_ai.response.finish_reasons"] for _, attributes in calls(captured)]
+    assert reasons == [("stop", *theirs)] * 2
+    with pytest.raises(GuardrailViolation):
+        protect(SaidTwice(**options), Guard(BLOCKS)).generate([[HumanMessage("How?")]])
 
 
 def test_a_monitor_scores_it_in_the_background(captured):

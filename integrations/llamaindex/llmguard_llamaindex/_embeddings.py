@@ -12,9 +12,8 @@ from llama_index.core.base.embeddings.base import BaseEmbedding
 from llmguard_middleware import Guard
 from llmguard_middleware._drive import inside_scorer
 from llmguard_middleware._flow import Flow, reentered
-from llmguard_middleware._ingestion import reaches_embedding
+from llmguard_middleware._ingestion import dimensions, reaches_embedding
 from llmguard_middleware._steps import Ask, Judge, Steps, arun, run
-from llmguard_middleware.telemetry import _names as names
 
 from ._instrument._models import embeddings_call
 from ._seal import above, guards_of, seal
@@ -81,7 +80,8 @@ def _embedded(guard: Guard, model: Any, ask: Callable[[Any], Any], given: str | 
     with Flow(guard, call, owner=model) as flow:
         flow.root.check()
         told = yield Judge(guard, flow.judge_all(texts, "embedding"))
-        vectors = yield Ask(flow.active, partial(ask, told[0] if isinstance(given, str) else told))
-        first = vectors if isinstance(given, str) else next(iter(vectors), ())
-        flow.answered(answer_attributes={names.EMBEDDING_DIMENSIONS: len(first)} if first else {})
+        passed = told[0] if isinstance(given, str) else told
+        flow.call = flow.call.but(inputs={"input": passed})  # what monitors see
+        vectors = yield Ask(flow.active, partial(ask, passed))
+        flow.answered(answer_attributes=dimensions(vectors, several=not isinstance(given, str)))
         return vectors

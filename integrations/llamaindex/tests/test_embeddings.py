@@ -8,6 +8,7 @@ import pickle
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import pytest
 from llama_index.core import Document, VectorStoreIndex
 from llama_index.core.embeddings import BaseEmbedding
@@ -16,7 +17,7 @@ from llama_index.core.schema import BaseNode, NodeRelationship, RelatedNodeInfo,
 from pydantic import Field
 
 from llmguard_llamaindex import GuardTransformer, protect
-from llmguard_middleware import Guard, Guardrail, GuardrailViolation, UnenforceableError
+from llmguard_middleware import Guard, Guardrail, GuardrailViolation, Monitor, UnenforceableError, scorer
 from llmguard_middleware.scorers import pii
 from llmguard_middleware.testing import Flags
 
@@ -82,6 +83,38 @@ def test_what_is_blocked_reaches_no_model(way: str) -> None:
     with pytest.raises(GuardrailViolation):
         embedded(protect(model, Guard(BLOCKS, refusal="No.")), ["bad"], way)
     assert model.received == []
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_monitor_sees_what_was_embedded(way: str) -> None:
+    """As the guardrails let it pass, not as it was given."""
+    seen: list[Any] = []
+
+    @scorer
+    def watches(input: str | list[str]) -> float:
+        seen.append(input)
+        return 1.0
+
+    guard = Guard(CLEANS, Monitor(watches))
+    embedded(protect(Letters(), guard), ["a@b.co"], way)
+    assert guard.flush(5) == 0
+    assert seen == [["<EMAIL_ADDRESS>"] if way in ("batch", "abatch", "nodes", "anodes") else "<EMAIL_ADDRESS>"]
+
+
+class Arrays(Letters):
+    """The same as arrays."""
+
+    def _get_text_embedding(self, text: str) -> Any:
+        return np.array(super()._get_text_embedding(text))
+
+
+@pytest.mark.parametrize("way", ["text", "query", "batch", "abatch"])
+def test_vectors_may_be_arrays(telemetry: Any, way: str) -> None:
+    """They come back as the model made them, and the span tells their dimensions."""
+    (vector,) = embedded(protect(Arrays(), telemetry.guard(CLEANS)), ["b c"], way)
+    assert isinstance(vector, np.ndarray)
+    assert vector.tolist() == [3.0, 1.0]
+    assert telemetry.spans[0].attributes["gen_ai.embeddings.dimension.count"] == 2
 
 
 def test_each_call_is_one_span(telemetry: Any) -> None:

@@ -35,21 +35,12 @@ def answer(generations: Sequence[Generation], llm_output: Mapping[str, Any] | No
     """What `Flow.answered` takes, from the candidates of one prompt and what the provider said of them together."""
     if not generations:
         return {"output": ""}
-    first = getattr(generations[0], "message", None)
-    if not isinstance(first, BaseMessage):
-        reason = _reason(generations[0].generation_info or _NOTHING)
-        return {"output": generations[0].text, **({"finish_reasons": (str(reason),)} if reason else {})}
-    metadata = first.response_metadata
-    if llm_output or generations[0].generation_info:
-        # LangChain copies the first two into the third, but only after the model's own method has returned.
-        metadata = {**(llm_output or {}), **(generations[0].generation_info or {}), **metadata}
-    reason = _reason(metadata)
-    if len(generations) == 1:
-        finish: tuple[str, ...] = (str(reason),) if reason else ()
-    else:
-        finish = tuple(
-            str(own) for g in generations if (own := (g.generation_info or {}).get("finish_reason") or reason)
-        )
+    said = [_metadata(one, llm_output or _NOTHING) for one in generations]
+    finish = tuple(str(reason) for one in said if (reason := _reason(one)))
+    messages = [message for one in generations if isinstance(message := getattr(one, "message", None), BaseMessage)]
+    if not messages:
+        return {"output": generations[0].text, **({"finish_reasons": finish} if finish else {})}
+    first, metadata = messages[0], said[0]
     told: dict[str, Any] = {
         "output": first.content if isinstance(first.content, str) else text_of(first),
         "usage": _usage(first),
@@ -57,9 +48,18 @@ def answer(generations: Sequence[Generation], llm_output: Mapping[str, Any] | No
         "response_model": str(metadata.get("model_name") or metadata.get("model") or ""),
         "finish_reasons": finish,
     }
-    if blocked := _refusal(first) or _feedback(metadata):
+    # Of any candidate: the caller gets them all.
+    if blocked := next(filter(None, (*map(_refusal, messages), *map(_feedback, said))), ""):
         told["block_reason"] = blocked
     return told
+
+
+def _metadata(candidate: Generation, llm_output: Mapping[str, Any]) -> Mapping[str, Any]:
+    """LangChain copies the first two into the third, but only after the model's own method has returned."""
+    metadata: Mapping[str, Any] = getattr(getattr(candidate, "message", None), "response_metadata", _NOTHING)
+    if llm_output or candidate.generation_info:
+        metadata = {**llm_output, **(candidate.generation_info or {}), **metadata}
+    return metadata
 
 
 class StreamFacts:

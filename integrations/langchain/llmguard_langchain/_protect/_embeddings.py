@@ -9,6 +9,7 @@ from typing import Any
 from llmguard_middleware import Call, Guard
 from llmguard_middleware._drive import inside_scorer
 from llmguard_middleware._flow import Flow
+from llmguard_middleware._ingestion import dimensions
 from llmguard_middleware._steps import Ask, Judge, Steps, arun, run
 from llmguard_middleware.telemetry import _names as names
 
@@ -45,7 +46,30 @@ def embeddings_members(base: type[Any], guard: Guard) -> dict[str, Any]:
             return await thing.aembed_query(text, *args, **kwargs)
         return await arun(_embedded(guard, thing, text, lambda told: thing.aembed_query(told, *args, **kwargs)))
 
-    return {one.__name__: one for one in (embed_documents, embed_query, aembed_documents, aembed_query)}
+    known = {one.__name__: one for one in (embed_documents, embed_query, aembed_documents, aembed_query)}
+    return {**_own(base, guard, set(known)), **known}
+
+
+def _own(base: type[Any], guard: Guard, known: set[str]) -> dict[str, Any]:
+    """The class's own public methods that embed: what they are given has no form that a guard could know."""
+    named = [name for name in dir(base) if name.startswith(("embed", "aembed")) and name not in known]
+    methods = [name for name in named if callable(one := getattr(base, name)) and not isinstance(one, type)]
+    return {name: _refused(base, guard, name) for name in methods}
+
+
+def _refused(base: type[Any], guard: Guard, name: str) -> Callable[..., Any]:
+    def method(self: Any, *args: Any, **kwargs: Any) -> Any:
+        if not inside_scorer.get():
+            rules = [rule for policy in guard.policies for rule in policy.at("embedding")]
+            guard.refuse(rules, f"{base.__name__}.{name}()", _INSTEAD)
+        own = type(self).__mro__
+        # Not `bare`: without rules, what it calls on itself is seen as before.
+        return getattr(super(own[own.index(base) - 1], self), name)(*args, **kwargs)
+
+    return method
+
+
+_INSTEAD = "call embed_documents or embed_query, or their async twins, which are guarded"
 
 
 def _embedded(guard: Guard, thing: Any, given: str | Sequence[str], ask: Callable[[Any], Any]) -> Steps[Any]:
@@ -62,7 +86,8 @@ def _embedded(guard: Guard, thing: Any, given: str | Sequence[str], ask: Callabl
     with Flow(guard, call, owner=vars(thing)) as flow:
         flow.root.check()
         told = yield Judge(guard, flow.judge_all(texts, "embedding"))
-        vectors = yield Ask(flow.active, partial(ask, told[0] if isinstance(given, str) else told))
-        first = vectors if isinstance(given, str) else next(iter(vectors), ())
-        flow.answered(answer_attributes={names.EMBEDDING_DIMENSIONS: len(first)} if len(first) else {})
+        passed = told[0] if isinstance(given, str) else told
+        flow.call = flow.call.but(inputs={"input": passed})  # what monitors see
+        vectors = yield Ask(flow.active, partial(ask, passed))
+        flow.answered(answer_attributes=dimensions(vectors, several=not isinstance(given, str)))
         return vectors
