@@ -107,7 +107,7 @@ class Guard:
         expect_kind(telemetry, TelemetryOptions, "telemetry")
         told = telemetry or TelemetryOptions.from_environment()
         self._signals: list[Callable[[BaseException], bool]] = []
-        self._covered: set[Stage] = set()
+        self._covered: set[Stage | Literal["ends"]] = set()
         self.identity = object()  # what copies of this guard share
         self.workers = Workers(8, "llmguard-guardrail")
         self._heeds = told.content != "NO_CONTENT"
@@ -228,14 +228,19 @@ class Guard:
         if signal not in self._signals:
             self._signals.append(signal)
 
-    def covers(self, *stages: Stage) -> None:
-        """Say that texts of these stages reach this guard: adapters and ops do, and whoever calls `check` for them."""
+    def covers(self, *stages: Stage, ends: bool = False) -> None:
+        """Say that texts of these stages reach this guard: adapters and ops do, and whoever calls `check` for them.
+
+        With `ends`, how the calls of a model ended does, too: an adapter that guards models says so.
+        """
         self._covered.update(expect_stage(stage) for stage in stages)
+        if ends:
+            self._covered.add("ends")
 
     @property
     def covered(self) -> tuple[Stage, ...]:
         """The stages of which `covers` was said."""
-        return tuple(self._covered)
+        return tuple(stage for stage in self._covered if stage != "ends")
 
     def expect_covered(self, where: str) -> None:
         """Refuse guardrails of stages that no op and no adapter of this guard reaches.
@@ -243,10 +248,22 @@ class Guard:
         Raises:
             UnenforceableError: naming what reaches them.
         """
-        missing = [rule for policy in self.policies for rule in policy.guardrails if rule.stage not in self._covered]
-        if missing:
+        rules = [rule for policy in self.policies for rule in policy.guardrails if not rule.bound.of_call]
+        if missing := [rule for rule in rules if rule.stage not in self._covered]:
             how = '@guard.op(stages=("tool_call", "tool_result")) says what a function takes and gives'
             self.refuse(missing, where, f"nothing of this guard reaches that stage: {how}; or call guard.covers(...)")
+        for policy in self.policies:
+            self.expect_ends(policy, where)
+
+    def expect_ends(self, policy: Policy, where: str) -> None:
+        """Refuse guardrails about how a model's call ended, if no model is guarded: nothing else can ask them.
+
+        Raises:
+            UnenforceableError: saying to protect the model.
+        """
+        if "ends" not in self._covered:
+            instead = "it is about how a model's call ended, so protect the model with the same guard first"
+            self.refuse(policy.of_call, where, instead)
 
     def require(self, where: str, check: Callable[[Policy], None]) -> None:
         """Have `check` refuse policies that cannot be enforced where this guard is attached: this one, and later ones.

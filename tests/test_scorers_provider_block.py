@@ -8,7 +8,16 @@ from typing import Any
 
 import pytest
 
-from llmguard_middleware import Call, ConfigurationError, Guard, Guardrail, GuardrailViolation, Score, scorer
+from llmguard_middleware import (
+    Call,
+    ConfigurationError,
+    Guard,
+    Guardrail,
+    GuardrailViolation,
+    Score,
+    UnenforceableError,
+    scorer,
+)
 from llmguard_middleware._flow import Flow
 from llmguard_middleware.scorers import load, provider_block
 from llmguard_middleware.testing import CapturedTelemetry
@@ -130,6 +139,7 @@ def test_an_adapter_that_tells_nothing_before_is_judged_at_the_end(telemetry: Ca
 def test_an_exception_is_told_where_nobody_told_it_before(telemetry: CapturedTelemetry) -> None:
     """On the call of the model; on a function or a chain only if that call is not guarded. It is raised as it is."""
     guard = Guard(Guardrail(provider_block(), stage="output"), **telemetry.providers)
+    guard.covers(ends=True)  # by the flow below
     raised = error(code="content_filter")
 
     @guard.op
@@ -152,6 +162,30 @@ def test_an_exception_is_told_where_nobody_told_it_before(telemetry: CapturedTel
         ("invoke_workflow around", None),
     ]
     assert len(telemetry.records) == 2
+
+
+def test_an_op_alone_cannot_enforce_it() -> None:
+    """An op whose guard reaches no model is refused at its first call, or warns; one that only logs is not."""
+
+    def answer(question: str) -> str:
+        return "Take the"
+
+    rule = Guardrail(provider_block(), stage="output")
+    guard = Guard(rule)
+    op = guard.op(answer)
+    with pytest.raises(UnenforceableError, match=r'op "answer" cannot .*: it is about how a model\'s call ended'):
+        op("How?")
+    guard.covers(ends=True)
+    assert op("How?") == "Take the"
+    assert set(guard.covered) == {"input", "output"}
+    with pytest.warns(UserWarning, match="protect the model with the same guard first") as warned:
+        assert Guard(rule, unenforceable="warn").op(answer)("How?") == "Take the"
+    assert len(warned) == 1
+    with pytest.warns(UserWarning, match="protect the model") as warned:
+        Guard(rule, unenforceable="warn").op(stages=("tool_call", "tool_result"))(answer)("How?")
+    assert len(warned) == 1
+    logs = Guard(Guardrail(provider_block(), stage="output", action="log"))
+    assert logs.op(answer)("How?") == "Take the"
 
 
 def test_a_text_alone_tells_nothing() -> None:

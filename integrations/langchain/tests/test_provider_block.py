@@ -13,10 +13,12 @@ from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, AIMessageChunk, HumanMessage
 from langchain_core.output_parsers import StrOutputParser
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
+from langchain_core.tools import StructuredTool
 from langchain_openai import ChatOpenAI
+from langgraph.graph import START, MessagesState, StateGraph
 from pydantic import Field
 
-from llmguard_langchain import GuardCallback, protect
+from llmguard_langchain import GuardCallback, GuardMiddleware, protect
 from llmguard_middleware import Guard, Guardrail, GuardrailViolation, Monitor, UnenforceableError
 from llmguard_middleware.scorers import provider_block
 from llmguard_middleware.testing import Flags, captured_telemetry
@@ -243,6 +245,69 @@ def test_a_callback_that_cannot_block_a_stream_says_so():
         asked(client(Server("filtered")), "invoke", callbacks=[GuardCallback(guard)])
     with pytest.raises(UnenforceableError, match="put protect"):
         asked(client(Server("filtered")), "stream", callbacks=[GuardCallback(guard)])
+
+
+def graph(model):
+    """A graph of one step, which asks this model."""
+    made = StateGraph(MessagesState)
+    made.add_node("ask", lambda state: {"messages": [model.invoke(state["messages"])]})
+    return made.add_edge(START, "ask").compile()
+
+
+def tool(model):
+    """A tool that asks this model."""
+
+    def ask(text: str) -> str:
+        return model.invoke(text).text
+
+    return StructuredTool.from_function(ask, description="Asks.")
+
+
+AROUND = {"chain": lambda model: model | StrOutputParser(), "graph": graph, "tool": tool}
+GIVEN = {"chain": "How?", "graph": {"messages": [("user", "How?")]}, "tool": {"text": "How?"}}
+
+
+@pytest.mark.parametrize("kind", AROUND)
+def test_what_reaches_no_model_cannot_block(kind):
+    """A chain, a graph or a tool alone is refused, or warned of, and a guard that only logs is not."""
+    around = AROUND[kind](client(Server("filtered")))
+    with pytest.raises(UnenforceableError, match="it is about how a model's call ended, so protect the model"):
+        protect(around, Guard(BLOCKS))
+    with pytest.warns(UserWarning, match="it is about how a model's call ended") as warned:
+        assert protect(around, Guard(BLOCKS, unenforceable="warn")).invoke(GIVEN[kind])
+    assert len(warned) == 1
+    assert protect(around, Guard(LOGS)).invoke(GIVEN[kind])
+
+
+@pytest.mark.parametrize("kind", AROUND)
+def test_what_reaches_a_model_with_the_same_guard_blocks(kind):
+    """The model inside was protected first: the rule is enforced there. Another guard's model is of no help."""
+    guard = Guard(BLOCKS)
+    around = AROUND[kind](protect(client(Server("filtered")), guard))
+    with pytest.raises(GuardrailViolation):
+        protect(around, guard).invoke(GIVEN[kind])
+    with pytest.raises(UnenforceableError, match="the same guard"):
+        protect(around, Guard(BLOCKS))
+
+
+def test_rules_that_come_later_are_refused_there_too():
+    """A chain whose guard had no such rule does not take one afterwards."""
+    guard = Guard()
+    chain = protect(client(Server("filtered")) | StrOutputParser(), guard)
+    with pytest.raises(UnenforceableError, match="how a model's call ended"):
+        guard.swap(Guard(BLOCKS).policy)
+    assert chain.invoke("How?") == "Take the"
+
+
+@pytest.mark.parametrize("reaching", [GuardCallback, GuardMiddleware])
+def test_callbacks_and_middleware_reach_models(reaching):
+    """What else guards models with this guard counts as well."""
+    guard = Guard(BLOCKS)
+    handler = reaching(guard)
+    chain = protect(client(Server("filtered")) | StrOutputParser(), guard)
+    if reaching is GuardCallback:
+        with pytest.raises(GuardrailViolation):
+            chain.invoke("How?", {"callbacks": [handler]})
 
 
 def test_other_errors_are_none_of_it(captured):

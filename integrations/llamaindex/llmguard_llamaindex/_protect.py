@@ -59,6 +59,7 @@ def protect(llm: P, guard: Guard) -> P:
         refuse_kind("protect", llm)
     expect_guard(guard, "protect(llm, guard)")
     refuse_stages(guard, "protect(llm, guard)", ("input", "output", "tool_call"))
+    guard.covers(ends=True)
     return guarded_llm(llm, guard)
 
 

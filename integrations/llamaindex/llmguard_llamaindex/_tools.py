@@ -38,6 +38,8 @@ def guarded_tool(tool: T, guard: Guard) -> T:
     def check(policy: Policy) -> None:
         beyond = [r for r in policy.guardrails if r.stage not in _STAGES and r.stage not in guard.covered]
         refuse_beyond(guard, beyond, "protect(tool, guard)")
+        if "output" in guard.covered:  # or they are among those
+            guard.expect_ends(policy, "protect(tool, guard)")
 
     guard.require("protect(tool, guard)", check)
     guard.covers(*_STAGES)

@@ -12,11 +12,13 @@ import pytest
 from llama_index.core.base.llms.types import ChatMessage, ChatResponse, LLMMetadata
 from llama_index.core.llms import CustomLLM
 from llama_index.core.llms.callbacks import llm_chat_callback, llm_completion_callback
+from llama_index.core.query_engine import CustomQueryEngine
+from llama_index.core.tools import FunctionTool
 from llama_index.llms.openai_like import OpenAILike
 from pydantic import Field
 
 from llmguard_llamaindex import attach, instrument, protect, uninstrument
-from llmguard_middleware import Guard, Guardrail, GuardrailViolation
+from llmguard_middleware import Guard, Guardrail, GuardrailViolation, UnenforceableError
 from llmguard_middleware.scorers import provider_block
 
 HEAD = {"id": "chatcmpl-1", "created": 1, "model": "gpt-9-0101"}
@@ -202,6 +204,36 @@ async def test_an_engine_and_its_model_tell_it_once(
     assert found["chat"] == "flagged"
     assert {outcome for name, outcome in found.items() if name != "chat"} <= {None, "passed"}
     assert only_record(telemetry) == record("flagged", "log", "content_filter")
+
+
+class Closed(CustomQueryEngine):
+    """An engine that shows no LLM."""
+
+    def custom_query(self, query_str: str) -> str:
+        """An answer of whatever is behind it."""
+        return "Take the"
+
+
+async def test_what_reaches_no_model_cannot_block(engine: Any) -> None:
+    """A tool, or an engine that shows no LLM, is refused, or warned of, until a model is guarded."""
+    tool = FunctionTool.from_defaults(lambda text: text, name="echo")
+    with pytest.raises(UnenforceableError):
+        protect(tool, Guard(BLOCKS))
+    guard = Guard(BLOCKS)
+    guard.covers("output")
+    with pytest.raises(UnenforceableError, match="it is about how a model's call ended"):
+        protect(tool, guard)
+    with pytest.raises(UnenforceableError, match=r"Closed, which shows no LLM, cannot .* how a model's call ended"):
+        attach(Closed(), guard)
+    with pytest.warns(UserWarning, match="how a model's call ended"):
+        attach(Closed(), Guard(BLOCKS, unenforceable="warn"))
+    attach(Closed(), Guard(LOGS))
+    attach(engine(client(Server("filtered"))), guard)
+    attach(Closed(), guard)
+    assert protect(tool, guard).call("x").content == "x"
+    other = Guard(BLOCKS)
+    protect(client(Server("filtered")), other)
+    attach(Closed(), other)
 
 
 async def test_block_takes_the_place_of_the_answer(mode: str, telemetry: Any, ask: Any) -> None:

@@ -51,7 +51,7 @@ class GuardCallback(ChainEvents, ModelEvents, PartEvents):
         expect_bool(every_runnable, "every_runnable of GuardCallback")
         expect_seconds(idle, "idle of GuardCallback")
         refuse_changes(guard)
-        refuse_stages(guard, "GuardCallback", STAGES)
+        refuse_stages(guard, "GuardCallback", STAGES, ends=True)
         self.guard = guard
         self.every_runnable = every_runnable
         self._runs = Runs.of(guard)

@@ -86,7 +86,7 @@ class GuardMiddleware(AgentMiddleware):
         expect_known(on_block, ("remove", "keep"), "on_block", "GuardMiddleware")
         self.guard, self.state, self.on_block = guard, state, on_block
         self.tools = []
-        guard.covers("input", "output", "tool_call", "tool_result")
+        guard.covers("input", "output", "tool_call", "tool_result", ends=True)
         guard.require(f"GuardMiddleware(state={state!r})", self._check)
         guard.pass_untouched(is_signal)
 

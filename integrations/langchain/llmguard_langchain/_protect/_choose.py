@@ -60,7 +60,7 @@ def protect(thing: T, guard: Guard) -> T:
     if (inside := _protected_inside(thing, guard, protect)) is not None:
         return inside  # type: ignore[no-any-return]  # of the same type
     members, where, stages = _kind(thing)
-    refuse_stages(guard, f"protect({where})", stages)
+    refuse_stages(guard, f"protect({where})", stages, ends=where == "model")
     if where == "chain":
         from ._runnables import check_refusal, check_stored
 
@@ -163,15 +163,20 @@ def _later(alternative: Any, guard: Guard, around: Callable[[Any, Guard], Any]) 
     return around(alternative, guard) if isinstance(alternative, Runnable) else lambda: around(alternative(), guard)
 
 
-def refuse_stages(guard: Guard, where: str, reached: tuple[Stage, ...] = ("input", "output")) -> None:
-    """Refuse rules of stages that are not reached there, nor by what was guarded before."""
+def refuse_stages(guard: Guard, where: str, reached: tuple[Stage, ...], *, ends: bool) -> None:
+    """Refuse rules of stages that are not reached there, nor by what was guarded before.
+
+    `ends` is whether models are: a chain sees their answers, and not how their calls ended.
+    """
 
     def check(policy: Policy) -> None:
-        beyond = [r for r in policy.guardrails if r.stage not in reached and r.stage not in guard.covered]
-        guard.refuse(beyond, where, _INSTEAD)
+        rules = [rule for rule in policy.guardrails if not rule.bound.of_call]
+        guard.refuse([r for r in rules if r.stage not in reached and r.stage not in guard.covered], where, _INSTEAD)
+        if not ends:
+            guard.expect_ends(policy, where)
 
     guard.require(where, check)
-    guard.covers(*reached)
+    guard.covers(*reached, ends=ends)
     guard.pass_untouched(is_signal)
 
 

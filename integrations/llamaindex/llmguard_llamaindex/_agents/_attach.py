@@ -58,7 +58,7 @@ def attach_agent(agent: A, guard: Guard, state: State = "redacted") -> A:
         raise ConfigurationError(msg)
     if guard in guards_of(agent):
         return agent
-    guard.covers("input", "output", "tool_call", "tool_result")
+    guard.covers("input", "output", "tool_call", "tool_result", ends=True)
     guard.require(f"attach(agent, state={state!r})", lambda policy: _check(guard, policy, state))
     guard.pass_untouched(_is_signal)
     replaced = {"agents": _agents(agent, guard)} if isinstance(agent, AgentWorkflow) else _parts(agent, guard)

@@ -81,9 +81,19 @@ def attach(engine: E, guard: Guard, *, state: Literal["raw", "redacted"] = "reda
         check_memory(engine, guard, state)
     parts = Parts(engine, guard, chats=chats)
     replaced = parts.replacements(engine)
+    _reach_ends(engine, guard, parts)
     if guard.has_rules("retrieval") and not isinstance(engine, BaseRetriever):
         _judge_last(engine, guard, parts, replaced)
     return seal(engine, methods, guard, replaced, raw=state == "raw")
+
+
+def _reach_ends(engine: Any, guard: Guard, parts: Parts) -> None:
+    """Say that how the calls of the engine's LLMs end is judged; refuse rules about that if it shows none."""
+    if parts.asks:
+        guard.covers(ends=True)
+    elif not isinstance(engine, BaseRetriever):  # which was refused all rules of the output
+        where = f"attach() to {type(engine).__name__}, which shows no LLM,"
+        guard.require(where, lambda policy: guard.expect_ends(policy, where))
 
 
 def _judge_last(engine: Any, guard: Guard, parts: Parts, replaced: dict[str, Any]) -> None:

@@ -49,12 +49,13 @@ class Parts:
 
     Attributes:
         retrieves: whether a retriever was found.
+        asks: whether an LLM was.
     """
 
     def __init__(self, engine: Any, guard: Guard, *, chats: bool = False) -> None:
         self._guard, self._chats = guard, chats
         self._copies: dict[int, Any] = {id(engine): engine}
-        self.retrieves = False
+        self.retrieves = self.asks = False
 
     def replacements(self, thing: Any) -> dict[str, Any]:
         """The attributes of `thing` that need another value, with that value."""
@@ -89,6 +90,7 @@ class Parts:
         return self._copies[id(value)]
 
     def _llm(self, llm: Any) -> Any:
+        self.asks = True
         guarded = guarded_llm(llm, self._guard)
         if not self._chats:
             return guarded
