@@ -639,7 +639,7 @@ def test_masks_are_found_in_time() -> None:
     assert masks(text + "Kim", text + "Lee", [("Kim", "NAME"), ("{NAME}", "NAME"), ("{", "NAME")]) is None
     began = time.thread_time()
     assert masks("a" * 25_000, "{X}" * 8_000 + "!", [("a", "X"), ("aa", "X"), ("aaa", "X")]) is None
-    assert time.thread_time() - began < 5  # without a limit, hours
+    assert time.thread_time() - began < 60  # whatever else the machine does; without a limit, hours
 
 
 def test_masks_of_pieces_become_one() -> None:
