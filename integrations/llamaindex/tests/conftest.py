@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import inspect
 from collections.abc import AsyncGenerator, Callable, Generator, Iterator, Sequence
+from contextvars import copy_context
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -42,13 +44,18 @@ MODES = [prefix + name for name in ("chat", "complete") for prefix in ("", "a", 
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Old versions leave loops of their own with tasks pending; what is thrown away there cannot reset their variable.
-
-    That happens when the garbage is collected, in whatever test runs then.
-    """
+    """Old versions leave loops of their own with tasks pending, which cannot reset a variable when they are thrown away."""
     if not LOOPS_CARRY:
         left = r"Exception ignored in. <coroutine object \w+\.a(query|retrieve|synthesize)"
         config.addinivalue_line("filterwarnings", f"ignore:{left}:pytest.PytestUnraisableExceptionWarning")
+
+
+@pytest.fixture(autouse=True)
+def _collected() -> Iterator[None]:
+    """What such a loop left goes now, in a context of its own: it would end the events of some later test."""
+    yield
+    if not LOOPS_CARRY:
+        copy_context().run(gc.collect, 1)
 
 
 @dataclass
