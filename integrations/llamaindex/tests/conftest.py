@@ -44,7 +44,7 @@ MODES = [prefix + name for name in ("chat", "complete") for prefix in ("", "a", 
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Old versions leave loops of their own with tasks pending, which cannot reset a variable when they are thrown away."""
+    """Old versions leave loops of their own with tasks pending, which cannot reset their variable when they go."""
     if not LOOPS_CARRY:
         left = r"Exception ignored in. <coroutine object \w+\.a(query|retrieve|synthesize)"
         config.addinivalue_line("filterwarnings", f"ignore:{left}:pytest.PytestUnraisableExceptionWarning")
