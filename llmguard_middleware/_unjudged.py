@@ -52,8 +52,8 @@ class Unjudged(BareSpan):
     def __init__(self, guard: Guard, call: Call, parent: Context | None, content: Content | None = None) -> None:
         if (question := judge_asking()) is not None:
             call = call.but(attributes={**call.attributes, names.JUDGE: question.judge})
-        self._in_force = guard.in_force
-        super().__init__(guard.emitter, call, parent, self._in_force.default.digest)
+        self._in_force = in_force = guard.in_force
+        BareSpan.__init__(self, guard.emitter, call, parent, in_force.default.digest)  # super() costs
         self.guard, self.content = guard, content
         self._whole: CallSpan | None = None  # made if it ends in any other way than most do
         self._judged: Flow | None = None
@@ -97,6 +97,10 @@ class Unjudged(BareSpan):
 
     def answered(self, **answer: Any) -> None:
         """The call is over and was answered; `answer` are fields of `Call`."""
+        self.over(answer)
+
+    def over(self, answer: dict[str, Any]) -> None:
+        """The same, without a copy of what an adapter has made for this."""
         if self._whole is not None:  # it is known as a whole: it has something below, say
             call = self.call.but(answered=True, **answer)
             self._ends(call).answered(call)

@@ -49,11 +49,6 @@ ASKS_PROVIDER = INFERENCE | {"embeddings"}
 _LOCAL = frozenset(("invoke_workflow", "invoke_agent", "execute_tool"))
 _NO_MODEL = _LOCAL - {"invoke_agent"}
 _UNKNOWN = "unknown"  # the conventions want a name, and let it be any where they know none
-_ANSWER = (
-    ("response_id", names.RESPONSE_ID),
-    ("response_model", names.RESPONSE_MODEL),
-    ("finish_reasons", names.RESPONSE_FINISH),
-)
 # In the order of `Usage`.
 _USAGE = (
     names.INPUT_TOKENS,
@@ -62,6 +57,7 @@ _USAGE = (
     names.CACHE_WRITE_TOKENS,
     names.REASONING_TOKENS,
 )
+_NO_MORE = [None, None, None]
 # How many of these belong on a span that is no inference.
 _COUNTS_TOKENS = {"invoke_agent": 2, "embeddings": 1}
 # A label is the name of a class. What looks like a sentence, an address or a number may be content, and stays here; so
@@ -113,13 +109,7 @@ def response_attributes(operation: str, answer: Mapping[str, Any]) -> dict[str, 
     """How a call of this operation was answered, by the fields of `Call`."""
     attributes: dict[str, Any] = {}
     if operation in INFERENCE:
-        if answer.get("streamed"):
-            attributes[names.REQUEST_STREAM] = True
-        for field, name in _ANSWER:
-            if value := answer.get(field):
-                attributes[name] = _whole(value)
-        if (usage := answer.get("usage")) is not None:
-            attributes |= {name: tokens for name, tokens in zip(_USAGE, usage, strict=True) if tokens is not None}
+        _inferred(attributes, answer)
     elif operation in _COUNTS_TOKENS and (usage := answer.get("usage")) is not None:
         count = _COUNTS_TOKENS[operation]
         counted = zip(_USAGE[:count], usage[:count], strict=True)
@@ -127,6 +117,26 @@ def response_attributes(operation: str, answer: Mapping[str, Any]) -> dict[str, 
     if more := answer.get("answer_attributes"):
         _add(attributes, more)
     return attributes
+
+
+def _inferred(attributes: dict[str, Any], answer: Mapping[str, Any]) -> None:
+    """Written out, since every call of a model does this."""
+    if answer.get("streamed"):
+        attributes[names.REQUEST_STREAM] = True
+    if identity := answer.get("response_id"):
+        attributes[names.RESPONSE_ID] = _whole(identity)
+    if model := answer.get("response_model"):
+        attributes[names.RESPONSE_MODEL] = _whole(model)
+    if reasons := answer.get("finish_reasons"):
+        attributes[names.RESPONSE_FINISH] = reasons
+    if (usage := answer.get("usage")) is not None:
+        asked, answered, *rest = usage
+        if asked is not None:
+            attributes[names.INPUT_TOKENS] = asked
+        if answered is not None:
+            attributes[names.OUTPUT_TOKENS] = answered
+        if rest != _NO_MORE:  # which few tell
+            attributes |= {name: tokens for name, tokens in zip(_USAGE[2:], rest, strict=True) if tokens is not None}
 
 
 def _add(attributes: dict[str, Any], more: Mapping[str, Any]) -> None:

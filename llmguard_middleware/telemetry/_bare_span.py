@@ -19,6 +19,7 @@ from ._boundary import unwritten
 if TYPE_CHECKING:
     from ._content import Content
     from ._emitter import Emitter
+    from ._metrics import Recorder
 
 __all__ = ["BareSpan"]
 
@@ -72,7 +73,7 @@ class BareSpan:
 
     def timed(self) -> list[float] | None:
         """As that of a `CallSpan`."""
-        if self.owner.recorder_in(self.parent) is None and not self.span.is_recording():
+        if self._span is not None and self.owner.recorder_in(self.parent) is None and not self._span.is_recording():
             return None
         self.arrivals = [perf_counter()]
         return self.arrivals
@@ -80,40 +81,43 @@ class BareSpan:
     def close(self, answer: dict[str, Any], content: Content | None = None) -> None:
         """End it: the call was answered now, by these fields of `Call`, and said `content`."""
         try:
-            self._close(answer, content)
+            owner, call, span = self.owner, self.call, self._span
+            recorder = owner.recorder_in(self.parent)
+            recording = span is None or span.is_recording()
+            attributes, usd = {}, None
+            if answer or self.arrivals is not None:
+                if recording:
+                    attributes = response_attributes(call.operation, answer)
+                if recording or recorder is not None:
+                    usage, model = answer.get("usage"), answer.get("response_model", "")
+                    usd = owner.measured(attributes, call, usage, model, self.arrivals)
+            try:
+                if content is not None and recording and owner.capture is not None and self.span.is_recording():
+                    attributes |= owner.capture.quoted(call, content)
+                if self._span is None:
+                    self._span = owner.open(call, self.parent, self.digest, self._started, attributes)
+                elif attributes and recording:
+                    self._span.set_attributes(attributes)
+                self._span.end()
+            except Exception as error:  # noqa: BLE001 - of a processor: the metrics are told all the same
+                unwritten(error)
+            if recorder is not None or owner.tells_calls:
+                self._beside_span(recorder, answer, usd)
         except Exception as error:  # noqa: BLE001 - as in never_raises, at less cost
             unwritten(error)
 
-    def _close(self, answer: dict[str, Any], content: Content | None) -> None:
-        owner, call, parent = self.owner, self.call, self.parent
-        usage, model = answer.get("usage"), answer.get("response_model", "")
-        recorder = owner.recorder_in(parent)
-        recording = self._span is None or self._span.is_recording()
-        attributes, usd = {}, None
-        told = bool(answer) or self.arrivals is not None
-        if told and recording:
-            attributes = response_attributes(call.operation, answer)
-        if told and (recording or recorder is not None):
-            usd = owner.measured(attributes, call, usage, model, self.arrivals)
-        try:
-            if content is not None and recording and owner.capture is not None and self.span.is_recording():
-                attributes |= owner.capture.quoted(call, content)
-            if self._span is None:
-                self._span = owner.open(call, parent, self.digest, self._started, attributes)
-            elif attributes and recording:
-                self._span.set_attributes(attributes)
-            self._span.end()
-        except Exception as error:  # noqa: BLE001 - of a processor: the metrics are told all the same
-            unwritten(error)
-        if owner.tells_calls and call.operation in INFERENCE and not suppressed(parent):
-            owner.details(call, answer, trace.set_span_in_context(self.span, parent))
+    def _beside_span(self, recorder: Recorder | None, answer: dict[str, Any], usd: float | None) -> None:
+        """Tell of the answer what is not told on the span."""
+        call, seconds = self.call, perf_counter() - self.begun
+        if self.owner.tells_calls and call.operation in INFERENCE and not suppressed(self.parent):
+            self.owner.details(call, answer, trace.set_span_in_context(self.span, self.parent))
         if recorder is not None:
             recorder.ended(
                 call,
-                perf_counter() - self.begun,
-                usage=usage,
-                response_model=model,
+                seconds,
+                usage=answer.get("usage"),
+                response_model=answer.get("response_model", ""),
                 usd=usd,
                 arrivals=self.arrivals,
-                context=parent,
+                context=self.parent,
             )

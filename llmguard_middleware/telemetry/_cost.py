@@ -53,6 +53,7 @@ class Prices:
     def __init__(self, own: Price | None = None) -> None:
         self._own = own
         self._known: dict[tuple[str, str], _Of] = {}
+        self._unpriced: set[tuple[str, tuple[str, str]]] = set()  # of which the list knows neither
         self._logged: set[str] = set()
 
     def prepare(self) -> None:
@@ -62,12 +63,14 @@ class Prices:
 
     def usd(self, provider: str, models: tuple[str, str], usage: Usage | None) -> float | None:
         """What a call cost; `models` are the one that answered and the one that was asked."""
-        if usage is None or (usage[0] is None and usage[1] is None):
+        if usage is None or (usage[0] is None and usage[1] is None) or (provider, models) in self._unpriced:
             return None
         try:
             for model in models:
                 if model and (usd := self._of(provider, model, usage)) is not None:
                     return usd
+            if self._own is None and all(self._known.get((provider, model)) is _unknown for model in models if model):
+                self._unpriced.add((provider, models))
         except Exception as error:  # noqa: BLE001 - foreign: the call goes on, without a price
             kind = type(error).__name__
             if kind not in self._logged:
@@ -83,6 +86,7 @@ class Prices:
         if price is None:
             if len(self._known) >= _MOST:
                 self._known.clear()
+                self._unpriced.clear()
             price = self._known[key] = _list.price(_IDS.get(provider, provider), model)
         return price(usage)
 

@@ -48,7 +48,7 @@ class Emitter(Records):
         self.capture = Capture(options) if options.content_on_spans or options.content_in_events else None
         self.tells_calls = options.emit_event is True
         # By operation: calls of several kinds take turns.
-        self._last: dict[str, tuple[Call, str, str, dict[str, Any]]] = {}
+        self._last: dict[str, tuple[Call, str, str, SpanKind, dict[str, Any]]] = {}
 
     @property
     def silent(self) -> bool:
@@ -72,6 +72,7 @@ class Emitter(Records):
         """
         if parent is None:
             parent = otel.get_current()  # here once, or the SDK looks for it again and again
+        self.prices.prepare()
         return CallSpan(self, self.open(call, parent, digest), parent, call)
 
     def open(
@@ -89,13 +90,14 @@ class Emitter(Records):
         try:
             if suppressed(parent):
                 return trace.NonRecordingSpan(trace.get_current_span(parent).get_span_context())
-            name, attributes = self._asked(call, digest or self.digest)
-            if answered:
-                attributes.update(answered)
-            self.prices.prepare()
-            kind = _KINDS.get(call.operation, _CLIENT)
+            # An adapter may give the same Call for the same question again.
+            last = self._last.get(call.operation)
+            if last is None or last[0] is not call or last[1] != (digest or self.digest):
+                last = self._asked(call, digest or self.digest)
             return (
-                self.tracer.start_span(name, parent, kind, attributes, None, call.started or started or None)  # type: ignore[truthy-bool]  # a provider may give none
+                self.tracer.start_span(  # type: ignore[truthy-bool]  # a provider may give none
+                    last[2], parent, last[3], {**last[4], **answered}, None, call.started or started or None
+                )
                 or _NO_SPAN
             )
         except Exception as error:  # noqa: BLE001 - as in never_raises: the call goes on, without a span
@@ -118,14 +120,12 @@ class Emitter(Records):
         uploads = None if self.capture is None else self.capture.uploads
         return uploads is None or uploads.flush(timeout)
 
-    def _asked(self, call: Call, digest: str) -> tuple[str, dict[str, Any]]:
-        """The name of a call's span, and what that tells from the start."""
-        # An adapter may give the same Call for the same question again.
-        last = self._last.get(call.operation)
-        if last is None or last[0] is not call or last[1] != digest:
-            last = call, digest, title(call), request_attributes(call, self.guard, digest)
-            self._last[call.operation] = last
-        return last[2], last[3].copy()
+    def _asked(self, call: Call, digest: str) -> tuple[Call, str, str, SpanKind, dict[str, Any]]:
+        """The call and the digest of its rules; the name of its span, its kind and what it tells from the start."""
+        kind = _KINDS.get(call.operation, _CLIENT)
+        asked = call, digest, title(call), kind, request_attributes(call, self.guard, digest)
+        self._last[call.operation] = asked
+        return asked
 
     @never_raises
     def checked(self, verdict: Verdict) -> None:

@@ -7,6 +7,8 @@ from typing import Any
 
 __all__ = ["output_type"]
 
+_KEYS = frozenset(("response_format", "response_mime_type", "format"))
+
 
 def output_type(given: Mapping[str, Any]) -> str:
     """The value of `gen_ai.output.type` that these parameters of a call ask for; empty if they ask for none.
@@ -14,6 +16,8 @@ def output_type(given: Mapping[str, Any]) -> str:
     `response_format` is OpenAI's and Mistral's (an object with a type, or the class of what is wanted),
     `response_mime_type` Google's, `format` Ollama's (`json`, or a schema).
     """
+    if _KEYS.isdisjoint(given):
+        return ""
     if (wanted := given.get("response_format")) is not None:
         kind = wanted.get("type") if isinstance(wanted, Mapping) else wanted
         if isinstance(kind, str):

@@ -16,6 +16,7 @@ from llmguard_middleware._drive import drive
 from llmguard_middleware._flow import Flow
 from llmguard_middleware._judge import Plan
 from llmguard_middleware._unjudged import Unjudged, quoted, unheard, unjudged
+from llmguard_middleware.telemetry._beside import others
 from llmguard_middleware.telemetry._content import Content
 from llmguard_middleware.telemetry._output_type import output_type
 
@@ -35,6 +36,7 @@ _INSTEAD = "put protect(model, guard) around the model"
 class ModelEvents(RunEvents):
     """Runs of chat models and text models."""
 
+    _passes: UUID | None = None
     _last: tuple[Call, Any, str, dict[str, Any], Any, Any, str] | None = None
 
     def on_chat_model_start(
@@ -53,18 +55,19 @@ class ModelEvents(RunEvents):
         self, operation: str, serialized: dict[str, Any] | None, asked: list[BaseMessage] | str, started: Started
     ) -> None:
         metadata = started.get("metadata") or {}
-        if not self._live and MARK not in metadata and unheard(self.guard):
+        mark = metadata.get(MARK)
+        if not (self._live or mark) and unheard(self.guard):
             return
         run_id, parent_run_id = started["run_id"], started.get("parent_run_id")
         above = None if parent_run_id is None else self._runs.above(parent_run_id)
-        if (mark := metadata.get(MARK)) and marked(self.guard, metadata):
+        if mark and marked(self.guard, metadata):
             # The copy does it all; it is told what lies above it, and no second span or score is made.
             run = Run(run_id, None, above)
             run.handoff = Handoff(
                 self.guard, outermost=None if run.root is None else False, parent=run.context, root=run.root
             )
             report(metadata, run_id, run.handoff)
-            self._runs.keep(run)
+            self._runs.start(run, watched=False)
             return
         if unseen():
             return
@@ -85,10 +88,11 @@ class ModelEvents(RunEvents):
                 outermost = None if above is None else False
                 run.handoff = Handoff(self.guard, outermost=outermost, span=run.flow.span, root=run.flow.root)
                 report(metadata, run_id, run.handoff)
-        if not mark:
+        if not mark and others():
             run.hush = self.guard.emitter.hush(operation)
         self._runs.start(run)
-        run.asked = perf_counter()
+        if run.bare is None:
+            run.asked = perf_counter()
 
     def _asked(
         self, operation: str, serialized: dict[str, Any] | None, metadata: dict[str, Any], started: Started
@@ -127,9 +131,18 @@ class ModelEvents(RunEvents):
         return Run(run_id, flow, above)
 
     def on_llm_new_token(
-        self, token: str | list[str | dict[str, Any]], *, run_id: UUID, chunk: Any = None, **kwargs: Any
+        self,
+        token: str | list[str | dict[str, Any]],
+        *,
+        chunk: Any = None,
+        run_id: UUID,
+        parent_run_id: UUID | None = None,
+        tags: list[str] | None = None,
+        **kwargs: Any,
     ) -> None:
         """Refuse to let a stream begin whose answer a callback could not hold back."""
+        if run_id is self._passes:
+            return  # of a stream that goes on, and whose pieces nobody counts
         run = self._streaming
         if run is None or run.identity is not run_id:  # a stream's pieces mostly come one after the other
             if not (self._live or self._runs.given_up):
@@ -142,6 +155,12 @@ class ModelEvents(RunEvents):
                 run.piece = chunk
             if not run.streamed:
                 self._streamed(run)
+            if not run.paced:
+                run.listener, self._passes = self, run_id
+
+    def listen(self) -> None:
+        """Hear of the next piece again, whichever stream's it is."""
+        self._passes = None
 
     def on_stream_event(self, event: Any, *, run_id: UUID, **kwargs: Any) -> None:
         """The same for LangChain's event streams."""
@@ -156,8 +175,9 @@ class ModelEvents(RunEvents):
         if run.handoff is None:  # or the copy inside knows better when they came
             span = run.bare or (None if run.flow is None else run.flow.span)
             run.arrivals = None if span is None else span.timed()
+            run.paced = run.arrivals is not None and self.guard.emitter.recorder is not None
             if run.arrivals is not None:
-                run.arrivals[:] = [run.asked, perf_counter()]
+                run.arrivals[:] = [run.asked or span.begun, perf_counter()]  # type: ignore[union-attr]  # it is none only above
         if run.hush is not None:
             run.hush.over()  # the provider was asked, and the reader's own code runs between the pieces
         if run.flow is None or run.flow.question is not None:
@@ -178,12 +198,18 @@ class ModelEvents(RunEvents):
             return
         if run.piece is not None and run.arrivals and _is_end(run.piece):
             run.arrivals.pop()
-        generations = convert.first_candidates(response)
+        generations = response.generations[0] if response.generations else ()
         if (flow := run.flow) is not None and not flow.transparent:
             self._judge(flow, _released(flow, generations))
         if ended.content is not None:
             tell_answers(ended, generations)
-        ended.answered(**convert.answer(generations, response.llm_output), streamed=run.streamed)
+        answer = convert.answer(generations, response.llm_output)
+        if run.streamed:
+            answer["streamed"] = True
+        if flow is None:
+            run.bare.over(answer)  # type: ignore[union-attr]  # it is one of them
+        else:
+            flow.answered(**answer)
 
 
 def _is_end(chunk: Any) -> bool:

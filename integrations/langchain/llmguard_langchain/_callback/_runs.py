@@ -44,7 +44,9 @@ class Run:
     streamed = False  # known from the first piece only
     asked = 0.0  # when a model was, on the clock of `perf_counter`
     arrivals: list[float] | None = None  # when the answer was asked for, and its pieces came
+    paced = False  # whether anybody wants to know of all of its pieces
     piece: Any = None  # the last one
+    listener: Any = None  # that lets its pieces pass unheard, until it is told to listen
     task: asyncio.Task[Any] | None = None
     heard = True  # since the last sweep
     quiet = 0  # sweeps since it was heard of
@@ -156,19 +158,16 @@ class Runs:
         run = self.live.get(run_id)
         return run if run is not None or not self.given_up else self.given_up.get(run_id)
 
-    def start(self, run: Run) -> None:
-        """A run with a span has started."""
-        self.keep(run)
-        if _get_running_loop() is not None:
-            run.watch(self._task_over)
-
-    def keep(self, run: Run) -> None:
-        """A run has started."""
-        self.live[run.identity] = run
+    def start(self, run: Run, *, watched: bool = True) -> None:
+        """A run has started; one with a span of its own is `watched`, which ends with its task at the latest."""
+        live = self.live
+        live[run.identity] = run
         if not self._sweeping:
             self._sweep_later()
-        if len(self.live) > _MOST:
-            self._give_up(next(iter(self.live)))
+        if len(live) > _MOST:
+            self._give_up(next(iter(live)))
+        if watched and _get_running_loop() is not None:
+            run.watch(self._task_over)
 
     def take(self, run_id: UUID) -> Run | None:
         """A run is over: forget it. None if nobody saw it start, or it has no span."""
@@ -225,6 +224,8 @@ class Runs:
         for identity, run in runs.items():
             run.quiet = 0 if run.heard else run.quiet + 1
             run.heard = False
+            if run.listener is not None:
+                run.listener.listen()
             if run.quiet > _SWEEPS:
                 self._give_up(identity)
         for run_id, run in list(self.live.items()):  # what lies inside and passes on such a run

@@ -17,6 +17,8 @@ __all__ = ["StreamFacts", "answer", "first_candidates", "without_logprobs", "wit
 M = TypeVar("M", bound=BaseMessage)
 
 _NOTHING: Mapping[str, Any] = {}
+_STAND_INS = ("lc_", "run-")  # of LangChain, for a response without an id
+_FEEDBACK = frozenset(("incomplete_details", "prompt_feedback"))
 
 
 def without_tokens(message: M) -> M:
@@ -33,33 +35,49 @@ def without_logprobs(info: dict[str, Any] | None) -> Any:
 
 def answer(generations: Sequence[Generation], llm_output: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """What `Flow.answered` takes, from the candidates of one prompt and what the provider said of them together."""
+    first = generations[0] if len(generations) == 1 else None  # as most answers have one candidate
+    if first is None or not isinstance(message := getattr(first, "message", None), BaseMessage):
+        return _of_several(generations, llm_output)
+    fields = message.__dict__  # no model of ours: each of its attributes is looked for in three places
+    metadata, content = fields["response_metadata"], fields["content"]
+    if llm_output or first.generation_info:
+        metadata = _merged(first, llm_output)
+    reason = metadata.get("finish_reason") or _reason(metadata)
+    identity = metadata.get("id") or fields["id"] or ""
+    told: dict[str, Any] = {
+        "output": content if type(content) is str else text_of(message),
+        "usage": _usage(message) if fields.get("usage_metadata") else None,
+        "response_id": "" if identity.startswith(_STAND_INS) else identity,
+        "response_model": str(metadata.get("model_name") or metadata.get("model") or ""),
+        "finish_reasons": (str(reason),) if reason else (),
+    }
+    blocked = _refusal(message) if type(content) is not str or fields["additional_kwargs"] else ""
+    if not blocked and not _FEEDBACK.isdisjoint(metadata):
+        blocked = _feedback(metadata)
+    if blocked:
+        told["block_reason"] = blocked
+    return told
+
+
+def _of_several(generations: Sequence[Generation], llm_output: Mapping[str, Any] | None) -> dict[str, Any]:
     if not generations:
         return {"output": ""}
-    said = [_metadata(one, llm_output or _NOTHING) for one in generations]
+    said = [_merged(one, llm_output) for one in generations]
     finish = tuple(str(reason) for one in said if (reason := _reason(one)))
     messages = [message for one in generations if isinstance(message := getattr(one, "message", None), BaseMessage)]
     if not messages:
         return {"output": generations[0].text, **({"finish_reasons": finish} if finish else {})}
-    first, metadata = messages[0], said[0]
-    told: dict[str, Any] = {
-        "output": first.content if isinstance(first.content, str) else text_of(first),
-        "usage": _usage(first),
-        "response_id": _own_id(metadata.get("id") or first.id or ""),
-        "response_model": str(metadata.get("model_name") or metadata.get("model") or ""),
-        "finish_reasons": finish,
-    }
+    told = {**answer(generations[:1], llm_output), "finish_reasons": finish}
     # Of any candidate: the caller gets them all.
     if blocked := next(filter(None, (*map(_refusal, messages), *map(_feedback, said))), ""):
         told["block_reason"] = blocked
     return told
 
 
-def _metadata(candidate: Generation, llm_output: Mapping[str, Any]) -> Mapping[str, Any]:
+def _merged(candidate: Generation, llm_output: Mapping[str, Any] | None) -> Mapping[str, Any]:
     """LangChain copies the first two into the third, but only after the model's own method has returned."""
-    metadata: Mapping[str, Any] = getattr(getattr(candidate, "message", None), "response_metadata", _NOTHING)
-    if llm_output or candidate.generation_info:
-        metadata = {**llm_output, **(candidate.generation_info or {}), **metadata}
-    return metadata
+    metadata = getattr(getattr(candidate, "message", None), "response_metadata", _NOTHING)
+    return {**(llm_output or {}), **(candidate.generation_info or {}), **metadata}
 
 
 class StreamFacts:
@@ -145,7 +163,7 @@ def _usage(message: BaseMessage) -> Usage | None:
 
 def _own_id(identity: str) -> str:
     """The provider's id of the response; LangChain's stand-ins (lc_run--..., run-...) are none."""
-    return "" if identity.startswith(("lc_", "run-")) else identity
+    return "" if identity.startswith(_STAND_INS) else identity
 
 
 def first_candidates(response: LLMResult) -> Sequence[Generation]:

@@ -48,7 +48,6 @@ _SETTINGS: tuple[tuple[str, str, tuple[type, ...]], ...] = (
     ("stop_sequences", "stop", (tuple, list)),
     ("stop", "stop", (tuple, list)),
 )
-_OUTPUT = frozenset(("response_format", "response_mime_type", "format"))
 
 
 def model_call(
@@ -91,7 +90,7 @@ def _settings(*sources: Mapping[str, Any]) -> dict[str, Any]:
         for key, name, kinds in _SETTINGS if source else ():
             if key in source and isinstance(value := source[key], kinds):
                 settings[name] = kinds[-1](value)
-        if source and not _OUTPUT.isdisjoint(source) and (wanted := output_type(source)):
+        if source and (wanted := output_type(source)):
             settings["output_type"] = wanted
     if settings.get("choices") == 1:
         del settings["choices"]
