@@ -25,6 +25,7 @@ from ._call_span import CallSpan
 from ._content import Capture
 from ._cost import Prices
 from ._findings import show, tell
+from ._globals import TRACERS
 from ._metrics import Recorder
 from ._options import TelemetryOptions
 from ._records import Providers, Records
@@ -55,7 +56,7 @@ class Emitter(Records):
         """Whether nobody would see a span, a metric or an event: no provider was given or set for this process."""
         return (
             self.providers.tracer is None
-            and isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider)
+            and ((traces := TRACERS.get()) is None or isinstance(traces, trace.ProxyTracerProvider))
             and self.metering.recorder is None
             and not self.tells_calls
         )

@@ -5,10 +5,10 @@ from __future__ import annotations
 import weakref
 from typing import TYPE_CHECKING
 
-from opentelemetry import metrics
-from opentelemetry.metrics import MeterProvider, NoOpMeterProvider, _internal
+from opentelemetry.metrics import MeterProvider, NoOpMeterProvider
 
 from .._boundary import unwritten
+from .._globals import METERS
 from ._instruments import Instruments
 from ._recorder import Recorder
 
@@ -17,11 +17,6 @@ if TYPE_CHECKING:
     from ._observed import Observed
 
 __all__ = ["Metering"]
-
-
-# Where the API keeps the provider of the process. To ask for it in public costs a look into the environment each time,
-# and every call of a process that measures nothing would pay that, and more than once.
-_API = vars(_internal)
 
 
 class Metering:
@@ -33,7 +28,6 @@ class Metering:
         self._observed: weakref.ref[Observed] | None = None
         # Whether the process' provider is looked for, which may be set later than this is made.
         self._looks = provider is None and generation != "none"
-        self._asked = False
         if provider is not None and generation != "none":
             self._record_with(provider)
 
@@ -42,10 +36,8 @@ class Metering:
         """What records metrics; None as long as nobody reads them."""
         if not self._looks:
             return self._recorder
-        if self._asked and _API.get("_METER_PROVIDER", _API) is None:
+        if (now := METERS.get()) is None:
             return None
-        self._asked = True  # and so made, if the environment names one
-        now = metrics.get_meter_provider()
         # The API's own stands for one that was not set yet, and cannot be told from others in public.
         if not type(now).__module__.startswith("opentelemetry.metrics"):
             self._looks = False
