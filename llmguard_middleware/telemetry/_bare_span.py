@@ -73,8 +73,10 @@ class BareSpan:
 
     def timed(self) -> list[float] | None:
         """As that of a `CallSpan`."""
-        if self._span is not None and self.owner.recorder_in(self.parent) is None and not self._span.is_recording():
-            return None
+        if self.owner.recorder_in(self.parent) is None:
+            unseen = suppressed(self.parent) if self._span is None else not self._span.is_recording()
+            if unseen:
+                return None
         self.arrivals = [perf_counter()]
         return self.arrivals
 
