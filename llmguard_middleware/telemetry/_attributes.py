@@ -19,6 +19,7 @@ from . import _names as names
 __all__ = [
     "ASKS_PROVIDER",
     "INFERENCE",
+    "TOOL_TYPE",
     "error_type",
     "request_attributes",
     "response_attributes",
@@ -43,6 +44,7 @@ _SETTINGS: dict[str, tuple[str, Callable[[Any], Any]]] = {
     "choices": (names.REQUEST_CHOICES, int),
     "output_type": (names.OUTPUT_TYPE, str),
 }
+TOOL_TYPE = "function"  # what runs in the application, where a provider runs its own "extension"s
 INFERENCE = frozenset(("chat", "text_completion", "generate_content"))
 ASKS_PROVIDER = INFERENCE | {"embeddings"}
 # What runs in this process has no provider and no server of its own, and a workflow or a tool no model.
@@ -83,6 +85,8 @@ def request_attributes(call: Call, guard: str, digest: str) -> dict[str, Any]:
         attributes[names.REQUEST_STREAM] = True
     if call.model and call.operation not in _NO_MODEL:
         attributes[names.REQUEST_MODEL] = _whole(call.model)
+    if call.operation == "execute_tool":
+        attributes[names.TOOL_TYPE] = TOOL_TYPE
     if call.name and call.operation in _NAME_KEYS:
         attributes[_NAME_KEYS[call.operation]] = _whole(call.name)
     if call.conversation:

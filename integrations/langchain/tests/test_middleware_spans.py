@@ -79,6 +79,7 @@ def expected(installed, *, heard):
         told(
             {"name": "execute_tool lookup", "kind": "INTERNAL", "parent": run},
             gen_ai__operation__name="execute_tool",
+            gen_ai__tool__type="function",
             gen_ai__tool__name="lookup",
             gen_ai__tool__call__id="call-1",
             llmguard__guard__name="default",

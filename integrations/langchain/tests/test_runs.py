@@ -262,6 +262,7 @@ def test_a_tool_call_is_told_by_its_id(captured, installed):
         "INTERNAL",
         {
             "gen_ai.operation.name": "execute_tool",
+            "gen_ai.tool.type": "function",
             "gen_ai.tool.name": "weather",
             "llmguard.guard.name": "default",
             "llmguard.guard.digest": guard.digest,

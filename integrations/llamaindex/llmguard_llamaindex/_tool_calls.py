@@ -24,9 +24,7 @@ __all__ = ["ToolUse", "arguments_judged", "result_judged", "tool_call"]
 
 def tool_call(name: str, kwargs: Mapping[str, Any], tool_id: str = "") -> Call:
     """The call of a tool, before its arguments are judged."""
-    attributes = {names.TOOL_TYPE: "function"}
-    if tool_id:
-        attributes[names.TOOL_CALL_ID] = tool_id
+    attributes = {names.TOOL_CALL_ID: tool_id} if tool_id else {}
     return Call("execute_tool", name=name, inputs=dict(kwargs), attributes=attributes)
 
 

@@ -12,7 +12,7 @@ from opentelemetry.context import Context
 from ..._call import Call, Usage
 from ..._verdict import Verdict
 from .. import _names as names
-from .._attributes import INFERENCE
+from .._attributes import INFERENCE, TOOL_TYPE
 from .._options import Metrics
 from ._instruments import Instruments
 from ._series import Series
@@ -175,8 +175,8 @@ class Recorder:
     def _tool(self, call: Call, seconds: float, error: str, context: Context | None) -> None:
         bounded = self._on.names.bounded
         attributes = self._named(names.TOOL, call.name or "unknown")
-        if kind := call.attributes.get(names.TOOL_TYPE):
-            attributes[names.TOOL_TYPE] = bounded(names.TOOL_TYPE, str(kind))
+        kind = str(call.attributes.get(names.TOOL_TYPE) or TOOL_TYPE)
+        attributes[names.TOOL_TYPE] = bounded(names.TOOL_TYPE, kind)
         if context and (above := Tally.over(context)) is not None:
             above.count(tool=True)
             attributes |= self._named(names.AGENT, above.nearest)

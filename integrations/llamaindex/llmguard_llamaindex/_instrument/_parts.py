@@ -92,7 +92,7 @@ class Tool(Kind):
     def asked(self, run: Run, arguments: Mapping[str, Any], method: str, *, judged: bool) -> Call:
         """The call, under the id that the model gave it if an agent calls."""
         outer = run.outer
-        attributes: dict[str, Any] = {names.TOOL_TYPE: "function"}
+        attributes: dict[str, Any] = {}
         if outer is not None and not outer.kind.has_span and outer.request is not None:
             attributes[names.TOOL_CALL_ID] = outer.request
         metadata = run.owner.metadata
