@@ -11,11 +11,12 @@ from langchain_core.runnables import RunnableConfig
 from llmguard_middleware import Call
 from llmguard_middleware.telemetry import _names as names
 
-__all__ = ["KEYS", "Said", "agent_of", "named", "said", "shows_agent", "with_config", "with_session"]
+__all__ = ["KEYS", "NODE", "Said", "agent_of", "named", "said", "shows_agent", "with_config", "with_session"]
 
 # LangChain tells by tags where in a chain or graph a run is.
 _THEIRS = ("seq:step:", "map:key:", "graph:step:", "langsmith:")
 _AGENT = "langchain_create_agent"
+NODE = "GuardMiddleware"  # how the names of our middleware's runs begin
 KEYS = frozenset(("thread_id", "session_id", "conversation_id", "user_id"))
 
 
@@ -118,12 +119,12 @@ def agent_of(metadata: Mapping[str, Any] | None, name: str | None) -> str | None
     return agent if name in (agent or "LangGraph", None) else None
 
 
-def shows_agent(metadata: Mapping[str, Any] | None, name: str | None) -> bool:
-    """Whether this run is a GuardMiddleware's node, which shows that the run above it is an agent's.
+def shows_agent(metadata: Mapping[str, Any] | None) -> bool:
+    """Whether this run, a `NODE`, shows that the run above it is an agent's.
 
     The first versions of LangChain 1 say so of no agent, or of agents with a name only.
     """
-    return name is not None and name.startswith("GuardMiddleware") and not _of_agent(metadata)
+    return not _of_agent(metadata)
 
 
 def _of_agent(metadata: Mapping[str, Any] | None) -> bool:

@@ -11,7 +11,7 @@ from llmguard_middleware._unjudged import unheard, unjudged
 from .. import _convert as convert
 from .._handoff import claimed, concealed, spoken_for
 from .._middleware._state import answer
-from .._session import agent_of, named, shows_agent
+from .._session import NODE, agent_of, named, shows_agent
 from ._base import RunEvents
 from ._runs import Run
 
@@ -41,7 +41,7 @@ class ChainEvents(RunEvents):
             return
         above = live.get(parent_run_id) or self._runs.above(parent_run_id)  # type: ignore[arg-type]  # None is no key
         agent = agent_of(metadata, name) if metadata else None
-        node = shows_agent(metadata, name)
+        node = name is not None and name.startswith(NODE) and shows_agent(metadata)
         if above is not None and agent is None and not (node or self.every_runnable or spoken_for(run_id)):
             live.setdefault(run_id, above)
             return
