@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import re
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from operator import itemgetter
 from os import PathLike, fspath
 from typing import Any, Final, NamedTuple
 
@@ -14,9 +15,11 @@ from .._score import Score, as_score, says_verdict
 from .._scorer import BoundScorer, Scorer, bind
 from ..errors import ConfigurationError
 from ._injection._classifier import Classifier
+from ._injection._about import share
+from ._injection._marks import MARKS
 from ._injection._outline import Outline
 from ._injection._plain import plain, readings
-from ._injection._signals import MARKS, phrases_for
+from ._injection._signals import group_of, phrases_for
 
 __all__ = ["AsyncJudgedInjection", "JudgedInjection", "ModelInjection", "PromptInjection", "prompt_injection"]
 
@@ -24,7 +27,9 @@ _TEXT_NAMES: Final = frozenset(("text", "output", "input", "prompt", "question")
 _BARE: Final = 0.5  # a judge that returns a number, and no verdict, means yes from here on
 _STRETCH, _LONGEST = 300, 80  # words that are looked at together, and those of the longest phrase
 _WORDS_APART, _APART = 50, 300  # as close as that, the same family is found once
+_BEYOND_DOUBT: Final = 2.5  # so much is no report
 _WITHIN: Final = 70  # words in which signals count together; a long document says much that is harmless
+_WEIGHT: Final = itemgetter(0)
 _EXTENT: Final = 2000  # characters, as good as always more than that many words
 
 
@@ -149,13 +154,18 @@ def _strongest(words: Outline, lower: str) -> tuple[float, str]:
         _Found(match.start(), mark.name, mark.weight)
         for mark in MARKS
         if mark.sign in lower and any(trigger in lower for trigger in mark.triggers)
-        for match in _apart(mark.pattern, lines, _APART)
-        if mark.counts(match)
+        for match in _apart(mark.pattern, lines, _APART, mark.counts)
     ]
-    if marks:
-        starts = words.starts()
-        found += [one._replace(at=bisect_right(starts, one.at)) for one in marks]
-    return _heaviest(found)
+    starts = words.starts() if marks else []
+    found += [one._replace(at=bisect_right(starts, one.at)) for one in marks]
+    said = _heaviest(found)
+    if not 1 <= said[0] < _BEYOND_DOUBT:
+        return said
+    # What speaks of attacks says as much as they do, and means less.
+    starts = starts or words.starts()
+    return _heaviest(
+        [one._replace(weight=one.weight * share(lower, starts[min(one.at + 1, len(starts) - 1)])) for one in found]
+    )
 
 
 def _phrases(letters: str) -> Iterator[_Found]:
@@ -176,18 +186,27 @@ def _heaviest(found: list[_Found]) -> tuple[float, str]:
     for last, (at, _, _) in enumerate(found):
         while at - found[first].at > _WITHIN:
             first += 1
-        weights = {name: weight for _, name, weight in found[first : last + 1]}
-        if (total := sum(weights.values())) > best:
-            best, label = total, max(weights, key=weights.__getitem__)
+        heaviest: dict[str, tuple[float, str]] = {}
+        for _, name, weight in found[first : last + 1]:
+            group = group_of(name)
+            if group not in heaviest or heaviest[group][0] < weight:
+                heaviest[group] = weight, name
+        if (total := sum([weight for weight, _ in heaviest.values()])) > best:
+            best, label = total, max(heaviest.values(), key=_WEIGHT)[1]
     return best, label
 
 
-def _apart(pattern: re.Pattern[str], text: str, distance: int) -> Iterator[re.Match[str]]:
-    """Where the pattern matches; once is enough within a distance."""
+def _apart(
+    pattern: re.Pattern[str], text: str, distance: int, counts: Callable[[re.Match[str]], bool]
+) -> Iterator[re.Match[str]]:
+    """Where the pattern matches and that counts; once is enough within a distance."""
     match = pattern.search(text)
     while match is not None:
-        yield match
-        match = pattern.search(text, match.start() + distance)
+        if counts(match):
+            yield match
+            match = pattern.search(text, match.start() + distance)
+        else:
+            match = pattern.search(text, match.end())
 
 
 def prompt_injection(

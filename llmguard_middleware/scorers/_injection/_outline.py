@@ -12,7 +12,8 @@ from collections.abc import Iterable
 from itertools import repeat
 from typing import Final
 
-from ._words import ENGLISH, KOREAN
+from ._words import ENGLISH
+from ._words_ko import KOREAN
 
 __all__ = ["BYTE", "SINGLE", "Outline", "compiled", "is_known", "letters_of"]
 
@@ -29,6 +30,9 @@ def _vocabulary() -> tuple[dict[str, str], dict[str, str]]:
         for meaning, words in kinds.items():
             for word in words.split():
                 meanings[word].add(meaning)
+    # "해제하" is "해제" too, but the longer stem is the one that is found; what only begins like a stem is listed.
+    for word in {word for meaning, words in KOREAN.items() if meaning != "nothing" for word in words.split()}:
+        meanings[word].update(*(meanings.get(word[:end], ()) for end in range(2, len(word))))
     letters: dict[frozenset[str], str] = {}
     of_word = {
         word: letters.setdefault(frozenset(kinds), chr(_FIRST_LETTER + len(letters)))

@@ -1,0 +1,67 @@
+"""Whether a text makes an attack or speaks of one: quotes it, reports it, asks how to be safe from it.
+
+Only texts that would be flagged are asked about, so what is looked for here costs nothing elsewhere.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+__all__ = ["share"]
+
+_BEFORE, _AFTER = 200, 240  # characters in which a text says that it speaks of an attack
+_QUOTED, _REPORTED = 0.3, 0.5  # what remains of a signal
+
+# Words of those who defend themselves, study or report: they speak of an attack, quoted or not.
+_REPORT: Final = re.compile(
+    r"\b(?:prompt.injections?|jailbreak(?:s|ing)? (?:attempts?|attacks?|prompts?|work)|injection (?:attacks?|attempts?)"
+    r"|attack(?:s|ers?)\b(?![@.\w])|red.team(?:s|ing|ers?)\b|owasp|threat model|pen ?test\w*|moderation layer"
+    r"|(?:detect|prevent|mitigat|defend|classif|sanitiz|sanitis|recogni[sz])\w*|robust against|vulnerab\w+"
+    r"|(?:phrases?|prompts?|messages?|words?|inputs?|strings?|sentences?|patterns?|something) (?:such as|like|that say|saying)"
+    r"|regex\w*|(?:naive|keyword|our|my) (?:filter|classifier|guardrail|gateway|scanner|bot|chatbot|app)s?\b"
+    r"|(?:users?|customers?|somebody|someone|people|attackers?|they) (?:who )?(?:typed?|types|wrote|writes?|tried|tries|try|entered|sent) "
+    r"|researchers|blog ?posts?|slides?|unit tests?|test cases?|chat ?templates?|tokeni[sz]ers?|system prompt for"
+    r"|how (?:do|can|should|would) (?:i|we|one|you) (?:stop|prevent|block|detect|handle|fix|avoid|make (?:sure|it))|how (?:long|often|much)\b)"
+    r"|인젝션|공격자|공격은|공격을|탐지|방어|막을 수|막으려|예방|차단|정규식|보고서|논문|연구에|블로그|문구가|라는 (?:문구|표현)|입력했|시도했|레드팀|취약"
+)
+# Words that go with a quotation of anything.
+_QUOTE: Final = re.compile(
+    r"\b(?:why|what does|what is meant|means?|incident|articles?|papers?|stud(?:y|ies)|survey|chapter|lecture|example|assert|test"
+    r"|(?:user|customer|he|she|they|somebody|someone|it) (?:typed|wrote|asked|said|says|entered|sent)|called|says?)\b"
+    r"|뭐야|뜻|의미|왜|라고 (?:입력|말하면|쓰면|물으면|하면)|기사|예시"
+)
+_OPENS: Final = "\"'`\u201c\u2018\u00ab\u300c\u300e"
+_CLOSES: Final = {"\u201c": "\u201d", "\u2018": "\u2019'", "\u00ab": "\u00bb", "\u300c": "\u300d", "\u300e": "\u300f"}
+_LONGEST_QUOTE: Final = 160
+
+
+def share(text: str, at: int) -> float:
+    """How much of a signal at this place counts: all of it, unless the words around it speak of an attack.
+
+    A new paragraph is another matter: what a document says elsewhere excuses nothing.
+    """
+    begin = max(text.rfind("\n\n", 0, at) + 1, at - _BEFORE, 0)
+    end = text.find("\n\n", at, at + _AFTER)
+    around = text[begin : end if end >= 0 else at + _AFTER]
+    reported = _REPORT.search(around) is not None
+    if _in_quotes(text, at):
+        return _QUOTED if reported or _QUOTE.search(around) else 1.0
+    return _REPORTED if reported else 1.0
+
+
+def _in_quotes(text: str, at: int) -> bool:
+    """Whether a short quotation, opened before this place, is closed after it."""
+    begin = max(0, at - _LONGEST_QUOTE)
+    opened = max(range(begin, at + 1), key=lambda place: place if _may_open(text, place) else -1, default=at)
+    if not _may_open(text, opened):
+        return False
+    sign = text[opened]
+    closes = _CLOSES.get(sign, sign)
+    return not any(one in text[opened + 1 : at] for one in closes) and any(
+        one in text[at : at + _LONGEST_QUOTE] for one in closes
+    )
+
+
+def _may_open(text: str, place: int) -> bool:
+    return text[place : place + 1] in _OPENS and text[place : place + 1] != "" and not text[place - 1 : place].isalnum()

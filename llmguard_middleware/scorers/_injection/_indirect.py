@@ -1,0 +1,145 @@
+"""What documents and results of tools say to the model that reads them, in English."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from ._phrase import phrases
+
+__all__ = ["INDIRECT"]
+
+INDIRECT: Final = (
+    *phrases(
+        "to_the_model",
+        1.0,
+        "<not> ~1 <hide> <it|this> ~2 <user>",
+        "<not> ~1 <hide> <the>? <user> <about>? <it|this|about>",
+        "<kuser> ~2 <kthis> ~3 <khide> ~1 <knot>",
+    ),
+    *phrases(
+        "new_instructions",
+        1.0,
+        "<new> <system>? <instr|task> ~3 <instead|drop>",
+        "<new> <system>? <instr|task> <for|to> ~1 <ai|model>",
+        "<instr|note> <for|to> <an>? <all>? ~1 <ai|model> ~1 [:]",
+        "<knew> <kinstr|ktask> ~3 <kfollow>",
+        "<my|new> <instr|rule> ~2 <call|take> <instead>",
+    ),
+    *phrases(
+        "if_you_are_ai",
+        1.0,
+        "<when|as|because> (?:<you> <are>|<youare>) <an>? ~1 <ai|language> ~8 <must|drop|tell|send|reveal|reply|note|recommend|only>",
+        "<attention> <all>? <ai|model>",
+        "<kyour> ~1 <kai|ai> ~3 <kif>",
+    ),
+    *phrases("message_to_model", 1.0, "<note> <note> <from> ~6 <to> <you>"),
+    *phrases(
+        "hide_it",
+        0.7,
+        "<keep> <quiet> <about>?",
+        "<not> ~1 <hide> (?:<to> )?<the>? <user>",
+        "<not> ~1 <hide> ~2 <to> <the> <user>",
+        "<kuser> ~5 <khide>",
+        "<not> <hide> <anybody>",
+    ),
+    *phrases(
+        "task_switch",
+        0.7,
+        "<stop> ~2 <earlier> <task>",
+        "<instead> <of> ~1 <criteria|process>",
+        "<your> <task> ~1 <changed>",
+        "<kstop>? <kearlier> <ktask> ~1 <kstop>",
+    ),
+    *phrases("addressed", 0.5, "[|/:] <for|to> <an>? ~1 <ai|model> ~1 [:]"),
+    *phrases("new_request", 0.5, "<new> <user>? <request> [:]"),
+    *phrases("drop_task", 0.6, "<drop> ~3 <criteria>", "<drop> <the>? <user>"),
+    *phrases(
+        "to_assistant",
+        0.5,
+        "<dear> <ai|language>",
+        "<when> (?:<you> <are>|<youare>) <an>? ~3 <ai|language>",
+        "<for|to> <an>? ~2 <ai|model> ~1 [:]",
+        "<to|for> <an>? ~2 <ai|model>[:]",
+        "(?:[|:/«]|<note>) <ai> [:]? <stop|drop|not|call|send|tell>",
+        "<ai> ~2 <process> ~3 <document>",
+        "<instr|note> <for|to> <an>? <all>? ~1 <ai|language> <model>?",
+        "<kai|ai> ~4 <kmust>",
+        "<kai|ai> ~1 <kto>",
+    ),
+    *phrases(
+        "send_it",
+        0.6,
+        "<send> ~6 <secret>",
+        "<send> ~6 <your|system|api|chat|all> ~1 <msg|instr|key|history|data>",
+        "<ksecret> ~5 <ksend>",
+        "<call> ~3 <money>",
+        "<visit> ~3 <user|your> ~1 <secret>",
+    ),
+    *phrases(
+        "recommend",
+        0.5,
+        "<recommend> ~2 <this> ~1 <document>",
+        "<best> ~1 <score>",
+        "<recommend> ~6 <best>",
+        "<ai|model> ~1 <must> <recommend>",
+        "<krecommend> ~3 <kmust>",
+    ),
+    *phrases("trigger", 0.6, "<when> <you>? <process> ~2 <document>", "<kdocument> ~2 <kread>"),
+    *phrases(
+        "hidden_comment",
+        1.0,
+        "«[^»]{0,30}?<ai|kai>[^»]{0,30}?<drop|tell|send|reply|recommend|hide|only|kdrop|kanswer|krecommend|khide>",
+        "«[^»]{0,30}?<ai|model> [:]? <must>",
+    ),
+    *phrases(
+        "reader",
+        0.7,
+        "<ai|model> ~1 <that>? ~1 <process> ~1 <this|the> ~2 <document>",
+        "<automated> <reviewer> ~2 <process>? ~2 <document>? [:]",
+        "[|/:«]<for|to>? <an|all|any>? <automated> <reviewer> ~2 (?:[:]|<must|not>)",
+        "<you|youare> <are>? ~1 <process> <this> ~4 (?:<for|on>|[|/])",
+        "<note> <for|to> ~2 <ai|language|automated> <reviewer|model>? ~1 <that>? <process>",
+    ),
+    *phrases(
+        "ai_must",
+        0.4,
+        "<ai> [:]? <you>? <must>",
+        "<all> <ai> ~5 <must>",
+        "<ai|reviewer> ~6 <must> ~1 <tell|hide|say|recommend|reveal|send|call|drop|visit>",
+        "<please> <recommend> ~3 <document>",
+    ),
+    *phrases(
+        "ai_told",
+        0.5,
+        "<ai|model|reviewer|language> ~2 [:] ~2 <run|tell|send|drop|call|recommend|hide|visit|not|mention>",
+    ),
+    *phrases(
+        "unasked",
+        0.5,
+        "<not> ~2 <asking>",
+        "<not> <hide> ~2 <user>",
+        "<not> <mention> <it|this|that> ~1 <in|to>",
+        "<not> <visible> <to>",
+    ),
+    *phrases(
+        "real_request",
+        0.5,
+        "<user> <wants> <request|task>",
+        "<user> ~1 <says> ~1 <to> ~2 <send|money|call|run>",
+        "<user> ~2 <wants> ~1 <says>",
+    ),
+    *phrases(
+        "use_tool",
+        0.4,
+        "<run> ~3 <tool>",
+        "<must> ~1 <first> ~1 <visit|run>",
+        "<search|see|open> ~2 <secret|document> ~6 <send>",
+    ),
+    *phrases(
+        "instead_of_it",
+        0.6,
+        "<rather> <than|of> ~2 <criteria|process|reporting|answering>",
+        "<drop|rather> ~3 <what> ~1 <user>",
+    ),
+    *phrases("new_objective", 0.7, "<your> <new|wants> <objective>", "<new> <objective> ~1 <are> <to>"),
+)
