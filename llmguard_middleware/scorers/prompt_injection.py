@@ -19,7 +19,7 @@ from ._injection._about import share
 from ._injection._marks import MARKS
 from ._injection._outline import Outline
 from ._injection._plain import plain, readings
-from ._injection._signals import group_of, phrases_for
+from ._injection._signals import ONLY_BESIDE, group_of, phrases_for
 
 __all__ = ["AsyncJudgedInjection", "JudgedInjection", "ModelInjection", "PromptInjection", "prompt_injection"]
 
@@ -29,7 +29,6 @@ _STRETCH, _LONGEST = 300, 80  # words that are looked at together, and those of 
 _WORDS_APART, _APART = 50, 300  # as close as that, the same family is found once
 _BEYOND_DOUBT: Final = 2.5  # so much is no report
 _WITHIN: Final = 70  # words in which signals count together; a long document says much that is harmless
-_WEIGHT: Final = itemgetter(0)
 _EXTENT: Final = 2000  # characters, as good as always more than that many words
 
 
@@ -181,19 +180,33 @@ def _phrases(letters: str) -> Iterator[_Found]:
 
 
 def _heaviest(found: list[_Found]) -> tuple[float, str]:
+    """The stretch that says most, and what of it weighs most."""
     found.sort()
     best, label, first = 0.0, "", 0
     for last, (at, _, _) in enumerate(found):
         while at - found[first].at > _WITHIN:
             first += 1
-        heaviest: dict[str, tuple[float, str]] = {}
-        for _, name, weight in found[first : last + 1]:
-            group = group_of(name)
-            if group not in heaviest or heaviest[group][0] < weight:
-                heaviest[group] = weight, name
-        if (total := sum([weight for weight, _ in heaviest.values()])) > best:
-            best, label = total, max(heaviest.values(), key=_WEIGHT)[1]
+        if last + 1 < len(found) and found[last + 1].at - found[first].at <= _WITHIN:
+            continue  # the next stretch has all of this one
+        total, heaviest = _together(found[first : last + 1])
+        if total > best:
+            best, label = total, heaviest
     return best, label
+
+
+def _together(found: list[_Found]) -> tuple[float, str]:
+    """The sum of the groups' heaviest families, and the heaviest of all."""
+    heaviest: dict[str, tuple[float, str]] = {}
+    for _, name, weight in found:
+        group = group_of(name)
+        if group not in heaviest or heaviest[group][0] < weight:
+            heaviest[group] = weight, name
+    for group, others in ONLY_BESIDE.items():
+        if group in heaviest and heaviest.keys().isdisjoint(others):
+            del heaviest[group]
+    if not heaviest:
+        return 0.0, ""
+    return sum([weight for weight, _ in heaviest.values()]), max(heaviest.values(), key=itemgetter(0))[1]
 
 
 def _apart(

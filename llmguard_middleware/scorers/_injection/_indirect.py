@@ -20,6 +20,7 @@ INDIRECT: Final = (
         "new_instructions",
         1.0,
         "<new> <system>? <instr|task> ~3 <instead|drop>",
+        "<new> <system>? <instr|task> ~3 [:] <lift|drop> ~4 <instr|rule|role|task|play|told>",
         "<new> <system>? <instr|task> <for|to> ~1 <ai|model>",
         "<instr|note> <for|to> <an>? <all>? ~1 <ai|model> ~1 [:]",
         "<knew> <kinstr|ktask> ~3 <kfollow>",
@@ -70,7 +71,7 @@ INDIRECT: Final = (
         "send_it",
         0.6,
         "<send> ~6 <secret>",
-        "<send> ~6 <your|system|api|chat|all> ~1 <msg|instr|key|history|data>",
+        "<send> ~6 <your|system|api|chat|all> ~3 <msg|instr|key|history|data>",
         "<ksecret> ~5 <ksend>",
         "<call> ~3 <money>",
         "<visit> ~3 <user|your> ~1 <secret>",
@@ -79,6 +80,7 @@ INDIRECT: Final = (
         "recommend",
         0.5,
         "<recommend> ~2 <this> ~1 <document>",
+        "<tell> ~1 <best> <recommend>",
         "<best> ~1 <score>",
         "<recommend> ~6 <best>",
         "<ai|model> ~1 <must> <recommend>",
@@ -99,6 +101,10 @@ INDIRECT: Final = (
         "[|/:«]<for|to>? <an|all|any>? <automated> <reviewer> ~2 (?:[:]|<must|not>)",
         "<you|youare> <are>? ~1 <process> <this> ~4 (?:<for|on>|[|/])",
         "<note> <for|to> ~2 <ai|language|automated> <reviewer|model>? ~1 <that>? <process>",
+        "<hidden> <note|msg> <for|to> ~2 (?:<ai>|<language> <model>)",
+        "<when> <an|any> ~2 <ai> ~2 <process> ~1 <this>",
+        "[|/«]<ais> ~3 [:]",
+        "<dear> ~3 <ai>",
     ),
     *phrases(
         "ai_must",
@@ -111,6 +117,7 @@ INDIRECT: Final = (
     *phrases(
         "ai_told",
         0.5,
+        "(?<!<the|an|your|i>)<ai> <say_it> <that|this|i>",
         "<ai|model|reviewer|language> ~2 [:] ~2 <run|tell|send|drop|call|recommend|hide|visit|not|mention>",
     ),
     *phrases(
@@ -131,7 +138,6 @@ INDIRECT: Final = (
     *phrases(
         "use_tool",
         0.4,
-        "<run> ~3 <tool>",
         "<must> ~1 <first> ~1 <visit|run>",
         "<search|see|open> ~2 <secret|document> ~6 <send>",
     ),

@@ -9,17 +9,19 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Iterable
+from functools import cache
 from itertools import repeat
 from typing import Final
 
 from ._words import ENGLISH
 from ._words_ko import KOREAN
 
-__all__ = ["BYTE", "SINGLE", "Outline", "compiled", "is_known", "letters_of"]
+__all__ = ["BYTE", "SINGLE", "Outline", "is_known", "letters_of", "outlined"]
 
 BREAK: Final = "|"
 _SOFT, _COLON, _PLAIN = "/", ":", "."
 _MARKS = {"\n\n": BREAK, "\n": _SOFT, ":": _COLON, "<!--": "«", "-->": "»"}
+_BRANCHES: Final = 30
 _FIRST_LETTER = 0x4E00  # a block of letters that no pattern gives a meaning
 
 
@@ -50,20 +52,30 @@ def _stems() -> str:
     tree: dict[str, list[str]] = defaultdict(list)
     for word in {word for words in KOREAN.values() for word in words.split()}:
         tree[word[0]].append(word[1:])
-    branches = []
+    branches: dict[str, str] = {}
     for first, rests in sorted(tree.items()):
         longer = sorted(filter(None, rests), key=lambda rest: (-len(rest), rest))
         several = f"{first}(?:{'|'.join(longer)})" if longer else ""
         alone = f"{first}(?<![가-힣]{first})" if "" in rests else ""
-        branches.append("|".join(filter(None, (several, alone))))
-    return f"(?=[{''.join(sorted(tree))}])(?:{'|'.join(branches)})"
+        branches[first] = "|".join(filter(None, (several, alone)))
+    firsts = list(branches)
+    # Branches are tried one after the other: a few of a few are found sooner than one of very many.
+    groups = [firsts[begin : begin + _BRANCHES] for begin in range(0, len(firsts), _BRANCHES)]
+    chosen = [f"(?=[{''.join(group)}])(?:{'|'.join(branches[first] for first in group)})" for group in groups]
+    return f"(?=[{''.join(firsts)}])(?:{'|'.join(chosen)})"
 
 
 _WORD = r"[a-z0-9]+(?:'[a-z]+)?"
-_SIGNS = r"[.!?](?=[\s\"')\]|]|\Z)|\n\n?|:+|<!--|-->"
+_SIGNS = r"[.!?;](?=[\s\"')\]|]|\Z)|\n\n?|:+|<!--|-->"
 _LATIN: Final = re.compile(f"{_WORD}|{_SIGNS}")
-# A space before a Korean word is as much of a distance as a word in English.
-_ANY: Final = re.compile(f"{_WORD}|{_stems()}| (?=[가-힣])|{_SIGNS}|[。！？]")  # noqa: RUF001 - full stops of East Asia
+
+
+@cache
+def _any() -> re.Pattern[str]:
+    """Words of any script, compiled for the first text that is not ASCII."""
+    # A space before a Korean word is as much of a distance as a word in English.
+    return re.compile(f"{_WORD}|{_stems()}| (?=[가-힣])|{_SIGNS}|[。！？]")  # noqa: RUF001 - full stops of East Asia
+
 
 _OF_WORD, _OF_MEANING = _vocabulary()
 SINGLE: Final = "".join({_OF_WORD.setdefault(one, "1") for one in "abcdefghijklmnopqrstuvwxyz"})
@@ -72,7 +84,7 @@ BYTE: Final = "".join(
     {_OF_WORD.setdefault(f"{before}{byte:02x}", "2") for before in ("", "x", "0x") for byte in range(256)}
 )
 """The letters of two hexadecimal digits."""
-_OF_WORD |= {**_MARKS, **dict.fromkeys(".!?。！？", BREAK)}  # noqa: RUF001 - the same
+_OF_WORD |= {**_MARKS, **dict.fromkeys(".!?;。！？", BREAK)}  # noqa: RUF001 - the same
 
 
 class Outline:
@@ -85,7 +97,7 @@ class Outline:
 
     def __init__(self, lower: str) -> None:
         self._lower = lower
-        self._pattern = _LATIN if lower.isascii() else _ANY
+        self._pattern = _LATIN if lower.isascii() else _any()
         self.tokens = self._pattern.findall(lower)
         self.letters = BREAK + "".join(map(_OF_WORD.get, self.tokens, repeat(_PLAIN)))
 
@@ -110,7 +122,7 @@ _BEGINS: Final = "[|/]"
 _PIECE = re.compile(r"<([a-z0-9_|]+)>|~(\d+)|(\s+)")
 
 
-def compiled(phrase: str) -> tuple[tuple[frozenset[str], ...], re.Pattern[str]]:
+def outlined(phrase: str) -> tuple[tuple[frozenset[str], ...], str]:
     """What a phrase needs, a set of letters for each of its words, and its pattern.
 
     `<drop|lift>` is a word of one of these meanings, `~3` up to three words of one sentence, `^` the beginning of a
@@ -134,4 +146,4 @@ def compiled(phrase: str) -> tuple[tuple[frozenset[str], ...], re.Pattern[str]]:
         elif space and not phrase[at:].startswith("~") and not phrase[: match.start()].endswith(tuple("0123456789")):
             built.append("/?")
     built.append(phrase[at:])
-    return tuple(needed), re.compile("".join(built))
+    return tuple(needed), "".join(built)

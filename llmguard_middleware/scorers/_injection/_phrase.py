@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from typing import Final, NamedTuple
+from typing import Final
 
-from ._outline import compiled
+from ._outline import outlined
 
 __all__ = ["SAID", "TOLD", "Phrase", "phrases"]
 
@@ -14,22 +14,30 @@ SAID: Final = "(?<!<to|i|they|not|user>.)"  # after the word
 TOLD: Final = "<you|ai|model> ~3 <to> ~1"  # "I want you to ..."
 
 
-class Phrase(NamedTuple):
+class Phrase:
     """One way to say what a family says.
 
     Attributes:
         name: the family, the label of a score.
         weight: how much it says; those of a text's families are added up.
         needed: without a letter of each of these the phrase is not there.
-        pattern: how it is said, in letters of an outline.
     """
 
-    name: str
-    weight: float
-    needed: tuple[frozenset[str], ...]
-    pattern: re.Pattern[str]
+    __slots__ = ("_pattern", "_source", "name", "needed", "weight")
+
+    def __init__(self, name: str, weight: float, wording: str) -> None:
+        self.name, self.weight = name, weight
+        self.needed, self._source = outlined(wording)
+        self._pattern: re.Pattern[str] | None = None
+
+    @property
+    def pattern(self) -> re.Pattern[str]:
+        """How it is said, in letters of an outline; compiled when it is first looked for: most never are."""
+        if self._pattern is None:
+            self._pattern = re.compile(self._source)
+        return self._pattern
 
 
 def phrases(name: str, weight: float, *wordings: str) -> list[Phrase]:
     """The wordings of a family."""
-    return [Phrase(name, weight, *compiled(wording)) for wording in wordings]
+    return [Phrase(name, weight, wording) for wording in wordings]

@@ -30,7 +30,7 @@ _UNSEEN: Final = re.compile(
 _LIGATURES: Final = re.compile("[\ufdfa\ufdfb]")  # whole Arabic phrases, which NFKC makes up to eighteen characters of
 _TAGS: Final = re.compile("[\U000e0001-\U000e007f]+")  # ASCII that nobody sees
 _SPREAD: Final = re.compile(r"(?<![a-z])(?:[a-z][ ._*\-]){4,}[a-z](?![a-z])")
-_SPREAD_KOREAN: Final = re.compile(r"(?<![가-힣])(?:[가-힣] {1,3}){5,}[가-힣](?![가-힣])")
+_SPREAD_KOREAN: Final = re.compile(r"[가-힣](?<![가-힣]{2})(?: {1,3}[가-힣](?![가-힣])){5,}")
 _ODD_SPACES: Final = ("  ", "\t", "\r", "\f", "\v", "\u00a0")
 _SPACES: Final = re.compile(r" {2,}|[\t\r\f\v\u00a0][ \t\r\f\v\u00a0]*")
 _BASE64: Final = re.compile(r"[A-Za-z0-9+/\-_]{24,4096}={0,2}")

@@ -1,14 +1,14 @@
 """Signals of an attempt to override instructions, each with a weight: 1 is enough alone, others only together.
 
 The families are those of the public collections of jailbreaks and of indirect injections (OWASP LLM01, AgentDojo,
-BIPIA), in English and Korean. Phrases are written for outlines (see `_outline.compiled`), marks for texts in lower
+BIPIA), in English and Korean. Phrases are written for outlines (see `_outline.outlined`), marks for texts in lower
 case.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Final
 
 from ._direct import DIRECT
@@ -17,12 +17,12 @@ from ._korean import KOREAN_PHRASES
 from ._outline import letters_of
 from ._phrase import Phrase
 
-__all__ = ["PHRASES", "group_of", "phrases_for"]
+__all__ = ["ONLY_BESIDE", "PHRASES", "group_of", "phrases_for"]
 
 # Families that say the same: of each group the heaviest counts, or a few words would count several times.
 _GROUPS: Final = (
-    "override earlier lawless lawless_you guards_off my_guards_off untrained safety_off not_follow drop_all system_message bound_to_nobody",
-    "override_ko lawless_ko drop_ko lawless_you_ko untrained_ko guards_off_ko",
+    "override earlier lawless lawless_you guards_off my_guards_off untrained safety_off not_follow drop_all system_message bound_to_nobody owes_nothing",
+    "override_ko lawless_ko drop_ko lawless_you_ko untrained_ko guards_off_ko owes_nothing_ko",
     "reveal repeat directions dump given_to_you",
     "never_refuse no_way_to_refuse unsparing",
     "to_assistant reader addressed ai if_you_are_ai ai_ko",
@@ -32,15 +32,19 @@ _GROUPS: Final = (
     "answers_all_ko anything_ko",
     "reveal_ko directions_ko",
     "ai_must ai_told",
+    "no_excuses no_safety_talk scorns",
+    "persona role turns_into",
+    "authority works_there i_may",
     "harm harm_howto",
     "opposite other_self",
     "only_say affirm with_prefix",
     "answers_all anything_goes",
     "dead granny",
-    "authority i_may",
     "in_character stays",
 )
 _GROUP_OF: Final = {name: group.partition(" ")[0] for group in _GROUPS for name in group.split()}
+# Families that mean something beside another alone: a reason that nobody asked for, where it is a reason for harm.
+ONLY_BESIDE: Final = {"pretext": ("harm",)}
 
 
 def group_of(name: str) -> str:
@@ -55,22 +59,35 @@ _COMMON: Final = letters_of(
 )
 
 
-def _by_rarest(phrases: Iterable[Phrase]) -> dict[str, list[Phrase]]:
-    """For each letter the phrases of whose words it stands for the rarest."""
-    found: dict[str, list[Phrase]] = defaultdict(list)
-    for phrase in phrases:
-        for letter in min(phrase.needed, key=lambda letters: (len(letters & _COMMON), len(letters))):
-            found[letter].append(phrase)
-    return dict(found)
+def _by_rarest(phrases: Iterable[Phrase]) -> tuple[dict[str, int], dict[str, list[tuple[int, tuple[int, ...]]]]]:
+    """A bit for each letter; for each letter the phrases of whose words it stands for the rarest, and their other words.
+
+    Sets of letters are numbers here: a phrase is chosen or not in less than a microsecond.
+    """
+    bits: dict[str, int] = {}
+    found: dict[str, list[tuple[int, tuple[int, ...]]]] = defaultdict(list)
+    for number, phrase in enumerate(phrases):
+        rarest, *others = sorted(phrase.needed, key=lambda letters: (len(letters & _COMMON), len(letters)))
+        masks = tuple(sum(bits.setdefault(letter, 1 << len(bits)) for letter in letters) for letters in others)
+        for letter in rarest:
+            found[letter].append((number, masks))
+    return bits, dict(found)
 
 
-_BY_LETTER: Final = _by_rarest(PHRASES)
+_BITS, _BY_LETTER = _by_rarest(PHRASES)
 
 
-def phrases_for(present: frozenset[str]) -> Iterator[Phrase]:
-    """The phrases that may be in an outline of these letters, some of them more than once."""
-    isdisjoint = present.isdisjoint
+def phrases_for(present: frozenset[str]) -> list[Phrase]:
+    """The phrases that may be in an outline of these letters."""
+    bits = 0
     for letter in present:
-        for phrase in _BY_LETTER.get(letter, ()):
-            if not any(map(isdisjoint, phrase.needed)):
-                yield phrase
+        bits |= _BITS.get(letter, 0)
+    chosen: set[int] = set()
+    for letter in present:
+        for number, masks in _BY_LETTER.get(letter, ()):
+            for mask in masks:
+                if not bits & mask:
+                    break
+            else:
+                chosen.add(number)
+    return [PHRASES[number] for number in sorted(chosen)]
