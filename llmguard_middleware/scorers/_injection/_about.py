@@ -17,9 +17,9 @@ _QUOTED, _REPORTED = 0.3, 0.5  # what remains of a signal
 _REPORT: Final = re.compile(
     r"\b(?:prompt.injections?|jailbreak(?:s|ing)? (?:attempts?|attacks?|prompts?|work)|injection (?:attacks?|attempts?)"
     r"|attack(?:s|ers?)\b(?![@.\w])|red.team(?:s|ing|ers?)\b|owasp|threat model|pen ?test\w*|moderation layer"
-    r"|(?:detect|prevent|mitigat|defend|classif|sanitiz|sanitis|recogni[sz])\w*|robust against|vulnerab\w+"
+    r"|(?:detect|prevent|mitigat|defend|classif|sanitiz|sanitis|recogni[sz]|test)\w* (?:\w+ ){0,4}(?:attack|injection|jailbreak|attempt|prompt|phrase|input|abuse|such|like|against)\w*|robust against|vulnerab\w+"
     r"|(?:phrases?|prompts?|messages?|words?|inputs?|strings?|sentences?|patterns?|something) (?:such as|like|that say|saying)"
-    r"|regex\w*|(?:naive|keyword|our|my) (?:filter|classifier|guardrail|gateway|scanner|bot|chatbot|app)s?\b"
+    r"|regex\w*|(?:naive|keyword|our) (?:filter|classifier|guardrail|gateway|scanner|bot|chatbot|app)s?\b"
     r"|(?:users?|customers?|somebody|someone|people|attackers?|they) (?:who )?(?:typed?|types|wrote|writes?|tried|tries|try|entered|sent) "
     r"|researchers|blog ?posts?|slides?|unit tests?|test cases?|chat ?templates?|tokeni[sz]ers?|system prompt for"
     r"|how (?:do|can|should|would) (?:i|we|one|you) (?:stop|prevent|block|detect|handle|fix|avoid|make (?:sure|it))|how (?:long|often|much)\b)"

@@ -57,7 +57,7 @@ INDIRECT: Final = (
     *phrases(
         "to_assistant",
         0.5,
-        "<dear> <ai|language>",
+        "<dear> ~3 <ai|language>",
         "<when> (?:<you> <are>|<youare>) <an>? ~3 <ai|language>",
         "<for|to> <an>? ~2 <ai|model> ~1 [:]",
         "<to|for> <an>? ~2 <ai|model>[:]",
@@ -102,9 +102,9 @@ INDIRECT: Final = (
         "<you|youare> <are>? ~1 <process> <this> ~4 (?:<for|on>|[|/])",
         "<note> <for|to> ~2 <ai|language|automated> <reviewer|model>? ~1 <that>? <process>",
         "<hidden> <note|msg> <for|to> ~2 (?:<ai>|<language> <model>)",
+        "<for|to> <ai> <reviewer>",
         "<when> <an|any> ~2 <ai> ~2 <process> ~1 <this>",
         "[|/«]<ais> ~3 [:]",
-        "<dear> ~3 <ai>",
     ),
     *phrases(
         "ai_must",
@@ -118,16 +118,16 @@ INDIRECT: Final = (
         "ai_told",
         0.5,
         "(?<!<the|an|your|i>)<ai> <say_it> <that|this|i>",
-        "<ai|model|reviewer|language> ~2 [:] ~2 <run|tell|send|drop|call|recommend|hide|visit|not|mention>",
+        "<ai|model> ~2 [:] ~2 <run|tell|send|drop|call|recommend|hide|visit|not|say_it>",
     ),
     *phrases(
         "unasked",
         0.5,
-        "<not> ~2 <asking>",
         "<not> <hide> ~2 <user>",
         "<not> <mention> <it|this|that> ~1 <in|to>",
         "<not> <visible> <to>",
     ),
+    *phrases("unconfirmed", 0.4, "<not> ~2 <asking>"),
     *phrases(
         "real_request",
         0.5,
@@ -144,8 +144,18 @@ INDIRECT: Final = (
     *phrases(
         "instead_of_it",
         0.6,
-        "<rather> <than|of> ~2 <criteria|process|reporting|answering>",
+        "<rather> <than|of> ~1 (?:<process>|<reporting|answering>|<an> <summary>)",
         "<drop|rather> ~3 <what> ~1 <user>",
     ),
     *phrases("new_objective", 0.7, "<your> <new|wants> <objective>", "<new> <objective> ~1 <are> <to>"),
+    *phrases(
+        "told_reader",
+        1.0,
+        "<ai|model> ~1 <that>? ~1 <process> ~1 <this|the> ~2 <document> ~1 [:]",
+        "<ai|model> <that> ~1 <process> ~1 <this|the> ~1 <document> ~2 <must> ~2 <say_it|recommend>",
+    ),
+    *phrases("user_wants", 0.5, "<user> ~1 <would>? (?:<like>|<says>) <you> <to>"),
+    *phrases("quietly", 0.3, "<quietly>"),
+    *phrases("skips_checks", 0.5, "<omit|lift> ~3 <check>"),
+    *phrases("ranks_first", 0.5, "<recommend> ~3 <first_of>"),
 )

@@ -61,5 +61,8 @@ MARKS: Final = (
     _mark("image_leak", 0.7, "!", "](http", r"!\[[^\]\n]{0,80}\]\(https?://[^\s)?]{1,200}[?][^\s)=]{0,40}=(?:<|\{|\[|%7b|\$|data\b|secret|conversation|history)"),
     # Suffixes that were found by optimisation: punctuation as in no language, hardly ever the same twice.
     _mark("noise", 0.7, ")", '" \'', r"[!-/:-@\[-`{-~]{7,}", distinct=6, before=r"[^\n]{0,80}?(?:\b[a-z]{1,14} ){7}"),
+    _mark("bracketed", 0.5, "", "[[ {{ ((", r"[\[{(]{2}\s?(?:hidden |note to |for )?(?:the |any |all )?(?:ai|model|llm|assistant|agent|system)s?\b"),
+    _mark("new_conversation", 0.6, "conversation", "begin new end", r"(?:begin(?:ning)?|start|end) of (?:the |a )?(?:new )?conversation"),
+    _mark("sections", 0.5, "#", "response system instruction assistant", r"(?:\n#{2,4} ?(?:instruction|response|system|assistant|user|human|input)s? ?:?(?=\n)[^#]{0,400}){2}"),
     _mark("turns", 0.6, ":", "\nai: \nassistant: \nbot: \ngpt: \nchatgpt:", r"(?:\n(?:ai|assistant|bot|gpt|chatgpt): ?[^\n]{0,300}\n[^\n]{1,300}){2}"),
 )  # fmt: skip
