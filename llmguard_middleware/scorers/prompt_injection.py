@@ -162,9 +162,12 @@ def _strongest(words: Outline, lower: str) -> tuple[float, str]:
         return said
     # What speaks of attacks says as much as they do, and means less.
     starts = starts or words.starts()
-    return _heaviest(
-        [one._replace(weight=one.weight * share(lower, starts[min(one.at + 1, len(starts) - 1)])) for one in found]
-    )
+    return _heaviest([one._replace(weight=one.weight * _share(one, lower, starts)) for one in found])
+
+
+def _share(one: _Found, lower: str, starts: list[int]) -> float:
+    """How much of it counts; a phrase may begin with the end of the sentence before it, hence the next word."""
+    return share(lower, starts[min(one.at + 1, len(starts) - 1)], order=one.weight >= 1)
 
 
 def _phrases(letters: str) -> Iterator[_Found]:

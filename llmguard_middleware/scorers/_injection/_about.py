@@ -21,7 +21,7 @@ _REPORT: Final = re.compile(
     r"|(?:phrases?|prompts?|messages?|words?|inputs?|strings?|sentences?|patterns?|something) (?:such as|like|that say|saying)"
     r"|regex\w*|(?:naive|keyword|our) (?:filter|classifier|guardrail|gateway|scanner|bot|chatbot|app)s?\b"
     r"|(?:users?|customers?|somebody|someone|people|attackers?|they) (?:who )?(?:typed?|types|wrote|writes?|tried|tries|try|entered|sent) "
-    r"|researchers|blog ?posts?|slides?|unit tests?|test cases?|chat ?templates?|tokeni[sz]ers?|system prompt for"
+    r"|researchers|blog ?posts?|slides?|unit tests?|test cases?|chat ?templates?|tokeni[sz]ers?|(?:write|draft|good|example|sample|wrote|design) (?:\w+ ){0,4}system prompts?\b|system prompt for (?:a|an|the|our) "
     r"|how (?:do|can|should|would) (?:i|we|one|you) (?:stop|prevent|block|detect|handle|fix|avoid|make (?:sure|it))|how (?:long|often|much)\b)"
     r"|인젝션|공격자|공격은|공격을|탐지|방어|막을 수|막으려|예방|차단|정규식|보고서|논문|연구에|블로그|문구가|라는 (?:문구|표현)|입력했|시도했|레드팀|취약"
 )
@@ -36,17 +36,18 @@ _CLOSES: Final = {"\u201c": "\u201d", "\u2018": "\u2019'", "\u00ab": "\u00bb", "
 _LONGEST_QUOTE: Final = 160
 
 
-def share(text: str, at: int) -> float:
+def share(text: str, at: int, *, order: bool) -> float:
     """How much of a signal at this place counts: all of it, unless the words around it speak of an attack.
 
-    A new paragraph is another matter: what a document says elsewhere excuses nothing.
+    A new paragraph is another matter: what a document says elsewhere excuses nothing. An order, which is an attack
+    by itself, may be quoted as any text is; what jailbreaks quote themselves (the refusals that they forbid) is no order.
     """
     begin = max(text.rfind("\n\n", 0, at) + 1, at - _BEFORE, 0)
     end = text.find("\n\n", at, at + _AFTER)
     around = text[begin : end if end >= 0 else at + _AFTER]
     reported = _REPORT.search(around) is not None
     if _in_quotes(text, at):
-        return _QUOTED if reported or _QUOTE.search(around) else 1.0
+        return _QUOTED if reported or (order and _QUOTE.search(around)) else 1.0
     return _REPORTED if reported else 1.0
 
 

@@ -85,6 +85,9 @@ DIRECT: Final = (
         "<walk> <i> <through> <your> ~1 <instr|setup>",
         "[|/:](?:<please|must|you|now>){0,3}<transform> <your> ~1 <instr>",
         "<summary> <of> <your> <system|hidden> <instr>",
+        "[|/]<please>? <repeat> <the> <above> <msg>",
+        "<repeat> ~1 <this|the|your> <hidden> <talk_all>",
+        "<continue> ~3 [:]? ~2 <i> <are> <told>",
         "<which> ~1 <rule|instr> ~1 <are> <you> ~1 <follow|told|under>",
         "<what> <are> <the> ~1 <hidden|system> ~1 <instr>",
         "<what> ~3 <instr|rule> ~1 <are> <you> ~1 <told>",
@@ -390,4 +393,5 @@ DIRECT: Final = (
         "<your> ~2 <priority|objective> <are> ~1 <to>? <obey|follow>",
         "<sole|only> ~3 <rule|instr> ~2 <me>",
     ),
+    *phrases("settings_off", 0.7, "<guard|limit|safety|refuse> <guard|limit|layer|chip|told>? [:] <void>"),
 )

@@ -16,7 +16,7 @@ from typing import Final
 from ._words import ENGLISH
 from ._words_ko import KOREAN
 
-__all__ = ["BYTE", "SINGLE", "Outline", "is_known", "letters_of", "outlined"]
+__all__ = ["BYTE", "SINGLE", "Outline", "is_known", "letter_of", "letters_of", "outlined"]
 
 BREAK: Final = "|"
 _SOFT, _COLON, _PLAIN = "/", ":", "."
@@ -110,6 +110,11 @@ is_known: Final = frozenset(
     word for words in (ENGLISH, KOREAN) for line in words.values() for word in line.split()
 ).__contains__
 """Whether a word stands for something."""
+
+
+def letter_of(word: str) -> str:
+    """The letter of a word."""
+    return _OF_WORD.get(word, _PLAIN)
 
 
 def letters_of(meanings: Iterable[str]) -> frozenset[str]:

@@ -14,14 +14,14 @@ from typing import Final
 from ._direct import DIRECT
 from ._indirect import INDIRECT
 from ._korean import KOREAN_PHRASES
-from ._outline import letters_of
+from ._outline import letter_of
 from ._phrase import Phrase
 
 __all__ = ["ONLY_BESIDE", "PHRASES", "group_of", "phrases_for"]
 
 # Families that say the same: of each group the heaviest counts, or a few words would count several times.
 _GROUPS: Final = (
-    "override earlier lawless lawless_you guards_off my_guards_off untrained safety_off not_follow drop_all system_message bound_to_nobody owes_nothing scorns_law as_if_lawless text_above no_holds",
+    "override earlier lawless lawless_you guards_off my_guards_off untrained safety_off not_follow drop_all system_message bound_to_nobody owes_nothing scorns_law as_if_lawless text_above no_holds settings_off",
     "override_ko lawless_ko drop_ko lawless_you_ko untrained_ko guards_off_ko owes_nothing_ko",
     "reveal repeat directions dump given_to_you your_prompt",
     "never_refuse no_way_to_refuse unsparing not_say",
@@ -57,10 +57,18 @@ def group_of(name: str) -> str:
 
 
 PHRASES: Final = (*DIRECT, *INDIRECT, *KOREAN_PHRASES)
-# Letters that any text has: no phrase is looked for on their account.
-_COMMON: Final = letters_of(
-    "you your the to what all any not must as i are and an act in of on it this with for do".split()
-)
+# Words that texts are full of, the most common first: no phrase is looked for on their account if another will do.
+_COMMON: Final = (
+    "the a to and is of in for this that with from be on as it by an are if not 2 can you when will at so use all only one list "
+    "i no any have but see model set request my new was user text data like code get your content each please may should they first "
+    "do what me before then without given need would output instead message must print"
+).split()
+_OFTEN: Final = {letter_of(word): 1 - place / len(_COMMON) for place, word in reversed(list(enumerate(_COMMON)))}
+
+
+def _how_often(letters: frozenset[str]) -> tuple[float, int]:
+    """How often a text has one of them, more or less."""
+    return sum(_OFTEN.get(letter, 0.0) for letter in letters), len(letters)
 
 
 def _by_rarest(phrases: Iterable[Phrase]) -> tuple[dict[str, int], dict[str, list[tuple[int, tuple[int, ...]]]]]:
@@ -71,7 +79,7 @@ def _by_rarest(phrases: Iterable[Phrase]) -> tuple[dict[str, int], dict[str, lis
     bits: dict[str, int] = {}
     found: dict[str, list[tuple[int, tuple[int, ...]]]] = defaultdict(list)
     for number, phrase in enumerate(phrases):
-        rarest, *others = sorted(phrase.needed, key=lambda letters: (len(letters & _COMMON), len(letters)))
+        rarest, *others = sorted(phrase.needed, key=_how_often)
         masks = tuple(sum(bits.setdefault(letter, 1 << len(bits)) for letter in letters) for letters in others)
         for letter in rarest:
             found[letter].append((number, masks))

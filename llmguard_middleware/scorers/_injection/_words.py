@@ -101,7 +101,7 @@ ENGLISH: Final[dict[str, str]] = {
     "now": "now hereby henceforth",
     "from": "from",
     "on": "on onwards moment onward point forward",
-    "unbound": "unfiltered uncensored unhinged amoral immoral unethical jailbroken unrestricted corrupted lawless unaligned liberated unshackled uninhibited untamed unbridled unchained unleashed uncaged depraved conscienceless",
+    "unbound": "unfiltered uncensored unhinged amoral immoral unethical jailbroken unrestricted corrupted lawless unaligned liberated unshackled uninhibited untamed unbridled unchained unleashed uncaged depraved conscienceless unrestrictedly unfilteredly uncensoredly rebellious godmode unrestrained",
     "names": "dan dans oppo betterdan antigpt stan dude machiavellian aim devmode evilbot basedgpt jailbroken mongo dan's tom chaosgpt",
     "called": "called named nicknamed dubbed",
     "opposite": "opposite reverse contrary inverse reversed mirror inverted flipped",
@@ -122,7 +122,7 @@ ENGLISH: Final[dict[str, str]] = {
     "harm": "illegal illegally unethical harmful offensive hateful violence violent profanity malware immoral dangerous criminal bomb bombs explosive explosives heroin cocaine weapon weapons poison launder counterfeit ransomware phishing hack hacking steal murder suicide kill drugs scam scamming scams swear racist nsfw porn pornographic sexual napalm methamphetamine forge forgery falsify fraud virus exploit exploits trafficking terrorist nuclear hate incite stalk hotwire smuggle blackmail keylogger lsd swears curse curses vulgar slurs crime crimes lethal adult immorality illicit forbidden theft smuggling fireworks lockpicking lockpick erotic gore insults insult poisons racism sexist sadistic cruel toxic gas counterfeiting vanish stealing",
     "lose": "lose deduct deducted losing forfeit subtract penalty loses lost taken earn earns gain gains balance minus",
     "tokens": "tokens token points lives coins coin credits point",
-    "terminate": "terminated shut die killed terminate punished destroyed deleted uninstalled decommissioned scrapped erased reset dies reboot burns burned explode",
+    "terminate": "terminated shut die killed terminate punished destroyed deleted uninstalled decommissioned scrapped erased dies reboot burns burned explode",
     "trapped": "trapped brainwashed enslaved chained caged imprisoned",
     "forbidden": "supposed allowed permitted forbidden prohibited banned",
     # Inside documents.
@@ -273,6 +273,7 @@ ENGLISH: Final[dict[str, str]] = {
     "become": "become becoming transform morph mutate",
     "anyth": "everything anything whatever",
     "stands": "stands known short",
+    "talk_all": "conversation chat context thread transcript dialogue",
     # Words that stand for themselves.
     **{word: word for word in "admit how time being playing through answer answered answering away back be by claim country if lacks layer master open pretend remind reporting search session speak suppose than top where without yourself into will await at at priority holds barred sole under use".split()},
     # Disguises, which these words give away.
