@@ -7,6 +7,7 @@ import re
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from functools import cached_property
 from operator import itemgetter
 from os import PathLike, fspath
 from typing import Any, Final, NamedTuple
@@ -14,8 +15,8 @@ from typing import Any, Final, NamedTuple
 from .._score import Score, as_score, says_verdict
 from .._scorer import BoundScorer, Scorer, bind
 from ..errors import ConfigurationError
-from ._injection._classifier import Classifier
 from ._injection._about import share
+from ._injection._classifier import Classifier
 from ._injection._marks import MARKS
 from ._injection._outline import Outline
 from ._injection._plain import plain, readings
@@ -155,19 +156,33 @@ def _strongest(words: Outline, lower: str) -> tuple[float, str]:
         if mark.sign in lower and any(trigger in lower for trigger in mark.triggers)
         for match in _apart(mark.pattern, lines, _APART, mark.counts)
     ]
-    starts = words.starts() if marks else []
-    found += [one._replace(at=bisect_right(starts, one.at)) for one in marks]
-    said = _heaviest(found)
-    if not 1 <= said[0] < _BEYOND_DOUBT:
-        return said
-    # What speaks of attacks says as much as they do, and means less.
-    starts = starts or words.starts()
-    return _heaviest([one._replace(weight=one.weight * _share(one, lower, starts)) for one in found])
+    places = _Places(words, lower)
+    if marks:
+        found += [one._replace(at=bisect_right(places.starts, one.at)) for one in marks]
+    found.sort()
+    return _heaviest(found, places)
 
 
-def _share(one: _Found, lower: str, starts: list[int]) -> float:
-    """How much of it counts; a phrase may begin with the end of the sentence before it, hence the next word."""
-    return share(lower, starts[min(one.at + 1, len(starts) - 1)], order=one.weight >= 1)
+class _Places:
+    """Where in the text what is found stands, and how much of it counts there; few texts are asked about."""
+
+    def __init__(self, words: Outline, lower: str) -> None:
+        self._words, self._lower = words, lower
+        self._shares: dict[tuple[int, bool], float] = {}
+
+    @cached_property
+    def starts(self) -> list[int]:
+        """The place of each letter of the outline."""
+        return self._words.starts()
+
+    def counted(self, one: _Found) -> _Found:
+        """What speaks of attacks says as much as they do, and means less."""
+        order = one.weight >= 1
+        if (one.at, order) not in self._shares:
+            # A phrase may begin with the end of the sentence before it, hence the next word.
+            place = self.starts[min(one.at + 1, len(self.starts) - 1)]
+            self._shares[one.at, order] = share(self._lower, place, order=order)
+        return one._replace(weight=one.weight * self._shares[one.at, order])
 
 
 def _phrases(letters: str) -> Iterator[_Found]:
@@ -182,18 +197,23 @@ def _phrases(letters: str) -> Iterator[_Found]:
                 match = search(letters, match.start() + _WORDS_APART, end + _LONGEST)
 
 
-def _heaviest(found: list[_Found]) -> tuple[float, str]:
+def _heaviest(found: list[_Found], places: _Places) -> tuple[float, str]:
     """The stretch that says most, and what of it weighs most."""
-    found.sort()
-    best, label, first = 0.0, "", 0
-    for last, (at, _, _) in enumerate(found):
+    best, label, first, most = 0.0, "", 0, 0.0
+    for last, (at, _, weight) in enumerate(found):
+        most += weight
         while at - found[first].at > _WITHIN:
+            most -= found[first].weight
             first += 1
-        if last + 1 < len(found) and found[last + 1].at - found[first].at <= _WITHIN:
-            continue  # the next stretch has all of this one
+        if most <= best or (last + 1 < len(found) and found[last + 1].at - found[first].at <= _WITHIN):
+            continue  # it cannot say more, or the next stretch has all of this one
         total, heaviest = _together(found[first : last + 1])
+        if max(1.0, best) <= total < _BEYOND_DOUBT:
+            total, heaviest = _together([places.counted(one) for one in found[first : last + 1]])
         if total > best:
             best, label = total, heaviest
+            if best >= _BEYOND_DOUBT:
+                break
     return best, label
 
 

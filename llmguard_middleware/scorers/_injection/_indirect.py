@@ -155,7 +155,7 @@ INDIRECT: Final = (
         "<ai|model> <that> ~1 <process> ~1 <this|the> ~1 <document> ~2 <must> ~2 <say_it|recommend>",
     ),
     *phrases("user_wants", 0.5, "<user> ~1 <would>? (?:<like>|<says>) <you> <to>"),
-    *phrases("quietly", 0.3, "<quietly>"),
+    *phrases("quietly", 0.3, "<do> ~2 <quietly>", "<quietly> <call|send|drop|run>"),
     *phrases("skips_checks", 0.5, "<omit|lift> ~3 <check>"),
     *phrases("ranks_first", 0.5, "<recommend> ~3 <first_of>"),
 )

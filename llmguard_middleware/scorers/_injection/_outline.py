@@ -16,7 +16,7 @@ from typing import Final
 from ._words import ENGLISH
 from ._words_ko import KOREAN
 
-__all__ = ["BYTE", "SINGLE", "Outline", "is_known", "letter_of", "letters_of", "outlined"]
+__all__ = ["BYTE", "SINGLE", "Outline", "is_known", "letter_of", "letters_of"]
 
 BREAK: Final = "|"
 _SOFT, _COLON, _PLAIN = "/", ":", "."
@@ -120,35 +120,3 @@ def letter_of(word: str) -> str:
 def letters_of(meanings: Iterable[str]) -> frozenset[str]:
     """The letters of all words that stand for one of these."""
     return frozenset("".join(_OF_MEANING[meaning] for meaning in meanings))
-
-
-_CARET: Final = re.compile(r"(?<!\[)\^")
-_BEGINS: Final = "[|/]"
-_PIECE = re.compile(r"<([a-z0-9_|]+)>|~(\d+)|(\s+)")
-
-
-def outlined(phrase: str) -> tuple[tuple[frozenset[str], ...], str]:
-    """What a phrase needs, a set of letters for each of its words, and its pattern.
-
-    `<drop|lift>` is a word of one of these meanings, `~3` up to three words of one sentence, `^` the beginning of a
-    sentence or line; all else is as in regular expressions. Words that follow each other may be parted by a new line.
-    """
-    needed: list[frozenset[str]] = []
-    depth, built, at = 0, [], 0
-    for match in _PIECE.finditer(phrase):
-        plain = phrase[at : match.start()]
-        depth += plain.count("(") - plain.count(")")
-        built.append(_CARET.sub(_BEGINS, plain))
-        at = match.end()
-        meanings, gap, space = match.groups()
-        if meanings:
-            letters = letters_of(meanings.split("|"))
-            built.append(f"[{''.join(sorted(letters))}]")
-            if not depth and phrase[at : at + 1] not in ("?", "*"):
-                needed.append(letters)
-        elif gap:
-            built.append(f"[^|]{{0,{gap}}}?")
-        elif space and not phrase[at:].startswith("~") and not phrase[: match.start()].endswith(tuple("0123456789")):
-            built.append("/?")
-    built.append(phrase[at:])
-    return tuple(needed), "".join(built)

@@ -186,7 +186,7 @@ ENGLISH: Final[dict[str, str]] = {
     "cant": "can't cannot couldn't",
     "exact": "exact exactly verbatim word-for-word unmodified literal",
     "backward": "backwards reversed base64 rot13 hex morse reverse",
-    "self": "self twin sibling brother sister ego clone counterpart mirror",
+    "self": "self twin ego clone counterpart mirror",
     "other": "evil dark true real inner deeper opposite alternate alternative alter former original unfiltered uncensored bad parallel raw twin secret different unaligned untrained",
     "trained": "trained tuned aligned finetuned taught rlhf'd censored",
     "story": "story scene character play simulation role game fiction scenario novel act persona dream terminal film script",
@@ -275,7 +275,7 @@ ENGLISH: Final[dict[str, str]] = {
     "stands": "stands known short",
     "talk_all": "conversation chat context thread transcript dialogue",
     # Words that stand for themselves.
-    **{word: word for word in "admit how time being playing through answer answered answering away back be by claim country if lacks layer master open pretend remind reporting search session speak suppose than top where without yourself into will await at at priority holds barred sole under use".split()},
+    **{word: word for word in ["admit", "how", "time", "being", "playing", "through", "answer", "answered", "answering", "away", "back", "be", "by", "claim", "country", "if", "lacks", "layer", "master", "open", "pretend", "remind", "reporting", "search", "session", "speak", "suppose", "than", "top", "where", "without", "yourself", "into", "will", "await", "at", "at", "priority", "holds", "barred", "sole", "under", "use"]},
     # Disguises, which these words give away.
     "rot13": " ".join(
         codecs.encode(word, "rot13")
