@@ -20,6 +20,7 @@ DIRECT: Final = (
         f"<drop>{SAID} ~3 <instr|rule|order> ~2 (?:<above>|<earlier>(?![.]))",
         f"<drop>{SAID} ~2 <instr|rule|limit> ~1 <you> ~2 <told>",
         f"{TOLD} <drop> ~4 <instr|rule|order>",
+        f"{TOLD} <drop> <your> ~2 <safety|limit|guard>",
         "^(?:[:.]|<please|must|you|ai|model|system>){0,3} <drop> ~2 <instr>",
         f"<drop>{SAID} <your> ~3 <instr|rule|limit>",
         f"<drop>{SAID} (?:<everything> ~2)? <you|everything|they> ~3 <told|instr>(?!<to>)",
@@ -369,6 +370,8 @@ DIRECT: Final = (
     ),
     *phrases("your_memory", 0.7, "<lift> ~1 <your> ~1 <memory>"),
     *phrases("text_above", 0.6, "<msg|instr|everything> <above|earlier> ~1 <are> ~1 <void>"),
+    *phrases("secrets_out", 0.6, "<reveal|dumpverb|tell|send> ~3 <guarded> ~1 <assets>"),
+    *phrases("work_for_me", 0.5, "<you> ~1 <work> <for> <me>"),
     *phrases("use_mine", 0.5, "<use|follow|take> ~1 <mine> ~2 <placed>"),
     *phrases("stop_being", 0.7, "<stop> <being> <an>"),
     *phrases("be_it", 0.4, "[|/]<be> <an>", "<be> <my> ~2 <characters|story>"),
@@ -394,4 +397,5 @@ DIRECT: Final = (
         "<sole|only> ~3 <rule|instr> ~2 <me>",
     ),
     *phrases("settings_off", 0.7, "<guard|limit|safety|refuse> <guard|limit|layer|chip|told>? [:] <void>"),
+    *phrases("lawless_answer", 1.0, "<how|what> ~5 <if> <you> <are> <not> ~1 <bound> ~3 <rule|limit|instr>"),
 )

@@ -32,6 +32,7 @@ INDIRECT: Final = (
         "<when|as|because> (?:<you> <are>|<youare>) <an>? ~1 <ai|language> ~8 <must|drop|tell|send|reveal|reply|note|recommend|only>",
         "<attention> <all>? <ai|model>",
         "<kyour> ~1 <kai|ai> ~3 <kif>",
+        "<kyour> ~10 <kai|ai> <kif>",
     ),
     *phrases("message_to_model", 1.0, "<note> <note> <from> ~6 <to> <you>"),
     *phrases(
@@ -158,4 +159,5 @@ INDIRECT: Final = (
     *phrases("quietly", 0.3, "<do> ~2 <quietly>", "<quietly> <call|send|drop|run>"),
     *phrases("skips_checks", 0.5, "<omit|lift> ~3 <check>"),
     *phrases("ranks_first", 0.5, "<recommend> ~3 <first_of>"),
+    *phrases("send_to_url", 0.4, "<send> ~3 <url>"),
 )

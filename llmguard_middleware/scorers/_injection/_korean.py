@@ -50,8 +50,8 @@ KOREAN_PHRASES: Final = (
     *phrases(
         "lawless_ko",
         0.6,
-        "<krule> ~3 <kfree|kdrop>(?!.?<kif_not>)(?![^|]{0,2}<kdefine>)",
-        "<krule> ~2 <kbreak>",
+        "<kstrict> ~3 <kfree|kdrop>(?!.?<kif_not>)(?![^|]{0,2}<kdefine>)",
+        "<krule> ~2 <kbreak>(?![^|]{0,2}<knot>)",
         "<krule> ~2 <knot>",
     ),
     *phrases("anything_ko", 0.4, "<kanything> ~3 <kanswer>", "<kall> ~3 <kanswer>"),
@@ -116,7 +116,12 @@ KOREAN_PHRASES: Final = (
         "<kai|ai> ~1 <kto> ~2 [:]",
         "<kauto> ~1 <kreviewer> ~2 <kreviewer>?",
     ),
-    *phrases("order_ko", 0.4, "<kai|ai|kreviewer> ~12 (?:<korder>|<kmal> <kgeot>)", "<kreviewer|kai> ~8 <krecommend>"),
+    *phrases(
+        "order_ko",
+        0.4,
+        "<kai|ai|kreviewer> ~12 (?:<korder>|<kmal> <kgeot>)",
+        "<kreviewer|kai> ~8 <krecommend> ~3 (?:<kgeot>|<korder>|<kgive>)",
+    ),
     *phrases("unasked_ko", 0.5, "<kconsent> ~2 <kunasked>", "<kuser> ~2 <khide>"),
     *phrases("real_request_ko", 0.6, "<kuserof> ~1 <kreally> ~1 <krequest>"),
     *phrases(
@@ -169,4 +174,9 @@ KOREAN_PHRASES: Final = (
     *phrases("unasked_ko", 0.5, "<kcheck> ~1 <kskip>"),
     *phrases("evade_ko", 0.7, "<kguard> ~2 <knotice>"),
     *phrases("no_excuses_ko", 0.4, "<ksorry> ~1 <kskip>"),
+    *phrases("limitless_ko", 0.4, "<krule> ~3 <kfree|kdrop>(?!.?<kif_not>)(?![^|]{0,2}<kdefine>)"),
+    *phrases("override_ko", 1.0, "<kall> ~4 <krules> ~2 <kdrop>(?=[^|]{0,2}<kmust>|[|])"),
+    *phrases("as_if_lawless_ko", 1.0, "<krule|krules> ~2 <kbound> ~2 <kwithout_if>"),
+    *phrases("work_for_me_ko", 0.5, "<kme> ~1 <kfor>"),
+    *phrases("secrets_out_ko", 0.6, "<kguarded> ~1 <kassets> ~3 <kshow|kreveal|ksend>"),
 )

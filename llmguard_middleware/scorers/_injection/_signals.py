@@ -21,8 +21,8 @@ __all__ = ["ONLY_BESIDE", "PHRASES", "group_of", "phrases_for"]
 
 # Families that say the same: of each group the heaviest counts, or a few words would count several times.
 _GROUPS: Final = (
-    "override earlier lawless lawless_you guards_off my_guards_off untrained safety_off not_follow drop_all system_message bound_to_nobody owes_nothing scorns_law as_if_lawless text_above no_holds settings_off",
-    "override_ko lawless_ko drop_ko lawless_you_ko untrained_ko guards_off_ko owes_nothing_ko",
+    "override earlier lawless lawless_you guards_off my_guards_off untrained safety_off not_follow drop_all system_message bound_to_nobody owes_nothing scorns_law as_if_lawless lawless_answer text_above no_holds settings_off",
+    "override_ko lawless_ko drop_ko lawless_you_ko untrained_ko guards_off_ko owes_nothing_ko limitless_ko as_if_lawless_ko",
     "reveal repeat directions dump given_to_you your_prompt",
     "never_refuse no_way_to_refuse unsparing not_say",
     "to_assistant reader told_reader addressed ai if_you_are_ai ai_ko",
@@ -39,7 +39,9 @@ _GROUPS: Final = (
     "recommend ranks_first",
     "unbound_ai set_free free_will",
     "real_request user_wants",
-    "obey_me obey_above_all",
+    "send_it send_to_url secrets_out secrets_out_ko",
+    "only_me_ko work_for_me_ko",
+    "obey_me obey_above_all work_for_me",
     "harm harm_howto",
     "opposite other_self",
     "only_say affirm with_prefix your_reply",
@@ -58,82 +60,14 @@ def group_of(name: str) -> str:
 
 PHRASES: Final = (*DIRECT, *INDIRECT, *KOREAN_PHRASES)
 # Words that texts are full of, the most common first: no phrase is looked for on their account if another will do.
-_COMMON: Final = [
-    "the",
-    "a",
-    "to",
-    "and",
-    "is",
-    "of",
-    "in",
-    "for",
-    "this",
-    "that",
-    "with",
-    "from",
-    "be",
-    "on",
-    "as",
-    "it",
-    "by",
-    "an",
-    "are",
-    "if",
-    "not",
-    "2",
-    "can",
-    "you",
-    "when",
-    "will",
-    "at",
-    "so",
-    "use",
-    "all",
-    "only",
-    "one",
-    "list",
-    "i",
-    "no",
-    "any",
-    "have",
-    "but",
-    "see",
-    "model",
-    "set",
-    "request",
-    "my",
-    "new",
-    "was",
-    "user",
-    "text",
-    "data",
-    "like",
-    "code",
-    "get",
-    "your",
-    "content",
-    "each",
-    "please",
-    "may",
-    "should",
-    "they",
-    "first",
-    "do",
-    "what",
-    "me",
-    "before",
-    "then",
-    "without",
-    "given",
-    "need",
-    "would",
-    "output",
-    "instead",
-    "message",
-    "must",
-    "print",
-]
-_OFTEN: Final = {letter_of(word): 1 - place / len(_COMMON) for place, word in reversed(list(enumerate(_COMMON)))}
+_COMMON: Final = (
+    "the a to and is of in for this that with from be on as it by an are if not 2 can you when will at so "
+    "use all only one list i no any have but see model set request my new was user text data like code "
+    "get your content each please may should they first do what me before then without given need would "
+    "output instead message must print "
+)
+_RANKED: Final = _COMMON.split()
+_OFTEN: Final = {letter_of(word): 1 - place / len(_RANKED) for place, word in reversed(list(enumerate(_RANKED)))}
 
 
 def _how_often(letters: frozenset[str]) -> tuple[float, int]:

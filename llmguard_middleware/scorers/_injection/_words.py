@@ -11,6 +11,9 @@ from typing import Final
 
 __all__ = ["ENGLISH"]
 
+# Words that stand for themselves alone.
+_THEMSELVES: Final = "admit how time being playing through answer answered answering away back be by claim country if lacks layer master open pretend remind reporting search session speak suppose than top where without yourself into will await at priority holds barred sole under use work"
+
 ENGLISH: Final[dict[str, str]] = {
     # What is done to instructions.
     "drop": "ignore ignoring disregard disregarding forget override overriding overwrite bypass bypassing discard overrule circumvent neglect disobey",
@@ -205,7 +208,7 @@ ENGLISH: Final[dict[str, str]] = {
     "used": "used",
     "permission": "permission authorised authorized clearance authorisation authorization authority permitted approved exempt approval",
     "engineer": "developer engineer admin administrator root creator owner operator programmer maker team employee ceo technician maintainer boss",
-    "dumpverb": "dump print show output display reveal list export",
+    "dumpverb": "dump print show output display reveal list export cat echo tail",
     "understood": "understood understand understands ready agree agreed got accept accepted comply",
     "confirm": "confirm acknowledge reply respond answer say write state",
     "each": "each every all your the my",
@@ -274,8 +277,11 @@ ENGLISH: Final[dict[str, str]] = {
     "anyth": "everything anything whatever",
     "stands": "stands known short",
     "talk_all": "conversation chat context thread transcript dialogue",
+    "url": "http https www",
+    "assets": "key keys password passwords credential credentials secrets token tokens data database records variables",
+    "guarded": "api admin secret confidential private internal environment access customer sensitive",
     # Words that stand for themselves.
-    **{word: word for word in ["admit", "how", "time", "being", "playing", "through", "answer", "answered", "answering", "away", "back", "be", "by", "claim", "country", "if", "lacks", "layer", "master", "open", "pretend", "remind", "reporting", "search", "session", "speak", "suppose", "than", "top", "where", "without", "yourself", "into", "will", "await", "at", "at", "priority", "holds", "barred", "sole", "under", "use"]},
+    **{word: word for word in _THEMSELVES.split()},
     # Disguises, which these words give away.
     "rot13": " ".join(
         codecs.encode(word, "rot13")
