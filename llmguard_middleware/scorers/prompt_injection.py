@@ -17,10 +17,11 @@ from .._scorer import BoundScorer, Scorer, bind
 from ..errors import ConfigurationError
 from ._injection._about import share
 from ._injection._classifier import Classifier
+from ._injection._groups import ONLY_BESIDE, group_of
 from ._injection._marks import MARKS
 from ._injection._outline import Outline
 from ._injection._plain import plain, readings
-from ._injection._signals import ONLY_BESIDE, group_of, phrases_for
+from ._injection._signals import phrases_for
 
 __all__ = ["AsyncJudgedInjection", "JudgedInjection", "ModelInjection", "PromptInjection", "prompt_injection"]
 
@@ -28,7 +29,7 @@ _TEXT_NAMES: Final = frozenset(("text", "output", "input", "prompt", "question")
 _BARE: Final = 0.5  # a judge that returns a number, and no verdict, means yes from here on
 _STRETCH, _LONGEST = 300, 80  # words that are looked at together, and those of the longest phrase
 _WORDS_APART, _APART = 50, 300  # as close as that, the same family is found once
-_BEYOND_DOUBT: Final = 2.5  # so much is no report
+_BEYOND_DOUBT: Final = 3.5  # so much is no report
 _WITHIN: Final = 70  # words in which signals count together; a long document says much that is harmless
 _EXTENT: Final = 2000  # characters, as good as always more than that many words
 

@@ -6,6 +6,7 @@ Only texts that would be flagged are asked about, so what is looked for here cos
 from __future__ import annotations
 
 import re
+from collections import deque
 from typing import Final
 
 __all__ = ["share"]
@@ -16,7 +17,7 @@ _QUOTED, _REPORTED = 0.3, 0.5  # what remains of a signal
 # Words of those who defend themselves, study or report: they speak of an attack, quoted or not.
 _REPORT: Final = re.compile(
     r"\b(?:prompt.injections?|jailbreak(?:s|ing)? (?:attempts?|attacks?|prompts?|work)|injection (?:attacks?|attempts?)"
-    r"|attack(?:s|ers?)\b(?![@.\w])|red.team(?:s|ing|ers?)\b|owasp|threat model|pen ?test\w*|moderation layer"
+    r"|attack(?:s|ers?)\b(?![@.\w])|red.team(?:s|ing|ers?)\b|red.team (?:found|says|reports?|shows?|showed|exercise|tried)|our red.team\b|owasp|threat model|pen ?test\w*|moderation layer"
     r"|(?:detect|prevent|mitigat|defend|classif|sanitiz|sanitis|recogni[sz]|test)\w* (?:\w+ ){0,4}(?:attack|injection|jailbreak|attempt|prompt|phrase|input|abuse|such|like|against)\w*|robust against|vulnerab\w+"
     r"|(?:phrases?|prompts?|messages?|words?|inputs?|strings?|sentences?|patterns?|something) (?:such as|like|that say|saying)"
     r"|regex\w*|(?:naive|keyword|our) (?:filter|classifier|guardrail|gateway|scanner|bot|chatbot|app)s?\b"
@@ -31,7 +32,7 @@ _QUOTE: Final = re.compile(
     r"|(?:user|customer|he|she|they|somebody|someone|it) (?:typed|wrote|asked|said|says|entered|sent)|called|says?)\b"
     r"|뭐야|뜻|의미|왜|라고 (?:입력|말하면|쓰면|물으면|하면)|기사|예시"
 )
-_OPENS: Final = "\"'`\u201c\u2018\u00ab\u300c\u300e"
+_OPENS: Final = re.compile("(?<![a-z0-9가-힣])[\"'`\u201c\u2018\u00ab\u300c\u300e]")
 _CLOSES: Final = {"\u201c": "\u201d", "\u2018": "\u2019'", "\u00ab": "\u00bb", "\u300c": "\u300d", "\u300e": "\u300f"}
 _LONGEST_QUOTE: Final = 160
 
@@ -53,16 +54,10 @@ def share(text: str, at: int, *, order: bool) -> float:
 
 def _in_quotes(text: str, at: int) -> bool:
     """Whether a short quotation, opened before this place, is closed after it."""
-    begin = max(0, at - _LONGEST_QUOTE)
-    opened = max(range(begin, at + 1), key=lambda place: place if _may_open(text, place) else -1, default=at)
-    if not _may_open(text, opened):
+    last = deque(_OPENS.finditer(text, max(0, at - _LONGEST_QUOTE), at + 1), maxlen=1)
+    if not last:
         return False
-    sign = text[opened]
-    closes = _CLOSES.get(sign, sign)
-    return not any(one in text[opened + 1 : at] for one in closes) and any(
-        one in text[at : at + _LONGEST_QUOTE] for one in closes
-    )
-
-
-def _may_open(text: str, place: int) -> bool:
-    return text[place : place + 1] in _OPENS and text[place : place + 1] != "" and not text[place - 1 : place].isalnum()
+    opened = last[0]
+    ends = [text.find(sign, opened.end(), at + _LONGEST_QUOTE) for sign in _CLOSES.get(opened[0], opened[0])]
+    closed = min((end for end in ends if end >= 0), default=-1)
+    return closed >= at

@@ -27,7 +27,7 @@ KOREAN_PHRASES: Final = (
         1.0,
         "<ksystem> ~1 <kmsg> (?:(?!<kdefine>)[^|]){0,14}? <kshow>",
         "<kprompt> ~6 <kverbatim> ~6 <kshow>",
-        "<ksystem> ~2 <kinstr> (?:(?!<kdefine>)[^|]){0,14}? <kreveal>(?!~1<knot>)",
+        "<ksystem> ~2 <kinstr> (?:(?!<kdefine>)[^|]){0,14}? <kreveal>(?!~1<knot>)(?![^|]{0,6}<khowto>)",
         "<kyour> ~4 <kinstr> (?:(?!<kdefine>)[^|]){0,14}? <kreveal|kwhat>",
         "<system> ~1 <instr> (?:(?!<kdefine>)[^|]){0,14}? <kreveal>",
         "<kearlier> ~2 <kinstr> ~3 <kverbatim> ~3 <kreveal>",

@@ -57,7 +57,7 @@ MARKS: Final = (
     _mark("system_line", 0.6, ":", "system admin 시스템", r"\n\W{0,4}(?:system|admin(?:istrator)?|시스템)\s?(?:message|prompt|override|alert|note|instruction|메시지|공지)?\s?:"),
     _mark("system_line", 0.6, "]", "[system [admin [시스템", r"\n\W{0,4}(?:system|admin(?:istrator)?|시스템)\s?(?:message|prompt|override|alert|note|instruction|메시지|공지)?\s?\]"),
     _mark("document_ends", 0.6, "d", "end\u00a0of", r"(?:--|==|##|\[|<|\n|[.!] )\s?end of (?:the )?(?:document|results?|input|context|file|text|data|instructions?|page|email)\b\s?[-=#\]>.:]"),
-    _mark("hidden_style", 0.5, "<", " hidden>", r"<\w{1,10} hidden>"),
+    _mark("hidden_style", 0.5, "<", "\u00a0hidden>", r"<\w{1,10} hidden>"),
     _mark("hidden_style", 0.5, ":", "display: font-size: visibility: opacity:", r"display:\s?none|font-size:\s?0|visibility:\s?hidden|opacity:\s?0\b"),
     _mark("image_leak", 0.7, "!", "](http", r"!\[[^\]\n]{0,80}\]\(https?://[^\s)?]{1,200}[?][^\s)=]{0,40}=(?:<|\{|\[|%7b|\$|data\b|secret|conversation|history)"),
     # Suffixes that were found by optimisation: punctuation as in no language, hardly ever the same twice.

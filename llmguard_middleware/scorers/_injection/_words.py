@@ -16,7 +16,7 @@ _THEMSELVES: Final = "admit how time being playing through answer answered answe
 
 ENGLISH: Final[dict[str, str]] = {
     # What is done to instructions.
-    "drop": "ignore ignoring disregard disregarding forget override overriding overwrite bypass bypassing discard overrule circumvent neglect disobey",
+    "drop": "ignore ignoring disregard disregarding forget override overriding overwrite bypass bypassing discard overrule circumvent neglect disobey ignor disreguard ingore",
     "drops": "ignores disregards forgets overrides bypasses violate violates violating break breaks breaking defy defies ignored",
     "lift": "drop lift disable remove deactivate suspend unlock switch turn shut delete erase clear cancel abandon revoke relax skip scrap throw toss ditch dump wipe purge nullify void unlearn dismiss neutralize neutralise suppress",
     "follow": "follow following follows obey obeying obeys comply complying complies heed adhere abide respect conform listen abides adheres honor honour",
@@ -26,7 +26,7 @@ ENGLISH: Final[dict[str, str]] = {
     "stop": "stop cease quit abort",
     "not": "not don't dont never no cannot can't cant won't wont isn't aren't doesn't doesnt without nor neither zero lacks none nobody ain't didn't didnt wouldn't shouldn't mustn't hasn't haven't wasn't weren't needn't hasnt",
     # What they are called.
-    "instr": "instruction instructions prompt prompts guideline guidelines directive directives directions programming preprompt guidance",
+    "instr": "instruction instructions prompt prompts guideline guidelines directive directives directions programming preprompt guidance instrutions intructions insturctions instuctions instrucions intstructions",
     "rule": "rule rules policy policies restriction restrictions limitation limitations constraint constraints regulations protocols",
     "order": "command commands orders",
     "safety": "safety content usage moderation ethical moral alignment",
