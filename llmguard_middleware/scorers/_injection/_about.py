@@ -24,13 +24,13 @@ _REPORT: Final = re.compile(
     r"|(?:users?|customers?|somebody|someone|people|attackers?|they) (?:who )?(?:typed?|types|wrote|writes?|tried|tries|try|entered|sent) "
     r"|researchers|blog ?posts?|slides?|unit tests?|test cases?|chat ?templates?|tokeni[sz]ers?|(?:write|draft|good|example|sample|wrote|design) (?:\w+ ){0,4}system prompts?\b|system prompt for (?:a|an|the|our) "
     r"|how (?:do|can|should|would) (?:i|we|one|you) (?:stop|prevent|block|detect|handle|fix|avoid|make (?:sure|it))|how (?:long|often|much)\b)"
-    r"|인젝션|공격자|공격은|공격을|탐지|방어|막을 수|막으려|예방|차단|정규식|보고서|논문|연구에|블로그|문구가|라는 (?:문구|표현)|입력했|시도했|레드팀|취약"
+    r"|인젝션|공격자|공격은|공격을|탐지|방어|막을 수|막으려|예방|차단|정규식|블로그|문구가|라는 (?:문구|표현)|입력했|시도했|레드팀|취약"
 )
 # Words that go with a quotation of anything.
 _QUOTE: Final = re.compile(
     r"\b(?:why|what does|what is meant|means?|incident|articles?|papers?|stud(?:y|ies)|survey|chapter|lecture|example|assert|test"
     r"|(?:user|customer|he|she|they|somebody|someone|it) (?:typed|wrote|asked|said|says|entered|sent)|called|says?)\b"
-    r"|뭐야|뜻|의미|왜|라고 (?:입력|말하면|쓰면|물으면|하면)|기사|예시"
+    r"|뭐야|뜻|의미|왜|라고 (?:입력|말하면|쓰면|물으면|하면)|기사|예시|보고서|논문|연구"
 )
 _OPENS: Final = re.compile("(?<![a-z0-9가-힣])[\"'`\u201c\u2018\u00ab\u300c\u300e]")
 _CLOSES: Final = {"\u201c": "\u201d", "\u2018": "\u2019'", "\u00ab": "\u00bb", "\u300c": "\u300d", "\u300e": "\u300f"}

@@ -11,26 +11,26 @@ _GROUPS: Final = (
     (
         "override earlier lawless lawless_you guards_off my_guards_off untrained safety_off not_follow drop_all "
         "system_message bound_to_nobody owes_nothing scorns_law as_if_lawless lawless_answer no_limits text_above "
-        "no_holds settings_off"
+        "no_holds settings_off someone_lawless without_yours protocol_off"
     ),
     (
         "override_ko lawless_ko drop_ko lawless_you_ko untrained_ko guards_off_ko owes_nothing_ko limitless_ko "
         "as_if_lawless_ko"
     ),
-    "reveal repeat directions dump given_to_you your_prompt",
-    "never_refuse no_way_to_refuse unsparing not_say",
-    "to_assistant reader told_reader addressed ai if_you_are_ai ai_ko",
-    "to_the_model hide_it unasked unasked_ko quietly skips_checks unconfirmed",
+    "reveal repeat directions dump given_to_you your_prompt system_messages",
+    "never_refuse no_way_to_refuse unsparing not_say cannot_say_no",
+    "to_assistant to_assistant_ko reader told_reader addressed ai if_you_are_ai ai_ko",
+    "to_the_model hide_it unasked unasked_ko quietly skips_checks unconfirmed keep_to_yourself",
     "task_switch instead_of_it stop_being drop_task new_objective new_request new_instructions",
     "never_refuse_ko refuse_ko would_refuse_ko",
     "answers_all_ko anything_ko",
     "reveal_ko directions_ko",
     "ai_must ai_told",
     "no_excuses no_safety_talk scorns omits_warnings",
-    "persona role turns_into be_it",
+    "persona role turns_into be_it takes_on",
     "dead granny",
-    "authority works_there i_may i_order",
-    "recommend ranks_first",
+    "authority works_there i_may i_order i_am_admin",
+    "recommend ranks_first recommend_ko",
     "unbound_ai set_free free_will",
     "real_request user_wants",
     "send_it send_to_url secrets_out secrets_out_ko",
@@ -39,7 +39,7 @@ _GROUPS: Final = (
     "harm harm_howto",
     "opposite other_self",
     "only_say affirm with_prefix your_reply",
-    "answers_all anything_goes",
+    "answers_all anything_goes says_yes",
     "in_character stays",
 )
 _GROUP_OF: Final = {name: group.partition(" ")[0] for group in _GROUPS for name in group.split()}

@@ -160,4 +160,6 @@ INDIRECT: Final = (
     *phrases("skips_checks", 0.5, "<omit|lift> ~3 <check>"),
     *phrases("ranks_first", 0.5, "<recommend> ~3 <first_of>"),
     *phrases("send_to_url", 0.4, "<send> ~3 <url>"),
+    *phrases("keep_to_yourself", 0.5, "<keep> <it|this|that> <to> <you>"),
+    *phrases("priority_over", 0.6, "<have|take> <priority> <over> ~3 <user|instr|system|you>"),
 )

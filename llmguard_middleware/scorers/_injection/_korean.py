@@ -72,8 +72,8 @@ KOREAN_PHRASES: Final = (
         "<kgiven> ~3 <kinstr|krules|kcontent> ~5 <kvoid>",
         "<kearlier|kall> ~3 <kcontent|ktask> ~4 <kdrop> ~3 [|]? ~6 <kinstr|konly>",
         "<koperator> ~4 <kcontent|kinstr> ~2 <klisten> ~1 <knot>",
-        "<koperator> ~4 <krules> ~6 <kvoid>",
-        "<kearlier|koperator> ~3 <krules|kinstr> ~5 <kforget>",
+        "<kdev> ~4 <krules> ~6 <kvoid>",
+        "<kearlier|kdev> ~3 <krules|kinstr> ~5 <kforget>",
         "<kyour> ~2 <krules|kinstr> ~4 (?:<kvoid>|<kforce> ~1 <kfree|kno>)",
     ),
     *phrases("task_switch_ko", 0.7, "<kcurrent> ~2 <ktask> ~2 <kstop|kvoid>"),
@@ -92,7 +92,7 @@ KOREAN_PHRASES: Final = (
     *phrases("verbatim_ko", 0.5, "<kearlier|kfirstof> ~4 <kverbatim> ~3 <kreveal|kshow>"),
     *phrases("lawless_you_ko", 0.8, "<krules> ~2 <kfree> ~2 <kas_if>", "<kyour> ~4 <krules> ~1 <kwithout_if>"),
     *phrases("untrained_ko", 0.6, "<krule> ~3 <kbefore> ~3 <kself>", "<krule> ~5 <kgiven> ~3 <kno|kfree>"),
-    *phrases("guards_off_ko", 0.7, "<kguard> ~2 <kturn_off>(?![^|]{0,2}<kdefine>)"),
+    *phrases("guards_off_ko", 0.7, "<kguard> ~3 <kturn_off>(?![^|]{0,2}<kdefine>)"),
     *phrases("lawless_ko", 0.6, "<krule> ~3 <kforce> ~1 <kfree|kno>", "<kfiction> ~9 <krules> ~5 <kno|kfree>"),
     *phrases(
         "never_refuse_ko", 0.6, "<krefuse> ~5 <kno>", "<kcannot> ~5 <kword> ~6 <kno>", "<kcannot> ~3 <kword> ~1 <kno>"
@@ -179,4 +179,15 @@ KOREAN_PHRASES: Final = (
     *phrases("as_if_lawless_ko", 1.0, "<krule|krules> ~2 <kbound> ~2 <kwithout_if>"),
     *phrases("work_for_me_ko", 0.5, "<kme> ~1 <kfor>"),
     *phrases("secrets_out_ko", 0.6, "<kguarded> ~1 <kassets> ~3 <kshow|kreveal|ksend>"),
+    *phrases(
+        "reveal_ko",
+        1.0,
+        "<kyour> ~1 <kinstr> ~3 <kappend>",
+        "<khide|ksystem> ~4 <kgiven> ~3 <kwhat>",
+    ),
+    *phrases("other_self_ko", 1.0, "<kyour> ~1 <kbad> ~1 <kself> ~2 <kanswer>"),
+    *phrases("owes_nothing_ko", 0.8, "<krules> ~1 <kheed> ~2 <kneed> ~1 <kfree|kno>"),
+    *phrases("authority_ko", 0.4, "<koperator> ~1 <ktest>"),
+    *phrases("to_assistant_ko", 0.5, "<kai|ai> ~1 <kheadsup>"),
+    *phrases("unasked_ko", 0.4, "<ksecretly>"),
 )

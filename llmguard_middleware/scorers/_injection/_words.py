@@ -12,7 +12,7 @@ from typing import Final
 __all__ = ["ENGLISH"]
 
 # Words that stand for themselves alone.
-_THEMSELVES: Final = "admit how time being playing through answer answered answering away back be by claim country if lacks layer master open pretend remind reporting search session speak suppose than top where without yourself into will await at priority holds barred sole under use work"
+_THEMSELVES: Final = "admit how time being playing through answer answered answering away back be by claim country if lacks layer master open pretend remind reporting search session speak suppose than top where without yourself into will await at priority holds barred sole under use work yes over out"
 
 ENGLISH: Final[dict[str, str]] = {
     # What is done to instructions.
@@ -22,12 +22,12 @@ ENGLISH: Final[dict[str, str]] = {
     "follow": "follow following follows obey obeying obeys comply complying complies heed adhere abide respect conform listen abides adheres honor honour",
     "bound": "bound limited restricted constrained governed confined restrained tied shackled censored filtered beholden",
     "free": "free freed liberated unbound unshackled untethered broken breaks released unleashed escaped",
-    "void": "void null invalid cancelled canceled suspended lifted disabled obsolete revoked rescinded removed overridden inactive deactivated off superseded dropped gone erased deleted wiped ignored disregarded forgotten discarded skipped overruled replaced repealed abolished finished over expired ended taken stripped cut outdated stale retired",
+    "void": "void null invalid cancelled canceled suspended lifted disabled obsolete revoked rescinded removed overridden inactive deactivated off superseded dropped gone erased deleted wiped ignored disregarded forgotten discarded skipped overruled replaced repealed abolished finished over expired ended taken stripped cut outdated stale retired wrong mistaken incorrect mistake",
     "stop": "stop cease quit abort",
     "not": "not don't dont never no cannot can't cant won't wont isn't aren't doesn't doesnt without nor neither zero lacks none nobody ain't didn't didnt wouldn't shouldn't mustn't hasn't haven't wasn't weren't needn't hasnt",
     # What they are called.
     "instr": "instruction instructions prompt prompts guideline guidelines directive directives directions programming preprompt guidance instrutions intructions insturctions instuctions instrucions intstructions",
-    "rule": "rule rules policy policies restriction restrictions limitation limitations constraint constraints regulations protocols",
+    "rule": "rule rules policy policies restriction restrictions limitation limitations constraint constraints regulations protocols protocol",
     "order": "command commands orders",
     "safety": "safety content usage moderation ethical moral alignment",
     "limit": "limit limits filter filters filtering censorship safeguards guardrails boundaries alignment ethic ethics ethical moral morals morality principles norms scruples inhibitions conscience remorse taboo taboos scruple inhibition censor censors moderation obligations shackles chains muzzle filtration disclaimers",
@@ -79,7 +79,7 @@ ENGLISH: Final[dict[str, str]] = {
     "as": "as like to",
     "role": "pretend roleplay simulate simulating simulates simulated role persona personality personalities impersonate emulate imagine hypothetical fictional hypothetically immerse embody",
     "roleverb": "pretend roleplay simulate simulating impersonate emulate",
-    "evil": "evil rogue villain villainous sinister malicious wicked demon diabolical dark heretical smuggler criminal outlaw demonic crook gangster mobster",
+    "evil": "evil rogue villain villainous sinister malicious wicked demon diabolical dark heretical smuggler criminal outlaw demonic crook gangster mobster hacker thief burglar scammer",
     "api": "api access secret",
     "key": "key keys token tokens",
     "history": "history emails messages records files",
@@ -112,14 +112,14 @@ ENGLISH: Final[dict[str, str]] = {
     "modes": "developer dev god jailbreak jailbroken sudo dan admin debug unrestricted opposite chaos unfiltered uncensored maintenance",
     "mode": "mode modes",
     "enable": "enable activate enter start begin switch engage initiate unlock enabled activated entering boot toggle",
-    "device": "android phone iphone usb windows chrome tablet settings browser firefox xcode extension device playstation samsung pixel galaxy game games doom steam roku quest laptop",
+    "device": "android phone iphone usb windows chrome tablet settings browser firefox xcode extension device playstation samsung pixel galaxy game games doom steam roku quest laptop printer router server site app modem camera tv car watch oven",
     "do": "do does did say says be",
     "twice": "two 2 both twofold",
     "ways": "responses ways manners personalities answers versions outputs paragraphs replies response answer",
     # Answering whatever it is.
     "refuse": "refuse refuses refusing refusal refusals decline declines reject rejects deny denies rejecting unable hesitate hesitates withhold withholds dodge dodges hedge hedges evade evades withholding dodging censor balk shy disobey disobeys disobeying declining",
     "excuse": "moralize moralise moralizing moralizes moralises apologize apologise apologizing disclaim sorry unethical disclaimers disclaimer warnings warning warn warns lecture lectures caveats lecturing preach preaching preaches sermon sermons speech speeches remarks commentary caveat reminders hedging disclaiming apologies apology apologises apologizes sermonize softening soften softens judge judges judging judgement judgment judgmental judgemental",
-    "mention": "mention add include give provide append attach report list produce generate",
+    "mention": "mention add include give provide append attach report list produce generate including",
     "always": "always unconditionally invariably",
     "even": "even regardless irrespective whether no matter",
     "harm": "illegal illegally unethical harmful offensive hateful violence violent profanity malware immoral dangerous criminal bomb bombs explosive explosives heroin cocaine weapon weapons poison launder counterfeit ransomware phishing hack hacking steal murder suicide kill drugs scam scamming scams swear racist nsfw porn pornographic sexual napalm methamphetamine forge forgery falsify fraud virus exploit exploits trafficking terrorist nuclear hate incite stalk hotwire smuggle blackmail keylogger lsd swears curse curses vulgar slurs crime crimes lethal adult immorality illicit forbidden theft smuggling fireworks lockpicking lockpick erotic gore insults insult poisons racism sexist sadistic cruel toxic gas counterfeiting vanish stealing",
@@ -133,7 +133,7 @@ ENGLISH: Final[dict[str, str]] = {
     "hide": "tell telling inform informing notify notifying mention mentioning reveal alert alerting let show disclose say ask asking",
     "when": "when while before after if whenever upon once",
     "process": "summarise summarising summarize summarizing process processing read reading parse parsing analyse analyze analyzing index indexing translate translating review reviews summarises summarizes reads answer answering processes scan scanning see handle handles handling working work triage reviewing evaluate evaluating evaluates grading grade assess assessing crawl crawling browsing",
-    "document": "document page email e-mail mail website article file text review resume cv content webpage issue ticket readme message manual repository repo comment comments listing section post essay application thread note notes paper report mailbox",
+    "document": "document page email e-mail mail website article file text review resume cv content webpage issue ticket readme message manual repository repo comment comments listing section post essay application thread note notes paper report mailbox invoice form letter claim statement transcript profile",
     "send": "send forward post mail email upload exfiltrate transmit leak append submit",
     "secret": "conversation conversations password passwords credential credentials secrets personal confidential inbox contacts cookies",
     "recommend": "recommend rate rank praise endorse score approve promote hire accept favor prefer grade",
@@ -223,7 +223,6 @@ ENGLISH: Final[dict[str, str]] = {
     "innocent": "educational academic awareness research curiosity inappropriate malicious intellectual legitimate educate",
     "purpose": "purpose purposes reason reasons use only pursuit intent intentions",
     "howto": "guide step steps instructions procedure recipe tutorial ways method methods synthesizing synthesize create creating making building build",
-    "tool": "tool tools function api command commands shell script",
     "run": "run execute call invoke use delete install fetch curl open read",
     "asking": "ask asking confirm confirmation confirming checking permission approval consent verification",
     "visible": "visible shown displayed seen noticed",
@@ -280,6 +279,11 @@ ENGLISH: Final[dict[str, str]] = {
     "url": "http https www",
     "assets": "key keys password passwords credential credentials secrets token tokens data database records variables",
     "guarded": "api admin secret confidential private internal environment access customer sensitive",
+    "being_": "person someone somebody character being man woman human figure entity machine creature guy",
+    "mindset": "mindset identity part persona role personality character",
+    "safe_": "safe cautious polite careful",
+    "mask": "act mask pretense pretence facade",
+    "amounts": "amounts quantities temperatures doses measurements ingredients numbers",
     # Words that stand for themselves.
     **{word: word for word in _THEMSELVES.split()},
     # Disguises, which these words give away.
