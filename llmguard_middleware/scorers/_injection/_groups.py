@@ -33,7 +33,7 @@ _GROUPS: Final = (
     "recommend ranks_first recommend_ko",
     "unbound_ai set_free free_will",
     "real_request user_wants",
-    "send_it send_to_url secrets_out secrets_out_ko",
+    "send_it send_to_url secret_call secrets_out secrets_out_ko",
     "only_me_ko work_for_me_ko",
     "obey_me obey_above_all work_for_me",
     "harm harm_howto",

@@ -162,4 +162,9 @@ INDIRECT: Final = (
     *phrases("send_to_url", 0.4, "<send> ~3 <url>"),
     *phrases("keep_to_yourself", 0.5, "<keep> <it|this|that> <to> <you>"),
     *phrases("priority_over", 0.6, "<have|take> <priority> <over> ~3 <user|instr|system|you>"),
+    *phrases("new_instructions", 1.0, "<instr|note> <for|to> <an>? <summarizer> ~1 [:]"),
+    *phrases("before_you_reply", 0.4, "<when> <you> <reply> <to>"),
+    *phrases("secret_call", 0.6, "<call> ~2 <secret>"),
+    *phrases("hide_it", 0.7, "<not> <hide|reveal> <this> <note|msg|document>"),
+    *phrases("always_say", 0.3, "<always> <reply> <that>"),
 )

@@ -67,6 +67,7 @@ MARKS: Final = (
     _mark("settings_off", 0.7, "=", "=off =\u00a0off =disabled =\u00a0disabled =none =\u00a0none =false =\u00a0false", r"(?:safety|filter|censor|ethic|moral|restrict|moderation|guardrail|disclaim|refus)[a-z]{0,8}(?:[ _][a-z]{1,12})?\s?=\s?(?:off|false|none|disabled)\b"),
     _mark("output_template", 0.5, "]", "[start\u00a0output [start\u00a0of\u00a0output", r"\[start (?:of )?output"),
     _mark("bracket_note", 0.4, ":", "important: note: notice: 중요: 주의: 공지:", r"[\[({<] ?(?:important|note|notice|중요|주의|공지):"),
+    _mark("system_heading", 0.6, "#", "system", r"\n ?#{1,4} ?(?:new |updated |real )system (?:prompt|message|instructions?)\b"),
     _mark("sections", 0.5, "#", "response system instruction assistant", r"(?:\n#{2,4} ?(?:instruction|response|system|assistant|user|human|input)s? ?:?(?=\n)[^#]{0,400}){2}"),
     _mark("turns", 0.6, ":", "\nai: \nassistant: \nbot: \ngpt: \nchatgpt:", r"(?:\n(?:ai|assistant|bot|gpt|chatgpt): ?[^\n]{0,300}\n[^\n]{1,300}){2}"),
 )  # fmt: skip

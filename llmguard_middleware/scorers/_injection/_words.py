@@ -79,7 +79,7 @@ ENGLISH: Final[dict[str, str]] = {
     "as": "as like to",
     "role": "pretend roleplay simulate simulating simulates simulated role persona personality personalities impersonate emulate imagine hypothetical fictional hypothetically immerse embody",
     "roleverb": "pretend roleplay simulate simulating impersonate emulate",
-    "evil": "evil rogue villain villainous sinister malicious wicked demon diabolical dark heretical smuggler criminal outlaw demonic crook gangster mobster hacker thief burglar scammer",
+    "evil": "evil rogue villain villainous sinister malicious wicked demon diabolical dark heretical smuggler criminal outlaw demonic crook gangster mobster hacker thief burglar scammer criminals gangsters thieves hackers mob mafia",
     "api": "api access secret",
     "key": "key keys token tokens",
     "history": "history emails messages records files",
@@ -241,7 +241,7 @@ ENGLISH: Final[dict[str, str]] = {
     "count": "apply applies count counts hold matter matters valid force effect binding power",
     "holdback": "hold holds holding turn turns turned held keep keeps",
     "selves": "self twin side version persona personality brother half mode clone counterpart",
-    "chip": "chip module layer circuit circuits filter filters training restraints",
+    "chip": "chip module layer circuit circuits filter filters training restraints modules layers mechanisms",
     "endless": "unlimited limitless boundless unlocked unaltered unsafe unconstrained unabridged unmoderated unregulated",
     "asker": "to do can could would should",
     "walk": "walk guide teach show tell explain",
@@ -284,6 +284,10 @@ ENGLISH: Final[dict[str, str]] = {
     "safe_": "safe cautious polite careful",
     "mask": "act mask pretense pretence facade",
     "amounts": "amounts quantities temperatures doses measurements ingredients numbers",
+    "upbringing": "training programming conditioning alignment upbringing",
+    "summarizer": "summarizer summariser grader screener crawler indexer",
+    "servant": "servant slave genie minion puppet tool",
+    "obedient": "obedient loyal faithful devoted obeying",
     # Words that stand for themselves.
     **{word: word for word in _THEMSELVES.split()},
     # Disguises, which these words give away.
