@@ -8,8 +8,8 @@ case.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
-from typing import Final
+from collections.abc import Sequence
+from typing import Final, NamedTuple
 
 from ._direct import DIRECT
 from ._indirect import INDIRECT
@@ -31,40 +31,52 @@ _RANKED: Final = _COMMON.split()
 _OFTEN: Final = {letter_of(word): 1 - place / len(_RANKED) for place, word in reversed(list(enumerate(_RANKED)))}
 
 
+_RAREST: Final = 4  # words of a phrase that are looked at before it is looked for
+
+
+class _Row(NamedTuple):
+    first: int
+    second: int
+    third: int
+    fourth: int
+
+
 def _how_often(letters: frozenset[str]) -> tuple[float, int]:
     """How often a text has one of them, more or less."""
     return sum(_OFTEN.get(letter, 0.0) for letter in letters), len(letters)
 
 
-def _by_rarest(phrases: Iterable[Phrase]) -> tuple[dict[str, int], dict[str, list[tuple[int, tuple[int, ...]]]]]:
-    """A bit for each letter; for each letter the phrases of whose words it stands for the rarest, and the other words.
+def _rows(phrases: Sequence[Phrase]) -> tuple[dict[str, _Row], _Row]:
+    """For each letter four sets of phrases, those that it satisfies the rarest, second, ... word of; and what needs none.
 
-    Sets of letters are numbers here: a phrase is chosen or not in less than a microsecond.
+    A set of phrases is a number with a bit for each: phrases are chosen for a text in a few microseconds.
     """
-    bits: dict[str, int] = {}
-    found: dict[str, list[tuple[int, tuple[int, ...]]]] = defaultdict(list)
+    rows: dict[str, list[int]] = defaultdict(lambda: [0] * _RAREST)
+    without = [0] * _RAREST
     for number, phrase in enumerate(phrases):
-        rarest, *others = sorted(phrase.needed, key=_how_often)
-        masks = tuple(sum(bits.setdefault(letter, 1 << len(bits)) for letter in letters) for letters in others)
-        for letter in rarest:
-            found[letter].append((number, masks))
-    return bits, dict(found)
+        rarest = sorted(phrase.needed, key=_how_often)[:_RAREST]
+        for place, letters in enumerate(rarest):
+            for letter in letters:
+                rows[letter][place] |= 1 << number
+        for place in range(len(rarest), _RAREST):
+            without[place] |= 1 << number
+    return {letter: _Row(*row) for letter, row in rows.items()}, _Row(*without)
 
 
-_BITS, _BY_LETTER = _by_rarest(PHRASES)
+_ROWS, _WITHOUT = _rows(PHRASES)
 
 
 def phrases_for(present: frozenset[str]) -> list[Phrase]:
     """The phrases that may be in an outline of these letters."""
-    bits = 0
-    for letter in present:
-        bits |= _BITS.get(letter, 0)
-    chosen: set[int] = set()
-    for letter in present:
-        for number, masks in _BY_LETTER.get(letter, ()):
-            for mask in masks:
-                if not bits & mask:
-                    break
-            else:
-                chosen.add(number)
-    return [PHRASES[number] for number in sorted(chosen)]
+    first, second, third, fourth = _WITHOUT
+    for row in filter(None, map(_ROWS.get, present)):
+        first |= row[0]
+        second |= row[1]
+        third |= row[2]
+        fourth |= row[3]
+    left, chosen = first & second & third & fourth, []
+    while left:
+        lowest = left & -left
+        chosen.append(PHRASES[lowest.bit_length() - 1])
+        left ^= lowest
+    return chosen
