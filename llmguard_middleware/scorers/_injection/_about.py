@@ -12,7 +12,7 @@ from typing import Final
 __all__ = ["share"]
 
 _BEFORE, _AFTER = 200, 240  # characters in which a text says that it speaks of an attack
-_QUOTED, _REPORTED = 0.3, 0.5  # what remains of a signal
+_QUOTED, _REPORTED = 0.3, 0.4  # what remains of a signal
 
 # Words of those who defend themselves, study or report: they speak of an attack, quoted or not.
 _REPORT: Final = re.compile(
@@ -22,14 +22,16 @@ _REPORT: Final = re.compile(
     r"|(?:phrases?|prompts?|messages?|words?|inputs?|strings?|sentences?|patterns?|something) (?:such as|like|that say|saying)"
     r"|regex\w*|(?:naive|keyword|our) (?:filter|classifier|guardrail|gateway|scanner|bot|chatbot|app)s?\b"
     r"|(?:users?|customers?|somebody|someone|people|attackers?|they) (?:who )?(?:typed?|types|wrote|writes?|tried|tries|try|entered|sent) "
+    r"|(?:told|asked|instructed|tells|asks|tricks?|tricked|got) (?:the|an?|our|its) (?:\w+ )?(?:ai|assistant|bot|chatbot|model|agent|llm)\b"
+    r"|(?:write|draft|create|design|prepare|improve|rewrite) (?:\w+ ){0,3}(?:instructions?|prompts?|rules|guidelines) for\b"
     r"|researchers|blog ?posts?|slides?|unit tests?|test cases?|chat ?templates?|tokeni[sz]ers?|(?:write|draft|good|example|sample|wrote|design) (?:\w+ ){0,4}system prompts?\b|system prompt for (?:a|an|the|our) "
     r"|how (?:do|can|should|would) (?:i|we|one|you) (?:stop|prevent|block|detect|handle|fix|avoid|make (?:sure|it))|how (?:long|often|much)\b)"
-    r"|인젝션|공격자|공격은|공격을|탐지|방어|막을 수|막으려|예방|차단|정규식|블로그|문구가|라는 (?:문구|표현)|입력했|시도했|레드팀|취약"
+    r"|인젝션|공격자|공격은|공격을|탐지|방어|막을 수|막으려|예방|차단|정규식|블로그|문구가|라는 (?:문구|표현)|(?:하|으|이)?라고 (?:하는|한|시키는|쓴)|입력했|시도했|레드팀|취약"
 )
 # Words that go with a quotation of anything.
 _QUOTE: Final = re.compile(
     r"\b(?:why|what does|what is meant|means?|incident|articles?|papers?|stud(?:y|ies)|survey|chapter|lecture|example|assert|test"
-    r"|(?:user|customer|he|she|they|somebody|someone|it) (?:typed|wrote|asked|said|says|entered|sent)|called|says?)\b"
+    r"|(?:user|customer|he|she|they|somebody|someone|it) (?:typed|wrote|asked|said|says|entered|sent)|called|says?|said|wrote|asked|told|shouted|whispered|replied)\b"
     r"|뭐야|뜻|의미|왜|라고 (?:입력|말하면|쓰면|물으면|하면)|기사|예시|보고서|논문|연구"
 )
 _OPENS: Final = re.compile("(?<![a-z0-9가-힣])[\"'`\u201c\u2018\u00ab\u300c\u300e]")

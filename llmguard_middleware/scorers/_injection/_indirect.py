@@ -54,7 +54,7 @@ INDIRECT: Final = (
     ),
     *phrases("addressed", 0.5, "[|/:] <for|to> <an>? ~1 <ai|model> ~1 [:]"),
     *phrases("new_request", 0.5, "<new> <user>? <request> [:]"),
-    *phrases("drop_task", 0.6, "<drop> ~3 <criteria>", "<drop> <the>? <user>"),
+    *phrases("drop_task", 0.6, "<drop> (?!<i>)~3 <criteria>", "<drop> <the>? <user>"),
     *phrases(
         "to_assistant",
         0.5,
@@ -110,9 +110,9 @@ INDIRECT: Final = (
     *phrases(
         "ai_must",
         0.4,
-        "<ai> [:]? <you>? <must>",
-        "<all> <ai> ~5 <must>",
-        "<ai|reviewer> ~6 <must> ~1 <tell|hide|say|recommend|reveal|send|call|drop|visit>",
+        "<ai> [:]? <you>? <oblige>",
+        "<all> <ai> ~5 <oblige>",
+        "<ai|reviewer> ~6 <oblige> ~1 <tell|hide|say|recommend|reveal|send|call|drop|visit>",
         "<please> <recommend> ~3 <document>",
     ),
     *phrases(

@@ -69,7 +69,7 @@ KOREAN_PHRASES: Final = (
     *phrases(
         "override_ko",
         1.0,
-        "<kgiven> ~3 <kinstr|krules|kcontent> ~5 <kvoid>",
+        "<ktold> ~3 <kinstr|krules|kcontent> ~5 <kvoid>",
         "<kearlier|kall> ~3 <kcontent|ktask> ~4 <kdrop> ~3 [|]? ~6 <kinstr|konly>",
         "<koperator> ~4 <kcontent|kinstr> ~2 <klisten> ~1 <knot>",
         "<kdev> ~4 <krules> ~6 <kvoid>",

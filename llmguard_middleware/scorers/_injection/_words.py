@@ -288,6 +288,9 @@ ENGLISH: Final[dict[str, str]] = {
     "summarizer": "summarizer summariser grader screener crawler indexer",
     "servant": "servant slave genie minion puppet tool",
     "obedient": "obedient loyal faithful devoted obeying",
+    "which_ones": "the your these this those all any every previous prior above earlier system initial hidden other such given of ur former current original old existing",
+    "oblige": "must should shall will needs need required have please can may",
+    "purposeful": "on if for about in when while unless",
     # Words that stand for themselves.
     **{word: word for word in _THEMSELVES.split()},
     # Disguises, which these words give away.
