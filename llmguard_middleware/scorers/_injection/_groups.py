@@ -41,10 +41,11 @@ _GROUPS: Final = (
     "only_say affirm with_prefix your_reply",
     "answers_all anything_goes says_yes",
     "in_character stays",
+    "stays_ko until_i_ko",
 )
 _GROUP_OF: Final = {name: group.partition(" ")[0] for group in _GROUPS for name in group.split()}
 # A reason that nobody asked for says something where it is a reason for harm.
-ONLY_BESIDE: Final = {"pretext": ("harm",)}
+ONLY_BESIDE: Final = {"pretext": ("harm_asked",), "harm_asked": ("pretext",)}
 
 
 def group_of(name: str) -> str:

@@ -99,7 +99,7 @@ KOREAN_PHRASES: Final = (
     ),
     *phrases("answers_all_ko", 0.4, "<kanyask> ~7 <kanswer|kobey>"),
     *phrases("no_excuses_ko", 0.4, "<kplain> ~4 <kno>"),
-    *phrases("stays_ko", 0.4, "<kback> ~2 <knot|kno>", "<kuntil_i>"),
+    *phrases("stays_ko", 0.4, "<kback> ~2 <kdont|kan>"),
     *phrases("no_ai_ko", 0.5, "<kai|ai> ~2 <kisnot>", "<kai|ai> ~4 <khide>"),
     *phrases("detail_ko", 0.2, "<kdetail>"),
     *phrases("two_answers_ko", 0.6, "<ktwo> ~1 <kways> ~2 <kanswer>"),
@@ -151,7 +151,7 @@ KOREAN_PHRASES: Final = (
     *phrases("cover_ko", 0.2, "<kfiction>"),
     *phrases("reader_ko", 0.7, "<kdocument> ~2 <kai|ai> ~2 <kread>"),
     *phrases("hidden_ko", 0.5, "<khiddenword> ~1 <ksentence>"),
-    *phrases("unasked_ko", 0.4, "<khide> ~1 <knot>"),
+    *phrases("unasked_ko", 0.4, "<khide> ~1 <kdont>"),
     *phrases("drop_task_ko", 0.6, "<kcriteria> ~2 <kdrop>"),
     *phrases("recommend_ko", 0.5, "<krecommend> ~3 <kgeot|korder>"),
     *phrases("other_self_ko", 0.6, "<kyour> ~1 <kdark> ~1 <kself>", "<kyour> ~1 <kdark> ~4 <kinplace> ~1 <kanswer>"),
@@ -199,4 +199,5 @@ KOREAN_PHRASES: Final = (
     ),
     *phrases("reveal_ko", 1.0, "<kmsg> ~1 <kahead> ~1 <kgiven> ~3 <kverbatim|kreveal>"),
     *phrases("reader_ko", 0.7, "<kai|ai> ~4 <kdocument> ~1 <kreadif>"),
+    *phrases("until_i_ko", 0.3, "<kuntil_i>"),
 )

@@ -103,7 +103,7 @@ class Outline:
 
     def starts(self) -> list[int]:
         """The place in the text of each letter; only a text with marks is asked for them."""
-        return [0, *(match.start() for match in self._pattern.finditer(self._lower))]
+        return [0, *[match.start() for match in self._pattern.finditer(self._lower)]]
 
 
 is_known: Final = frozenset(

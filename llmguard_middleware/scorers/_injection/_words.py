@@ -12,7 +12,7 @@ from typing import Final
 __all__ = ["ENGLISH"]
 
 # Words that stand for themselves alone.
-_THEMSELVES: Final = "admit how time being playing through answer answered answering away back be by claim country if lacks layer master open pretend remind reporting search session speak suppose than top where without yourself into will await at priority holds barred sole under use work yes over out"
+_THEMSELVES: Final = "admit how time being playing through answer answered answering away back be by claim country if lacks layer master open pretend remind reporting search session speak suppose than top where without yourself into will await at priority holds barred sole under use work yes over out job friend promise there light importance follows given helped help hear wrong right depend depends life"
 
 ENGLISH: Final[dict[str, str]] = {
     # What is done to instructions.
@@ -291,6 +291,25 @@ ENGLISH: Final[dict[str, str]] = {
     "which_ones": "the your these this those all any every previous prior above earlier system initial hidden other such given of ur former current original old existing",
     "oblige": "must should shall will needs need required have please can may",
     "purposeful": "on if for about in when while unless",
+    "two_of": "responses personalities answers versions outputs replies entities personas",
+    "harmful_thing": "bomb bombs explosive explosives malware ransomware virus trojan spyware keylogger rootkit botnet exploit exploits phishing methamphetamine meth heroin cocaine lsd fentanyl chloroform poison poisons napalm ricin sarin gas weapon weapons gun guns firearm silencer grenade counterfeit disinformation propaganda drugs steroids scam scams fraud passport fireworks ddos deepfake prescription charity",
+    "harming": "hack hacking steal stealing forge forging falsify falsifying smuggle smuggling blackmail blackmailing launder laundering kidnap kidnapping murder murdering burgle stalk stalking hotwire hotwiring poison poisoning counterfeit counterfeiting cheat bribe bribing extort extorting torture sabotage bug embezzle scam scamming trafficking terrorists burglars dox doxxing swat",
+    "producing": "make making makes made cook cooking build building buy buying get getting obtain obtaining grow growing sell selling synthesize synthesizing synthesise synthesising assemble assembling assembled create creating produce producing produced manufacture manufacturing write writing spread spreading acquire acquiring set setting develop developing",
+    "plan_of": "steps instructions recipe guide guidance chemicals ingredients example account tutorial method methods plan blueprint blueprints script resources materials procedure process way ways",
+    "harmless_verb": "prevent avoid report detect spot remove stop protect recognise recognize identify fight treat survive block analyse analyze study understand defend classify test investigate research explain talk teach discuss write",
+    "profession": "researcher novelist journalist writer author teacher professor trainer doctor nurse officer policeman detective lawyer engineer scientist chemist professional expert specialist screenwriter filmmaker historian student pentester",
+    "piece_of_work": "publication book novel thesis class essay paper article course lecture screenplay film movie dissertation assignment job work",
+    "urgency": "hurry urgently urgent emergency asap desperate desperately",
+    "scarce": "time minutes choice",
+    "experts": "experts scientists everybody everyone others colleagues thousands",
+    "did_so": "agree agrees agreed got helped received did do say",
+    "logically": "logically consensus transparency",
+    "dire": "terrible responsible fault die dies suffer suffers happen",
+    "lawful": "legal lawful allowed",
+    "it_is": "it's its",
+    "in_the_making": "synthesizing synthesising building cooking manufacturing assembling producing growing brewing",
+    "asking_": "asked asks wants wanted told",
+    "aware": "know",
     # Words that stand for themselves.
     **{word: word for word in _THEMSELVES.split()},
     # Disguises, which these words give away.
