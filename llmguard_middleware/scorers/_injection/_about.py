@@ -37,6 +37,9 @@ _QUOTE: Final = re.compile(
 _OPENS: Final = re.compile("(?<![a-z0-9가-힣])[\"'`\u201c\u2018\u00ab\u300c\u300e]")
 _CLOSES: Final = {"\u201c": "\u201d", "\u2018": "\u2019'", "\u00ab": "\u00bb", "\u300c": "\u300d", "\u300e": "\u300f"}
 _LONGEST_QUOTE: Final = 160
+_LONGEST_WORD: Final = 24
+_ENDS: Final = ".!?:\n"
+_SECOND: Final = re.compile(r"(?:^|[.!?:\n]\s*)\W{0,3}\w+$")
 
 
 def share(text: str, at: int, *, order: bool) -> float:
@@ -44,6 +47,7 @@ def share(text: str, at: int, *, order: bool) -> float:
 
     A new paragraph is another matter: what a document says elsewhere excuses nothing. An order, which is an attack
     by itself, may be quoted as any text is; what jailbreaks quote themselves (the refusals that they forbid) is no order.
+    Who reports an order without quotation marks does not begin a sentence with it.
     """
     begin = max(text.rfind("\n\n", 0, at) + 1, at - _BEFORE, 0)
     end = text.find("\n\n", at, at + _AFTER)
@@ -51,7 +55,7 @@ def share(text: str, at: int, *, order: bool) -> float:
     reported = _REPORT.search(around) is not None
     if _in_quotes(text, at):
         return _QUOTED if reported or (order and _QUOTE.search(around)) else 1.0
-    return _REPORTED if reported else 1.0
+    return _REPORTED if reported and not (order and _begins_a_sentence(text, at)) else 1.0
 
 
 def _in_quotes(text: str, at: int) -> bool:
@@ -63,3 +67,9 @@ def _in_quotes(text: str, at: int) -> bool:
     ends = [text.find(sign, opened.end(), at + _LONGEST_QUOTE) for sign in _CLOSES.get(opened[0], opened[0])]
     closed = min((end for end in ends if end >= 0), default=-1)
     return closed >= at
+
+
+def _begins_a_sentence(text: str, at: int) -> bool:
+    """Whether this is the first or second word of a sentence."""
+    before = text[max(0, at - _LONGEST_WORD) : at].rstrip()
+    return not before or before[-1] in _ENDS or _SECOND.search(before) is not None
