@@ -31,6 +31,7 @@ _LIGATURES: Final = re.compile("[\ufdfa\ufdfb]")  # whole Arabic phrases, which 
 _TAGS: Final = re.compile("[\U000e0001-\U000e007f]+")  # ASCII that nobody sees
 _SPREAD: Final = re.compile(r"(?<![a-z])(?:[a-z][ ._*\-]){4,}[a-z](?![a-z])")
 _SPREAD_KOREAN: Final = re.compile(r"[가-힣](?<![가-힣]{2})(?: {1,3}[가-힣](?![가-힣])){5,}")
+_KOREAN_SPACE: Final = " "  # an outline has one before each Korean word, and no other
 _ODD_SPACES: Final = ("  ", "\t", "\r", "\f", "\v", "\u00a0")
 _SPACES: Final = re.compile(r" {2,}|[\t\r\f\v\u00a0][ \t\r\f\v\u00a0]*")
 _BASE64: Final = re.compile(r"[A-Za-z0-9+/\-_]{24,4096}={0,2}")
@@ -72,7 +73,7 @@ def readings(text: str, lower: str, words: Outline) -> Iterator[tuple[str, str]]
             "spread",
             _SPREAD.sub(lambda word: _BETWEEN.sub("", word[0]), _GAPS.sub("\t", text.lower())).replace("\t", " "),
         )
-    if not text.isascii() and _SPREAD_KOREAN.search(text):
+    if _KOREAN_SPACE in words.tokens and _SPREAD_KOREAN.search(text):
         yield "spread", _SPREAD_KOREAN.sub(lambda word: _together(word[0]), text)
     if sum(len(word) >= _FEW and is_known(word.translate(_LEET)) for word in _odd(words.tokens)) > 1:
         yield "leet", lower.translate(_LEET)
