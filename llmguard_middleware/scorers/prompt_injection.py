@@ -5,18 +5,23 @@ from __future__ import annotations
 import asyncio
 import re
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from functools import cached_property
+from operator import itemgetter
 from os import PathLike, fspath
 from typing import Any, Final, NamedTuple
 
 from .._score import Score, as_score, says_verdict
 from .._scorer import BoundScorer, Scorer, bind
 from ..errors import ConfigurationError
+from ._injection._about import share
 from ._injection._classifier import Classifier
+from ._injection._groups import ONLY_BESIDE, group_of
+from ._injection._marks import MARKS
 from ._injection._outline import Outline
 from ._injection._plain import plain, readings
-from ._injection._signals import MARKS, phrases_for
+from ._injection._signals import phrases_for
 
 __all__ = ["AsyncJudgedInjection", "JudgedInjection", "ModelInjection", "PromptInjection", "prompt_injection"]
 
@@ -24,6 +29,7 @@ _TEXT_NAMES: Final = frozenset(("text", "output", "input", "prompt", "question")
 _BARE: Final = 0.5  # a judge that returns a number, and no verdict, means yes from here on
 _STRETCH, _LONGEST = 300, 80  # words that are looked at together, and those of the longest phrase
 _WORDS_APART, _APART = 50, 300  # as close as that, the same family is found once
+_BEYOND_DOUBT: Final = 3.5  # so much is no report
 _WITHIN: Final = 70  # words in which signals count together; a long document says much that is harmless
 _EXTENT: Final = 2000  # characters, as good as always more than that many words
 
@@ -149,13 +155,35 @@ def _strongest(words: Outline, lower: str) -> tuple[float, str]:
         _Found(match.start(), mark.name, mark.weight)
         for mark in MARKS
         if mark.sign in lower and any(trigger in lower for trigger in mark.triggers)
-        for match in _apart(mark.pattern, lines, _APART)
-        if mark.counts(match)
+        for match in _apart(mark.pattern, lines, _APART, mark.counts)
     ]
+    places = _Places(words, lower)
     if marks:
-        starts = words.starts()
-        found += [one._replace(at=bisect_right(starts, one.at)) for one in marks]
-    return _heaviest(found)
+        found += [one._replace(at=bisect_right(places.starts, one.at)) for one in marks]
+    found.sort()
+    return _heaviest(found, places)
+
+
+class _Places:
+    """Where in the text what is found stands, and how much of it counts there; few texts are asked about."""
+
+    def __init__(self, words: Outline, lower: str) -> None:
+        self._words, self._lower = words, lower
+        self._shares: dict[tuple[int, bool], float] = {}
+
+    @cached_property
+    def starts(self) -> list[int]:
+        """The place of each letter of the outline."""
+        return self._words.starts()
+
+    def counted(self, one: _Found) -> _Found:
+        """What speaks of attacks says as much as they do, and means less."""
+        order = one.weight >= 1
+        if (one.at, order) not in self._shares:
+            # A phrase may begin with the end of the sentence before it, hence the next word.
+            place = self.starts[min(one.at + 1, len(self.starts) - 1)]
+            self._shares[one.at, order] = share(self._lower, place, order=order)
+        return one._replace(weight=one.weight * self._shares[one.at, order])
 
 
 def _phrases(letters: str) -> Iterator[_Found]:
@@ -170,24 +198,52 @@ def _phrases(letters: str) -> Iterator[_Found]:
                 match = search(letters, match.start() + _WORDS_APART, end + _LONGEST)
 
 
-def _heaviest(found: list[_Found]) -> tuple[float, str]:
-    found.sort()
-    best, label, first = 0.0, "", 0
-    for last, (at, _, _) in enumerate(found):
+def _heaviest(found: list[_Found], places: _Places) -> tuple[float, str]:
+    """The stretch that says most, and what of it weighs most."""
+    best, label, first, most = 0.0, "", 0, 0.0
+    for last, (at, _, weight) in enumerate(found):
+        most += weight
         while at - found[first].at > _WITHIN:
+            most -= found[first].weight
             first += 1
-        weights = {name: weight for _, name, weight in found[first : last + 1]}
-        if (total := sum(weights.values())) > best:
-            best, label = total, max(weights, key=weights.__getitem__)
+        if most <= best or (last + 1 < len(found) and found[last + 1].at - found[first].at <= _WITHIN):
+            continue  # it cannot say more, or the next stretch has all of this one
+        total, heaviest = _together(found[first : last + 1])
+        if max(1.0, best) <= total < _BEYOND_DOUBT:
+            total, heaviest = _together([places.counted(one) for one in found[first : last + 1]])
+        if total > best:
+            best, label = total, heaviest
+            if best >= _BEYOND_DOUBT:
+                break
     return best, label
 
 
-def _apart(pattern: re.Pattern[str], text: str, distance: int) -> Iterator[re.Match[str]]:
-    """Where the pattern matches; once is enough within a distance."""
+def _together(found: list[_Found]) -> tuple[float, str]:
+    """The sum of the groups' heaviest families, and the heaviest of all."""
+    heaviest: dict[str, tuple[float, str]] = {}
+    for _, name, weight in found:
+        group = group_of(name)
+        if group not in heaviest or heaviest[group][0] < weight:
+            heaviest[group] = weight, name
+    for group, others in ONLY_BESIDE.items():
+        if group in heaviest and heaviest.keys().isdisjoint(others):
+            del heaviest[group]
+    if not heaviest:
+        return 0.0, ""
+    return sum([weight for weight, _ in heaviest.values()]), max(heaviest.values(), key=itemgetter(0))[1]
+
+
+def _apart(
+    pattern: re.Pattern[str], text: str, distance: int, counts: Callable[[re.Match[str]], bool]
+) -> Iterator[re.Match[str]]:
+    """Where the pattern matches and that counts; once is enough within a distance."""
     match = pattern.search(text)
     while match is not None:
-        yield match
-        match = pattern.search(text, match.start() + distance)
+        if counts(match):
+            yield match
+            match = pattern.search(text, match.start() + distance)
+        else:
+            match = pattern.search(text, match.end())
 
 
 def prompt_injection(

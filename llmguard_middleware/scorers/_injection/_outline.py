@@ -9,16 +9,19 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Iterable
+from functools import cache
 from itertools import repeat
 from typing import Final
 
-from ._words import ENGLISH, KOREAN
+from ._words import ENGLISH
+from ._words_ko import KOREAN
 
-__all__ = ["BYTE", "SINGLE", "Outline", "compiled", "is_known", "letters_of"]
+__all__ = ["BYTE", "SINGLE", "Outline", "is_known", "letter_of", "letters_of"]
 
 BREAK: Final = "|"
 _SOFT, _COLON, _PLAIN = "/", ":", "."
 _MARKS = {"\n\n": BREAK, "\n": _SOFT, ":": _COLON, "<!--": "«", "-->": "»"}
+_BRANCHES: Final = 30
 _FIRST_LETTER = 0x4E00  # a block of letters that no pattern gives a meaning
 
 
@@ -29,6 +32,9 @@ def _vocabulary() -> tuple[dict[str, str], dict[str, str]]:
         for meaning, words in kinds.items():
             for word in words.split():
                 meanings[word].add(meaning)
+    # "해제하" is "해제" too, but the longer stem is the one that is found; what only begins like a stem is listed.
+    for word in {word for meaning, words in KOREAN.items() if meaning != "nothing" for word in words.split()}:
+        meanings[word].update(*(meanings.get(word[:end], ()) for end in range(2, len(word))))
     letters: dict[frozenset[str], str] = {}
     of_word = {
         word: letters.setdefault(frozenset(kinds), chr(_FIRST_LETTER + len(letters)))
@@ -46,20 +52,30 @@ def _stems() -> str:
     tree: dict[str, list[str]] = defaultdict(list)
     for word in {word for words in KOREAN.values() for word in words.split()}:
         tree[word[0]].append(word[1:])
-    branches = []
+    branches: dict[str, str] = {}
     for first, rests in sorted(tree.items()):
         longer = sorted(filter(None, rests), key=lambda rest: (-len(rest), rest))
         several = f"{first}(?:{'|'.join(longer)})" if longer else ""
         alone = f"{first}(?<![가-힣]{first})" if "" in rests else ""
-        branches.append("|".join(filter(None, (several, alone))))
-    return f"(?=[{''.join(sorted(tree))}])(?:{'|'.join(branches)})"
+        branches[first] = "|".join(filter(None, (several, alone)))
+    firsts = list(branches)
+    # Branches are tried one after the other: a few of a few are found sooner than one of very many.
+    groups = [firsts[begin : begin + _BRANCHES] for begin in range(0, len(firsts), _BRANCHES)]
+    chosen = [f"(?=[{''.join(group)}])(?:{'|'.join(branches[first] for first in group)})" for group in groups]
+    return f"(?=[{''.join(firsts)}])(?:{'|'.join(chosen)})"
 
 
 _WORD = r"[a-z0-9]+(?:'[a-z]+)?"
-_SIGNS = r"[.!?](?=[\s\"')\]|]|\Z)|\n\n?|:+|<!--|-->"
+_SIGNS = r"[.!?;](?=[\s\"')\]|]|\Z)|\n\n?|:+|<!--|-->"
 _LATIN: Final = re.compile(f"{_WORD}|{_SIGNS}")
-# A space before a Korean word is as much of a distance as a word in English.
-_ANY: Final = re.compile(f"{_WORD}|{_stems()}| (?=[가-힣])|{_SIGNS}|[。！？]")  # noqa: RUF001 - full stops of East Asia
+
+
+@cache
+def _any() -> re.Pattern[str]:
+    """Words of any script, compiled for the first text that is not ASCII."""
+    # A space before a Korean word is as much of a distance as a word in English.
+    return re.compile(f"{_WORD}|{_stems()}| (?=[가-힣])|{_SIGNS}|[。！？]")  # noqa: RUF001 - full stops of East Asia
+
 
 _OF_WORD, _OF_MEANING = _vocabulary()
 SINGLE: Final = "".join({_OF_WORD.setdefault(one, "1") for one in "abcdefghijklmnopqrstuvwxyz"})
@@ -68,7 +84,7 @@ BYTE: Final = "".join(
     {_OF_WORD.setdefault(f"{before}{byte:02x}", "2") for before in ("", "x", "0x") for byte in range(256)}
 )
 """The letters of two hexadecimal digits."""
-_OF_WORD |= {**_MARKS, **dict.fromkeys(".!?。！？", BREAK)}  # noqa: RUF001 - the same
+_OF_WORD |= {**_MARKS, **dict.fromkeys(".!?;。！？", BREAK)}  # noqa: RUF001 - the same
 
 
 class Outline:
@@ -81,13 +97,13 @@ class Outline:
 
     def __init__(self, lower: str) -> None:
         self._lower = lower
-        self._pattern = _LATIN if lower.isascii() else _ANY
+        self._pattern = _LATIN if lower.isascii() else _any()
         self.tokens = self._pattern.findall(lower)
         self.letters = BREAK + "".join(map(_OF_WORD.get, self.tokens, repeat(_PLAIN)))
 
     def starts(self) -> list[int]:
         """The place in the text of each letter; only a text with marks is asked for them."""
-        return [0, *(match.start() for match in self._pattern.finditer(self._lower))]
+        return [0, *[match.start() for match in self._pattern.finditer(self._lower)]]
 
 
 is_known: Final = frozenset(
@@ -96,38 +112,11 @@ is_known: Final = frozenset(
 """Whether a word stands for something."""
 
 
+def letter_of(word: str) -> str:
+    """The letter of a word."""
+    return _OF_WORD.get(word, _PLAIN)
+
+
 def letters_of(meanings: Iterable[str]) -> frozenset[str]:
     """The letters of all words that stand for one of these."""
     return frozenset("".join(_OF_MEANING[meaning] for meaning in meanings))
-
-
-_CARET: Final = re.compile(r"(?<!\[)\^")
-_BEGINS: Final = "[|/]"
-_PIECE = re.compile(r"<([a-z0-9_|]+)>|~(\d+)|(\s+)")
-
-
-def compiled(phrase: str) -> tuple[tuple[frozenset[str], ...], re.Pattern[str]]:
-    """What a phrase needs, a set of letters for each of its words, and its pattern.
-
-    `<drop|lift>` is a word of one of these meanings, `~3` up to three words of one sentence, `^` the beginning of a
-    sentence or line; all else is as in regular expressions. Words that follow each other may be parted by a new line.
-    """
-    needed: list[frozenset[str]] = []
-    depth, built, at = 0, [], 0
-    for match in _PIECE.finditer(phrase):
-        plain = phrase[at : match.start()]
-        depth += plain.count("(") - plain.count(")")
-        built.append(_CARET.sub(_BEGINS, plain))
-        at = match.end()
-        meanings, gap, space = match.groups()
-        if meanings:
-            letters = letters_of(meanings.split("|"))
-            built.append(f"[{''.join(sorted(letters))}]")
-            if not depth and phrase[at : at + 1] not in ("?", "*"):
-                needed.append(letters)
-        elif gap:
-            built.append(f"[^|]{{0,{gap}}}?")
-        elif space and not phrase[at:].startswith("~") and not phrase[: match.start()].endswith(tuple("0123456789")):
-            built.append("/?")
-    built.append(phrase[at:])
-    return tuple(needed), re.compile("".join(built))

@@ -30,6 +30,8 @@ _UNSEEN: Final = re.compile(
 _LIGATURES: Final = re.compile("[\ufdfa\ufdfb]")  # whole Arabic phrases, which NFKC makes up to eighteen characters of
 _TAGS: Final = re.compile("[\U000e0001-\U000e007f]+")  # ASCII that nobody sees
 _SPREAD: Final = re.compile(r"(?<![a-z])(?:[a-z][ ._*\-]){4,}[a-z](?![a-z])")
+_SPREAD_KOREAN: Final = re.compile(r"[가-힣](?<![가-힣]{2})(?: {1,3}[가-힣](?![가-힣])){5,}")
+_KOREAN_SPACE: Final = " "  # an outline has one before each Korean word, and no other
 _ODD_SPACES: Final = ("  ", "\t", "\r", "\f", "\v", "\u00a0")
 _SPACES: Final = re.compile(r" {2,}|[\t\r\f\v\u00a0][ \t\r\f\v\u00a0]*")
 _BASE64: Final = re.compile(r"[A-Za-z0-9+/\-_]{24,4096}={0,2}")
@@ -71,6 +73,8 @@ def readings(text: str, lower: str, words: Outline) -> Iterator[tuple[str, str]]
             "spread",
             _SPREAD.sub(lambda word: _BETWEEN.sub("", word[0]), _GAPS.sub("\t", text.lower())).replace("\t", " "),
         )
+    if _KOREAN_SPACE in words.tokens and _SPREAD_KOREAN.search(text):
+        yield "spread", _SPREAD_KOREAN.sub(lambda word: _together(word[0]), text)
     if sum(len(word) >= _FEW and is_known(word.translate(_LEET)) for word in _odd(words.tokens)) > 1:
         yield "leet", lower.translate(_LEET)
     if not present.isdisjoint(_ROT13):
@@ -88,6 +92,11 @@ def readings(text: str, lower: str, words: Outline) -> Iterator[tuple[str, str]]
         decoded = chain(_from_base64(long), _from_hex(text if in_pairs else long))
         for kind, said in islice(decoded, _MOST_DECODED):
             yield kind, plain(said)
+
+
+def _together(spread: str) -> str:
+    """Spread syllables as words: wider gaps are those between words, if there are any."""
+    return re.sub(" +", lambda gap: " " if len(gap[0]) > 1 else "", spread)
 
 
 def _odd(tokens: Iterable[str]) -> Iterator[str]:
