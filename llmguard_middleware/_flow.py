@@ -6,7 +6,7 @@ it how the call ended. The span, the verdicts on it, the violation and the monit
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from time import time_ns
 from types import TracebackType
@@ -227,7 +227,9 @@ class Flow:
             judged.append((yield from self.judge(text, stage)))  # noqa: PERF401 - a comprehension cannot yield
         return judged
 
-    def edits(self, text: str, stage: Stage, *, role: str = "user", reask: bool = False) -> Plan[Sequence[Edit]]:
+    def edits(
+        self, text: str, stage: Stage, *, role: str = "user", reask: bool = False, known: Collection[Edit] = ()
+    ) -> Plan[Sequence[Edit]]:
         """Judge one text of this call, or several that are shown as one; returns the edits to be made to it.
 
         Args:
@@ -235,6 +237,7 @@ class Flow:
             stage: by the guardrails of which stage.
             role: whose text it is.
             reask: as for `release`.
+            known: edits that a part of this text got already, and that were told of then.
 
         Raises:
             GuardrailViolation: if a guardrail stops the call, or stopped one below it.
@@ -249,7 +252,10 @@ class Flow:
             return ()
         verdict = yield from self._verdict(text, stage, rules, available)
         self._ask_again(verdict, rules, reask=reask)
-        self.noted(verdict)
+        if not known:
+            self.noted(verdict)
+        elif verdict.stops or (new := tuple(edit for edit in verdict.edits if edit not in known)):
+            self.noted(verdict if verdict.stops else replace(verdict, edits=new))
         return verdict.edits
 
     def _ask_again(self, verdict: Verdict, rules: Sequence[Guardrail], *, reask: bool) -> None:
