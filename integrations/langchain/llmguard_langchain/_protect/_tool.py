@@ -19,7 +19,7 @@ from llmguard_middleware.telemetry import _names as names
 from llmguard_middleware.telemetry._call_span import CallSpan
 
 from .. import _convert as convert
-from .._judged._parts import arguments, at, result
+from .._judged._parts import arguments, at, given_back, result
 from .._judged._values import judged, unknown
 from .._session import said, with_session
 from ._copies import bare, inner
@@ -110,7 +110,7 @@ def _given(flow: Flow, told: Any) -> Plan[Any]:
     """What the tool's own method gave. LangChain may yet make a text of it, if nobody can look into it."""
     if any(rule.acts for rule in flow.rules("tool_result")) and unknown(told):
         return LATER
-    return (yield from judged(told, at(flow, "tool_result")))
+    return (yield from given_back(flow, told))
 
 
 def _failed(flow: Flow, error: Exception) -> Plan[Exception]:

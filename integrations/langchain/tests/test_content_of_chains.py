@@ -1,0 +1,257 @@
+"""What a chain, a graph or a tool takes and gives is judged wherever a message keeps it, as at a model."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+from langchain.agents import create_agent
+from langchain_core.messages import AIMessage, AIMessageChunk, HumanMessage, ToolMessage
+from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
+from langchain_core.runnables import RunnableGenerator, RunnableLambda
+from langchain_core.tools import tool
+from langgraph.types import Command
+from pydantic import BaseModel
+
+from llmguard_langchain import GuardMiddleware, protect
+from llmguard_middleware import Guard, Guardrail, GuardrailViolation
+from llmguard_middleware.scorers import pii
+
+CARD = "4111-1111-1111-1111"
+NUMBER = 4111111111111111
+MESSAGES = {
+    "reasoning": AIMessage([{"type": "reasoning", "reasoning": CARD}, {"type": "text", "text": "x"}]),
+    "citation": AIMessage([{"type": "text", "text": "x", "annotations": [{"type": "citation", "cited_text": CARD}]}]),
+    "server tool": AIMessage([{"type": "server_tool_result", "tool_call_id": "1", "output": {"x": [CARD]}}]),
+    "unknown": AIMessage([{"type": "search_result", "title": CARD, "content": [{"type": "text", "text": CARD}]}]),
+    "parts": AIMessage([{"type": "text", "text": CARD[:8]}, {"type": "text", "text": CARD[8:]}]),
+    "tool call": AIMessage("", tool_calls=[{"name": "pay", "args": {"card": NUMBER}, "id": "1"}]),
+    "invalid": AIMessage("", invalid_tool_calls=[{"name": "pay", "args": "", "id": "1", "error": CARD}]),
+    "metadata": AIMessage("x", response_metadata={"quote": CARD}),
+    "beside": AIMessage("x", additional_kwargs={"refusal": CARD}),
+    "escaped": AIMessage('{"card": "\\u0034111-1111-1111-1111"}'),
+    "extra": AIMessage("x", zork=CARD),
+    "name": HumanMessage("x", name=CARD),
+}
+
+
+class Card(BaseModel):
+    """What a model is asked for."""
+
+    number: int
+
+
+def redacting(stage: Any) -> Guard:
+    """A guard that redacts at one stage."""
+    return Guard(Guardrail(pii(), stage=stage, action="redact"))
+
+
+def clean(value: Any) -> bool:
+    """Whether no half of the number is there, as a text or as a number."""
+    return re.search(r"(4111|1111)\W{0,4}1111", repr(value)) is None
+
+
+@pytest.mark.parametrize("message", MESSAGES.values(), ids=MESSAGES)
+@pytest.mark.parametrize("wrapped", [False, True])
+async def test_a_chain_gives_no_part_of_a_message_unjudged(message, wrapped):
+    """All texts of a message that a chain gives are judged, by itself or inside of what it gives."""
+    before = message.model_copy(deep=True)
+    chain = RunnableLambda(lambda _: {"messages": [message]} if wrapped else message)
+    guarded = protect(chain, redacting("output"))
+    assert clean(guarded.invoke("hi"))
+    assert clean(await guarded.ainvoke("hi"))
+    assert clean(guarded.batch(["hi"]))
+    with pytest.raises(GuardrailViolation):
+        protect(chain, Guard(Guardrail(pii(), stage="output"))).invoke("hi")
+    assert message == before
+
+
+@pytest.mark.parametrize("message", MESSAGES.values(), ids=MESSAGES)
+def test_a_chain_gets_no_part_of_a_message_unjudged(message):
+    """All texts of a message that goes into a chain are judged."""
+    got: list[Any] = []
+    protect(RunnableLambda(lambda given: got.append(given) or "x"), redacting("input")).invoke([message])
+    assert got
+    assert clean(got)
+
+
+RESULTS = {
+    "block": lambda: ToolMessage(
+        [{"type": "search_result", "title": CARD, "content": [{"type": "text", "text": CARD}]}], tool_call_id="1"
+    ),
+    "json": lambda: ToolMessage([{"type": "json", "json": {"a": CARD}}], tool_call_id="1"),
+    "beside": lambda: ToolMessage("x", tool_call_id="1", additional_kwargs={"a": CARD}),
+    "artifact": lambda: ToolMessage("x", tool_call_id="1", artifact={"a": NUMBER, "b": CARD}),
+    "command": lambda: Command(
+        update={"messages": [ToolMessage([{"type": "json", "json": {"a": CARD}}], tool_call_id="1")]}
+    ),
+    "escaped": lambda: '{"card": "\\u0034111-1111-1111-1111"}',
+    "number": lambda: NUMBER,
+    "inside": lambda: {"card": NUMBER},
+    "key": lambda: {(CARD, 1): "x"},
+}
+
+
+@pytest.mark.parametrize("result", RESULTS.values(), ids=RESULTS)
+def test_a_tool_gives_no_part_of_its_result_unjudged(result):
+    """All texts and numbers that a tool gives are judged."""
+
+    @tool
+    def look(place: str) -> Any:
+        """Look."""
+        return result()
+
+    guarded = protect(look, redacting("tool_result"))
+    assert clean(guarded.invoke({"place": "x"}))
+    assert clean(guarded.invoke({"type": "tool_call", "name": "look", "args": {"place": "x"}, "id": "1"}))
+    with pytest.raises(GuardrailViolation):
+        protect(look, Guard(Guardrail(pii(), stage="tool_result"))).invoke({"place": "x"})
+
+
+@pytest.mark.parametrize("result", RESULTS.values(), ids=RESULTS)
+def test_an_agents_tool_gives_no_part_of_its_result_unjudged(result, fake_chat):
+    """Neither the model nor the state has a part of what a tool gives that nobody judged."""
+
+    @tool
+    def look(place: str) -> Any:
+        """Look."""
+        return result()
+
+    model, told = _calling(fake_chat, {"name": "look", "args": {"place": "x"}, "id": "1"})
+    agent = create_agent(model, [look], middleware=[GuardMiddleware(redacting("tool_result"))])
+    assert clean(agent.invoke({"messages": [HumanMessage("hi")]}))
+    assert len(told) == 2
+    assert clean(told)
+
+
+ARGUMENTS = {
+    "number": NUMBER,
+    "float": float(NUMBER),
+    "numbers": [4111, 1111, 1111, 1111],
+    "halves": [CARD[:8], CARD[8:]],
+    "key": {CARD: 1},
+    "escaped": '{"card": "\\u0034111-1111-1111-1111"}',
+}
+
+
+@pytest.mark.parametrize("given", ARGUMENTS.values(), ids=ARGUMENTS)
+@pytest.mark.parametrize("by", ["protect", "middleware"])
+def test_no_form_of_an_argument_hides_what_it_says(given, by, fake_chat):
+    """A tool gets no number that a rule of tool_call finds, whole or in pieces, and none if the rule blocks."""
+    got: list[Any] = []
+
+    @tool
+    def pay(card: Any) -> str:
+        """Pay."""
+        got.append(card)
+        return "paid"
+
+    def call(guard: Guard) -> None:
+        if by == "protect":
+            protect(pay, guard).invoke({"card": given})
+        else:
+            model, _ = _calling(fake_chat, {"name": "pay", "args": {"card": given}, "id": "1"})
+            create_agent(model, [pay], middleware=[GuardMiddleware(guard)]).invoke({"messages": [HumanMessage("hi")]})
+
+    call(redacting("tool_call"))
+    assert len(got) == 1
+    assert clean(got)
+    with pytest.raises(GuardrailViolation):
+        call(Guard(Guardrail(pii(), stage="tool_call")))
+    assert len(got) == 1
+
+
+def _calling(fake_chat, call):
+    """A model that calls a tool once, and what it was told."""
+    told: list[Any] = []
+
+    class Calling(fake_chat):
+        def bind_tools(self, tools, **kwargs):
+            return self
+
+        def _generate(self, messages, *args, **kwargs):
+            told.append(messages)
+            generated = super()._generate(messages)
+            calls = [] if isinstance(messages[-1], ToolMessage) else [call]
+            generated.generations[0].message = AIMessage("done", tool_calls=calls)
+            return generated
+
+        _stream = None
+
+    return Calling(), told
+
+
+def giving(items: Any) -> RunnableGenerator[Any, Any]:
+    """A chain that streams these."""
+
+    def give(_: Any) -> Any:
+        yield from items
+
+    return RunnableGenerator(give)
+
+
+TEXT = f"card {CARD} ok"
+DELTAS = {
+    "dicts": [{"delta": one} for one in TEXT],
+    "dicts after another": [{"run": "x"}, *({"delta": one} for one in TEXT)],
+    "texts after a dict": [{"run": "x"}, *TEXT],
+    "texts after nothing": [None, *TEXT],
+}
+
+
+@pytest.mark.parametrize("items", DELTAS.values(), ids=DELTAS)
+def test_pieces_of_a_text_in_items_that_cannot_be_added_are_judged_as_one_text(items):
+    """A chain that streams a text in dicts of its own, which LangChain cannot add, gives no match piece by piece."""
+    chain = giving(items)
+    told = list(protect(chain, redacting("output")).stream("hi"))
+    said = [item.get("delta", "") if isinstance(item, dict) else item or "" for item in told]
+    assert "".join(said) == "card <CREDIT_CARD> ok"
+    with pytest.raises(GuardrailViolation):
+        list(protect(chain, Guard(Guardrail(pii(), stage="output"))).stream("hi"))
+
+
+def test_states_without_a_match_leave_as_they_are():
+    """Items that each say all that was said so far are the chain's own if nothing has to be edited."""
+    items = [{"said": "Nothing is wrong here."[:end]} for end in range(1, 20)]
+    assert list(protect(giving(items), redacting("output")).stream("hi")) == items
+
+
+SAID = {
+    "a file's address": [{"type": "reasoning", "reasoning": f"data:;base64,{CARD}"}],
+    "a cited one": [{"type": "text", "text": "x", "annotations": [{"cited_text": f"data:;base64,{CARD}"}]}],
+    "tokens": [{"type": "text", "text": CARD, "logprobs": [{"token": "4111-1111-"}]}],
+    "a tool's number": [{"type": "server_tool_result", "tool_call_id": "1", "output": NUMBER}],
+    "a tool's list": [{"type": "server_tool_result", "tool_call_id": "1", "output": [1, NUMBER]}],
+}
+
+
+@pytest.mark.parametrize("said", SAID.values(), ids=SAID)
+@pytest.mark.parametrize("streamed", [False, True])
+def test_nothing_in_a_content_block_hides_a_number(said, streamed, fake_chat):
+    """What begins as a file, repeats the answer token by token, or is a number that a tool states, is judged."""
+
+    class Blocks(fake_chat):
+        def _generate(self, messages, *args, **kwargs):
+            return ChatResult(generations=[ChatGeneration(message=AIMessage(said))])
+
+        def _stream(self, messages, *args, **kwargs):
+            yield ChatGenerationChunk(message=AIMessageChunk(content=said))
+
+    guarded = protect(Blocks(), redacting("output"))
+    assert clean(list(guarded.stream("hi")) if streamed else guarded.invoke("hi"))
+
+
+@pytest.mark.parametrize("kind", [dict, Card])
+def test_a_parsed_answer_holds_no_number_that_the_text_lost(kind, fake_chat):
+    """What a provider parsed itself says what is left of the answer, numbers included."""
+    parsed = {"number": NUMBER} if kind is dict else Card(number=NUMBER)
+
+    class Parsing(fake_chat):
+        def _generate(self, messages, *args, **kwargs):
+            message = AIMessage(f'{{"number": {NUMBER}}}', additional_kwargs={"parsed": parsed})
+            return ChatResult(generations=[ChatGeneration(message=message)])
+
+    answer = protect(Parsing(), redacting("output")).invoke("hi")
+    assert answer.content == '{"number": "<CREDIT_CARD>"}'
+    assert clean(answer)
