@@ -258,6 +258,26 @@ class Flow:
             self.noted(verdict if verdict.stops else replace(verdict, edits=new))
         return verdict.edits
 
+    def edits_beside(self, text: str, stage: Stage, *, known: Collection[Edit] = ()) -> Plan[Sequence[Edit]]:
+        """The edits to be made to what is said beside an answer (facts of its provider, an exception).
+
+        Only what was found in a place of it counts: what a rule thinks of answers as a whole is not about it. `known`
+        is as for `edits`.
+
+        Raises:
+            GuardrailViolation: if a guardrail that found something stops the call.
+        """
+        rules = self.rules(stage)
+        if not rules or not text:
+            return ()
+        verdict = yield from self._verdict(text, stage, rules, self.call.available())
+        flagged = [one for one in verdict.findings if one.outcome not in ("passed", "skipped", "error")]
+        if not any(one.score is not None and one.score.spans for one in flagged):
+            return ()
+        if verdict.stops or not known or any(edit not in known for edit in verdict.edits):
+            self.noted(verdict)
+        return verdict.edits
+
     def _ask_again(self, verdict: Verdict, rules: Sequence[Guardrail], *, reask: bool) -> None:
         if reask and (told := feedback(verdict, rules, self._asked_again)) is not None:
             self._asked_again += 1

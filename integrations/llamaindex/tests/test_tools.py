@@ -305,3 +305,27 @@ def test_the_raw_output_keeps_no_number_that_the_text_lost(given: Any) -> None:
     output = protect(tool, Guard(Guardrail(pii(), stage="tool_result", action="redact")))()
     assert "4111" not in repr(output)
     assert output.raw_output == ("<CREDIT_CARD>" if given is NUMBER else {"card": "<CREDIT_CARD>", "count": 3})
+
+
+@pytest.mark.parametrize("way", ["__call__", "acall"])
+async def test_what_a_tool_raises_is_judged_like_its_result(way: str) -> None:
+    """An agent without a guard tells its model what a protected tool raised, as the rules of tool_result leave it."""
+    error = ValueError(f"no account of {CARD}")
+
+    def look(place: str) -> str:
+        raise error
+
+    tool = FunctionTool.from_defaults(look)
+
+    async def failed(guard: Guard) -> Exception:
+        guarded: Any = protect(tool, guard)
+        with pytest.raises(Exception, match=r"no account|blocked") as told:
+            _ = await guarded.acall(place="x") if way == "acall" else guarded(place="x")
+        return told.value
+
+    redacted = await failed(Guard(Guardrail(pii(), stage="tool_result", action="redact")))
+    assert isinstance(redacted, ValueError)
+    assert str(redacted) == "no account of <CREDIT_CARD>"
+    assert redacted.__context__ is None
+    assert isinstance(await failed(Guard(Guardrail(pii(), stage="tool_result"))), GuardrailViolation)
+    assert await failed(Guard(Guardrail(pii(), stage="tool_call"))) is error
