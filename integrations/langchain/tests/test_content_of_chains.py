@@ -7,8 +7,19 @@ from typing import Any
 
 import pytest
 from langchain.agents import create_agent
+from langchain.agents.middleware import AgentMiddleware
+from langchain_core.callbacks import BaseCallbackHandler
+from langchain_core.exceptions import OutputParserException
+from langchain_core.language_models import BaseLLM
 from langchain_core.messages import AIMessage, AIMessageChunk, HumanMessage, ToolMessage
-from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
+from langchain_core.outputs import (
+    ChatGeneration,
+    ChatGenerationChunk,
+    ChatResult,
+    Generation,
+    GenerationChunk,
+    LLMResult,
+)
 from langchain_core.runnables import RunnableGenerator, RunnableLambda
 from langchain_core.tools import tool
 from langgraph.types import Command
@@ -16,7 +27,7 @@ from pydantic import BaseModel
 
 from llmguard_langchain import GuardMiddleware, protect
 from llmguard_middleware import Guard, Guardrail, GuardrailViolation
-from llmguard_middleware.scorers import pii
+from llmguard_middleware.scorers import length, pii, valid_json
 
 CARD = "4111-1111-1111-1111"
 NUMBER = 4111111111111111
@@ -255,3 +266,147 @@ def test_a_parsed_answer_holds_no_number_that_the_text_lost(kind, fake_chat):
     answer = protect(Parsing(), redacting("output")).invoke("hi")
     assert answer.content == '{"number": "<CREDIT_CARD>"}'
     assert clean(answer)
+
+
+class CardError(Exception):
+    """A failure that says its text in a way of its own."""
+
+    def __init__(self, number: str) -> None:
+        super().__init__()
+        self.number = number
+
+    def __str__(self) -> str:
+        return f"no such card: {self.number}"
+
+
+class Tells(AgentMiddleware):
+    """Makes what a tool raised its result, as LangChain's ToolRetryMiddleware does."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: list[Exception] = []
+
+    def wrap_tool_call(self, request, handler):
+        """Sync."""
+        try:
+            return handler(request)
+        except Exception as error:  # noqa: BLE001 - the point
+            self.seen.append(error)
+            return ToolMessage(f"failed: {error}", tool_call_id=request.tool_call["id"])
+
+    async def awrap_tool_call(self, request, handler):
+        """Async."""
+        try:
+            return await handler(request)
+        except Exception as error:  # noqa: BLE001 - the point
+            self.seen.append(error)
+            return ToolMessage(f"failed: {error}", tool_call_id=request.tool_call["id"])
+
+
+@pytest.mark.parametrize("error", [ValueError(f"no {CARD}"), KeyError("x", CARD), CardError(CARD)], ids=repr)
+@pytest.mark.parametrize("use_async", [False, True])
+async def test_what_an_agents_tool_raises_is_judged_like_its_result(error, use_async, fake_chat):
+    """A middleware further out that makes a result of an error has no text that a rule of tool_result took out."""
+
+    @tool
+    def look(place: str) -> Any:
+        """Look."""
+        raise error
+
+    async def ask(guard: Guard) -> tuple[Any, list[Any], list[Exception]]:
+        model, told = _calling(fake_chat, {"name": "look", "args": {"place": "x"}, "id": "1"})
+        outer = Tells()
+        agent = create_agent(model, [look], middleware=[outer, GuardMiddleware(guard)])
+        asked = {"messages": [HumanMessage("hi")]}
+        return (await agent.ainvoke(asked) if use_async else agent.invoke(asked)), told, outer.seen
+
+    result, told, (seen,) = await ask(redacting("tool_result"))
+    assert clean(result)
+    assert clean(told)
+    assert "<CREDIT_CARD>" in str(seen)
+    assert seen.__context__ is None
+    with pytest.raises(GuardrailViolation):
+        await ask(Guard(Guardrail(pii(), stage="tool_result")))
+    _, _, (seen,) = await ask(Guard(Guardrail(pii(), stage="tool_call")))
+    assert seen is error
+
+
+def test_the_error_of_a_chain_quotes_no_answer_that_was_to_be_redacted(ask, fake_chat):
+    """What a parser could not read is in its error as the output rules leave it, and nowhere beside that."""
+
+    def parse(message: AIMessage) -> Any:
+        msg = f"no JSON: {message.text}"
+        raise OutputParserException(msg, llm_output=message.text)
+
+    chain = fake_chat(answer=f"The card is {CARD}.") | RunnableLambda(parse)
+    with pytest.raises(OutputParserException, match="The card is <CREDIT_CARD>") as told:
+        ask(protect(chain, redacting("output")), "hi")
+    error = told.value
+    assert error.llm_output == "The card is <CREDIT_CARD>."
+    assert clean([error.args, vars(error), error.__context__, error.__cause__])
+    with pytest.raises(GuardrailViolation):
+        ask(protect(chain, Guard(Guardrail(pii(), stage="output"))), "hi")
+
+
+def test_an_error_without_a_finding_is_the_chains_own():
+    """Nothing is done to an error in which no place is flagged: it is no answer, whatever a rule says of answers."""
+    error = CardError("none")
+
+    def fail(_: Any) -> Any:
+        raise error
+
+    for rule in (pii(), valid_json()):
+        with pytest.raises(CardError) as told:
+            protect(RunnableLambda(fail), Guard(Guardrail(rule, stage="output"))).invoke("hi")
+        assert told.value is error
+
+
+def test_what_a_provider_says_of_all_answers_is_judged(fake_chat, ask_whole):
+    """LangChain puts `llm_output` into the message, when the model's own method has returned."""
+
+    class Telling(fake_chat):
+        def _generate(self, messages, *args, **kwargs):
+            message = ChatGeneration(message=AIMessage("x"))
+            return ChatResult(generations=[message], llm_output={"quote": CARD, "model_name": "m"})
+
+        _stream = None
+
+    guarded = protect(Telling(), redacting("output"))
+    assert clean(guarded.invoke("hi"))
+    assert guarded.invoke("hi").response_metadata["model_name"] == "m"
+    assert clean(guarded.generate([[HumanMessage("hi")]]))
+    with pytest.raises(GuardrailViolation):
+        ask_whole(protect(Telling(), Guard(Guardrail(pii(), stage="output"))), "hi")
+    only = Guardrail(length(most=2), stage="output")  # which finds no place
+    assert ask_whole(protect(Telling(), Guard(only)), "hi") == ["x"]
+
+
+def test_what_a_text_model_says_beside_its_text_is_judged():
+    """Neither a whole answer nor a stream tells in `generation_info` or `llm_output` what its text must not say."""
+    told: list[Any] = []
+
+    class Told(BaseCallbackHandler):
+        def on_llm_end(self, response, **kwargs):
+            told.append(response)
+
+        def on_llm_new_token(self, token, *, chunk=None, **kwargs):
+            told.append(chunk)
+
+    class Model(BaseLLM):
+        @property
+        def _llm_type(self):
+            return "fake"
+
+        def _generate(self, prompts, *args, **kwargs):
+            info = {"quote": CARD, "finish_reason": "stop"}
+            return LLMResult(generations=[[Generation(text="x", generation_info=info)]], llm_output={"quote": CARD})
+
+        def _stream(self, prompt, *args, **kwargs):
+            yield GenerationChunk(text="x", generation_info={"quote": CARD, "finish_reason": "stop"})
+
+    guarded = protect(Model(), redacting("output"))
+    config: Any = {"callbacks": [Told()]}
+    assert guarded.invoke("hi", config) == "x"
+    assert "".join(guarded.stream("hi", config)) == "x"
+    assert clean(told)
+    assert "'finish_reason': 'stop'" in repr(told)

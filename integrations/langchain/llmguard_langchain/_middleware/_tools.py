@@ -14,13 +14,14 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from langchain_core.messages import BaseMessage, ToolMessage
-from langchain_core.tools import BaseTool
+from langchain_core.tools import BaseTool, ToolException
 from langgraph.types import Command
 
 from llmguard_middleware import Call, Guard
 from llmguard_middleware._current import around
 from llmguard_middleware._drive import adrive, drive
 from llmguard_middleware._edits import Edit, apply
+from llmguard_middleware._failures import judged_failure
 from llmguard_middleware._flow import Flow
 from llmguard_middleware._judge import Plan
 from llmguard_middleware._leaves import leaves, opaque, with_leaves
@@ -229,14 +230,30 @@ def _judging(base: type[BaseTool]) -> type[BaseTool]:  # noqa: C901 - LangChain'
 
     @wraps(base._run)  # LangChain reads its signature
     def _run(self: Any, *args: Any, **kwargs: Any) -> Any:
-        result = base._run(self, *args, **kwargs)
+        failure = result = None
+        try:
+            result = base._run(self, *args, **kwargs)
+        except Exception as error:  # noqa: BLE001 - raised below, where it is not the context of what takes its place
+            failure = error
+        if failure is not None:
+            for flow in _flows():
+                failure = drive(judged_failure(flow, failure, "tool_result", ToolException), flow.guard.workers)
+            raise failure
         for flow in _flows():
             result = drive(judged(result, flow), flow.guard.workers)
         return result
 
     @wraps(base._arun)
     async def _arun(self: Any, *args: Any, **kwargs: Any) -> Any:
-        result = await base._arun(self, *args, **kwargs)
+        failure = result = None
+        try:
+            result = await base._arun(self, *args, **kwargs)
+        except Exception as error:  # noqa: BLE001 - as above
+            failure = error
+        if failure is not None:
+            for flow in _flows():
+                failure = await adrive(judged_failure(flow, failure, "tool_result", ToolException), flow.guard.workers)
+            raise failure
         for flow in _flows():
             result = await adrive(judged(result, flow), flow.guard.workers)
         return result
