@@ -20,6 +20,7 @@ __all__ = [
     "judged_text",
     "judged_value",
     "judged_values",
+    "told_apart",
 ]
 
 Ask = Callable[..., Plan[Sequence[Edit]]]
@@ -191,7 +192,9 @@ def judged_call(name: str, arguments: Any, ask: Ask) -> Plan[tuple[str, Any]]:
     found = tokens(arguments)
     values = [i for i, token in enumerate(found, 1) if not token.key]
     told = yield from judged_lines([name, *(token.text for token in found)], ask, values or None)
-    arguments = with_tokens(arguments, found, _apart([token.text if token.key else "" for token in found], told[1:]))
+    arguments = with_tokens(
+        arguments, found, told_apart([token.text if token.key else "" for token in found], told[1:])
+    )
     if arguments and not is_json(arguments):
         arguments = apply(arguments, (yield from ask(arguments)))
     return told[0], arguments
@@ -207,7 +210,7 @@ def judged_numbers(value: Any, ask: Ask, *, together: bool = True) -> Plan[Any]:
     return value if told == found else with_numbers(value, told)
 
 
-def _apart(keys: Sequence[str], told: Sequence[str]) -> list[str]:
+def told_apart(keys: Sequence[str], told: Sequence[str]) -> list[str]:
     """The texts, with keys that were changed to the same told apart, or one value would take another's place."""
     known: dict[str, str] = {}
     apart: list[str] = []
