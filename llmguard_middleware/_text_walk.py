@@ -17,7 +17,8 @@ Kind = Literal["text", "reasoning", "other", "name", "call", "value", "unscanned
 says it; `call`: name and arguments of a tool call, the arguments as JSON or as a value; `value`: a value with texts in
 it; `unscanned`: the name of a kind of content that nobody can look at (image, audio, video, file)."""
 
-_STATED = ("output", "parsed")  # what a tool or a model states as a value, in which numbers say something, too
+# What a tool or a model states as a value, in which numbers say something, too.
+_STATED = frozenset(("output", "parsed", "json", "structured_content"))
 
 DROP: Any = object()  # what a change returns for something that is to be left out
 
