@@ -132,21 +132,31 @@ def cut(parts: Sequence[str], edits: Sequence[Edit]) -> list[str]:
     return [apply(part, own) for part, own in zip(parts, split(parts, edits), strict=True)]
 
 
-def split(parts: Sequence[str], edits: Sequence[Edit]) -> list[list[Edit]]:
-    """What ordered `edits` of a text come to in each of its parts."""
+def split(parts: Sequence[str], edits: Sequence[Edit], between: int = 0) -> list[list[Edit]]:
+    """What ordered `edits` of a text come to in each of its parts.
+
+    Args:
+        parts: of the text.
+        edits: of it, in order, none over another.
+        between: how many characters stand between two parts. An edit that starts there puts in what it does in the next
+            part.
+    """
     by_part: list[list[Edit]] = []
-    start = 0
+    start = first = 0  # of the edits that may touch what comes
     for part in parts:
         end = start + len(part)
-        by_part.append(
-            [
-                Edit(max(edit.start, start) - start, min(edit.end, end) - start, edit.replacement if first else "")
-                for edit in edits
-                if edit.start < end and edit.end > start
-                for first in (edit.start >= start,)
-            ]
-        )
-        start = end
+        own: list[Edit] = []
+        at = first
+        while at < len(edits) and edits[at].start < end:
+            edit = edits[at]
+            if edit.end > start:
+                said = edit.replacement if edit.start >= start - between else ""
+                own.append(Edit(max(edit.start, start) - start, min(edit.end, end) - start, said))
+            at += 1
+        by_part.append(own)
+        start = end + between
+        while first < len(edits) and edits[first].end <= start:
+            first += 1
     return by_part
 
 

@@ -267,7 +267,8 @@ class Flow:
         Raises:
             GuardrailViolation: if a guardrail that found something stops the call.
         """
-        rules = self.rules(stage)
+        # One that neither edits places nor runs inline, as a judge, is not asked: it thinks of answers, and costs.
+        rules = [rule for rule in self.rules(stage) if rule.remedy.edits == "spans" or rule.bound.cheap]
         if not rules or not text:
             return ()
         verdict = yield from self._verdict(text, stage, rules, self.call.available())

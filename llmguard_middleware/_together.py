@@ -113,7 +113,7 @@ def judged_lines(
             told[i] = ""
         told[said[0]] = edits[0].replacement
         return told
-    own = dict(zip(lines, _by_line([texts[i] for i in lines], edits), strict=True))
+    own = dict(zip(lines, split([texts[i] for i in lines], edits, len(_BETWEEN)), strict=True))
     for i in lines:
         told[i] = apply(texts[i], own[i])
     if not one_text:
@@ -134,28 +134,6 @@ def _run_on(told: list[str], which: Sequence[int], ask: Ask) -> Plan[list[str]]:
         for i, text in zip(some, cut([told[i] for i in some], edits), strict=True):
             told[i] = text
     return told
-
-
-def _by_line(lines: Sequence[str], edits: Sequence[Edit]) -> list[list[Edit]]:
-    """What the edits of lines that are shown below each other come to in each of them."""
-    own: list[list[Edit]] = []
-    start = 0
-    for line in lines:
-        end = start + len(line)
-        own.append(
-            [
-                Edit(
-                    max(edit.start, start) - start,
-                    min(edit.end, end) - start,
-                    # One that begins with the end of the line before has nothing to be put into there.
-                    edit.replacement if edit.start >= start - len(_BETWEEN) else "",
-                )
-                for edit in edits
-                if edit.start < end and edit.end > start
-            ]
-        )
-        start = end + len(_BETWEEN)
-    return own
 
 
 def _run_together(

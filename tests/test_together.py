@@ -9,6 +9,7 @@ import pytest
 from llmguard_middleware import Guard, Guardrail, Message, Replace
 from llmguard_middleware._call import Call
 from llmguard_middleware._drive import drive
+from llmguard_middleware._edits import Edit, split
 from llmguard_middleware._flow import AskAgain, Flow
 from llmguard_middleware._together import judged_call, judged_lines, judged_run, judged_text, judged_value
 from llmguard_middleware.errors import GuardrailViolation
@@ -151,3 +152,32 @@ def test_numbers_inside_objects_are_judged():
     value = Call("chat", attributes={"card": 4111111111111111, "count": 3, "right": True})
     told = drive(judged_value(value, partial(flow.edits, stage="output")), guard.workers)
     assert told.attributes == {"card": "<CREDIT_CARD>", "count": 3, "right": True}
+
+
+def test_many_parts_with_many_edits_cost_as_much_each_as_few():
+    """Edits are found for their parts in one pass, however many there are."""
+
+    class Counted(list):
+        looked = 0
+
+        def __getitem__(self, at):
+            Counted.looked += 1
+            return super().__getitem__(at)
+
+    def looked(size):
+        Counted.looked = 0
+        edits = Counted(Edit(3 * i, 3 * i + 2, "x") for i in range(size))
+        assert split(["ab"] * size, edits, 1) == [[Edit(0, 2, "x")]] * size
+        return Counted.looked / size
+
+    assert looked(1000) <= 1.1 * looked(10)
+
+
+def test_an_edit_that_covers_parts_and_what_is_between_them_puts_in_once():
+    """What an edit puts in goes where it starts, or behind the space that it starts with."""
+    parts = ["ab", "cd", "ef"]
+    assert split(parts, [Edit(1, 7, "x")], 1) == [[Edit(1, 2, "x")], [Edit(0, 2, "")], [Edit(0, 1, "")]]
+    assert split(parts, [Edit(2, 4, "x")], 1) == [[], [Edit(0, 1, "x")], []]
+    assert split(parts, [Edit(2, 3, "x")], 1) == [[], [], []]
+    touching = [Edit(1, 3, "x"), Edit(3, 4, "y")]
+    assert split(parts, touching) == [[Edit(1, 2, "x")], [Edit(0, 1, ""), Edit(1, 2, "y")], []]

@@ -26,7 +26,7 @@ from langgraph.types import Command
 from pydantic import BaseModel
 
 from llmguard_langchain import GuardMiddleware, protect
-from llmguard_middleware import Guard, Guardrail, GuardrailViolation
+from llmguard_middleware import Guard, Guardrail, GuardrailViolation, scorer
 from llmguard_middleware.scorers import length, pii, valid_json
 
 CARD = "4111-1111-1111-1111"
@@ -356,10 +356,18 @@ def test_an_error_without_a_finding_is_the_chains_own():
     def fail(_: Any) -> Any:
         raise error
 
-    for rule in (pii(), valid_json()):
+    asked: list[str] = []
+
+    @scorer
+    def judge(text: str) -> bool:
+        asked.append(text)
+        return True
+
+    for rule in (pii(), valid_json(), judge):
         with pytest.raises(CardError) as told:
             protect(RunnableLambda(fail), Guard(Guardrail(rule, stage="output"))).invoke("hi")
         assert told.value is error
+    assert asked == []
 
 
 def test_what_a_provider_says_of_all_answers_is_judged(fake_chat, ask_whole):
