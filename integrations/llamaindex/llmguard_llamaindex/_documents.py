@@ -19,7 +19,7 @@ from llmguard_middleware._together import told_apart
 
 from ._root import root_of
 
-__all__ = ["judged", "texts_of", "unjudged"]
+__all__ = ["judged", "keep_hidden", "texts_of", "unjudged"]
 
 _BETWEEN = "\n"
 
@@ -104,13 +104,18 @@ def _node(flow: Flow, node: Any) -> Plan[Any]:
     if told == text and metadata is node.metadata and related is node.relationships:
         return node
     changed = node.model_copy(update={"metadata": metadata, "relationships": related})
-    names = dict(zip(node.metadata, metadata, strict=False))
-    if any(before != after for before, after in names.items()):  # what nobody was to see stays so
-        for field in ("excluded_llm_metadata_keys", "excluded_embed_metadata_keys"):
-            setattr(changed, field, [names.get(name, name) for name in getattr(node, field)])
+    keep_hidden(changed, node.metadata)
     if told != text:
         changed.set_content(told)
     return changed
+
+
+def keep_hidden(changed: Any, before: Mapping[str, Any]) -> None:
+    """Have a node's metadata that nobody was to see stay unseen, whose names may be others than `before`."""
+    names = dict(zip(before, changed.metadata, strict=False))
+    for field in ("excluded_llm_metadata_keys", "excluded_embed_metadata_keys"):
+        if any(names.get(name, name) != name for name in getattr(changed, field)):
+            setattr(changed, field, [names.get(name, name) for name in getattr(changed, field)])
 
 
 def _related(flow: Flow, relationships: Mapping[Any, Any]) -> Plan[Any]:
