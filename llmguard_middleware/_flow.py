@@ -252,10 +252,7 @@ class Flow:
             return ()
         verdict = yield from self._verdict(text, stage, rules, available)
         self._ask_again(verdict, rules, reask=reask)
-        if not known:
-            self.noted(verdict)
-        elif verdict.stops or (new := tuple(edit for edit in verdict.edits if edit not in known)):
-            self.noted(verdict if verdict.stops else replace(verdict, edits=new))
+        self._noted_anew(verdict, known)
         return verdict.edits
 
     def edits_beside(self, text: str, stage: Stage, *, known: Collection[Edit] = ()) -> Plan[Sequence[Edit]]:
@@ -275,9 +272,17 @@ class Flow:
         flagged = [one for one in verdict.findings if one.outcome not in ("passed", "skipped", "error")]
         if not any(one.score is not None and one.score.spans for one in flagged):
             return ()
-        if verdict.stops or not known or any(edit not in known for edit in verdict.edits):
-            self.noted(verdict)
+        self._noted_anew(verdict, known)
         return verdict.edits
+
+    def _noted_anew(self, verdict: Verdict, known: Collection[Edit]) -> None:
+        """`noted`, of what was not told before: other edits than those, and whatever else than edits was found."""
+        if known and not verdict.stops:
+            new = tuple(edit for edit in verdict.edits if edit not in known)
+            if not new and all(one.edits or one.outcome in ("passed", "skipped") for one in verdict.findings):
+                return
+            verdict = replace(verdict, edits=new)
+        self.noted(verdict)
 
     def _ask_again(self, verdict: Verdict, rules: Sequence[Guardrail], *, reask: bool) -> None:
         if reask and (told := feedback(verdict, rules, self._asked_again)) is not None:

@@ -181,3 +181,17 @@ def test_an_edit_that_covers_parts_and_what_is_between_them_puts_in_once():
     assert split(parts, [Edit(2, 3, "x")], 1) == [[], [], []]
     touching = [Edit(1, 3, "x"), Edit(3, 4, "y")]
     assert split(parts, touching) == [[Edit(1, 2, "x")], [Edit(0, 1, ""), Edit(1, 2, "y")], []]
+
+
+def test_what_only_the_whole_shows_is_told_beside_a_known_edit():
+    """A shadow rule that flags what lies across parts is on record, though all that was to be edited is known."""
+    guard = Guard(
+        Guardrail(Flags(when="ab", cheap=True), stage="output", action="redact", name="edits"),
+        Guardrail(Flags(when="yz", cheap=True), stage="output", action="log", name="shadow"),
+    )
+    flow = Flow(guard, Call("chat"))
+    told = drive(judged_run(["ab y", "z"], partial(flow.edits, stage="output")), guard.workers)
+    assert told == ["<FAKE> y", "z"]
+    found = [one.rule for verdict in flow.verdicts for one in verdict.findings if one.outcome == "flagged"]
+    assert found == ["shadow"]
+    assert sum(len(verdict.edits) for verdict in flow.verdicts) == 1
