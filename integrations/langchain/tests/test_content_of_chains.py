@@ -22,7 +22,8 @@ from langchain_core.outputs import (
 )
 from langchain_core.runnables import RunnableGenerator, RunnableLambda
 from langchain_core.tools import tool
-from langgraph.types import Command
+from langgraph.graph import START, MessagesState, StateGraph
+from langgraph.types import Command, Send
 from pydantic import BaseModel
 
 from llmguard_langchain import GuardMiddleware, protect
@@ -419,3 +420,41 @@ def test_what_a_text_model_says_beside_its_text_is_judged():
     assert "".join(guarded.stream("hi", config)) == "x"
     assert clean(told)
     assert "'finish_reason': 'stop'" in repr(told)
+
+
+def _inside(node: Any, guard: Guard) -> Any:
+    """A graph with a protected one in it, and a node that this may hand over to."""
+    inner = StateGraph(MessagesState)
+    inner.add_node("node", node)
+    inner.add_edge(START, "node")
+    outer = StateGraph(MessagesState)
+    outer.add_node("inner", protect(inner.compile(), guard))
+    outer.add_node("next", lambda state: {"messages": [AIMessage("next")]})
+    outer.add_edge(START, "inner")
+    return outer.compile()
+
+
+@pytest.mark.parametrize("by_send", [False, True])
+@pytest.mark.parametrize("use_async", [False, True])
+async def test_what_a_protected_graph_hands_over_to_the_graph_around_it_is_judged(by_send, use_async):
+    """A command to the parent leaves a graph as an answer does, with what it writes there and what it sends on."""
+    said = {"messages": [AIMessage([{"type": "reasoning", "reasoning": CARD}, {"type": "text", "text": CARD}])]}
+    goto: Any = [Send("next", said)] if by_send else "next"
+
+    def hand_over(_: Any) -> Any:
+        return Command(graph=Command.PARENT, goto=goto, update={} if by_send else said)
+
+    async def ask(guard: Guard) -> Any:
+        graph, given = _inside(hand_over, guard), {"messages": [HumanMessage("hi")]}
+        modes: Any = ["values", "updates", "tasks"]
+        if use_async:
+            return [item async for item in graph.astream(given, stream_mode=modes)]
+        return list(graph.stream(given, stream_mode=modes))
+
+    told = await ask(redacting("output"))
+    assert clean(told)
+    assert "next" in repr(told[-1])
+    with pytest.raises(GuardrailViolation):
+        await ask(Guard(Guardrail(pii(), stage="output")))
+    unchanged = await ask(redacting("input"))
+    assert CARD in repr(unchanged)

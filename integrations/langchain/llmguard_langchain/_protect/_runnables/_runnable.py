@@ -27,7 +27,7 @@ from .._outer import admitted, apart, around, opened, originally, released, show
 from .._sentinel import watched
 from .._sticky import sticky_methods
 from ._events import event_members
-from ._graph import answer_of, asked_graph, graph_refusal
+from ._graph import answer_of, asked_graph, graph_refusal, handed_over, is_handoff
 from ._refusals import piece_of, refusal_of
 from ._sequence import sequence_members
 from ._streams import pieces
@@ -144,6 +144,8 @@ def _or_failed(flow: Flow, steps: Steps[Any]) -> Steps[Any]:
         if isinstance(error, GuardrailViolation) or not flow.rules("output"):
             raise
         failure = error
+    if is_handoff(failure):
+        raise (yield Judge(flow.guard, handed_over(flow, failure)))
     raise (yield Judge(flow.guard, judged_failure(flow, failure, "output", LangChainException)))
 
 
