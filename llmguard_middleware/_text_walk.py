@@ -20,6 +20,8 @@ it; `unscanned`: the name of a kind of content that nobody can look at (image, a
 # What a tool or a model states as a value, in which numbers say something, too.
 _STATED = frozenset(("output", "parsed", "json", "structured_content"))
 
+_LONG = 10**11  # from which on a number in a content block is no count
+
 DROP: Any = object()  # what a change returns for something that is to be left out
 
 
@@ -100,6 +102,8 @@ class TextWalk:
 
     def _item(self, key: str, value: Any, of: Mapping[str, Any], kind: Kind) -> Any:  # noqa: PLR0911 - one question after the other
         if key in _STATED and not isinstance(value, (str, bool, type(None))) and not _is_block(value):
+            return self._change("value", value)
+        if type(value) in (int, float) and abs(value) >= _LONG and self.path[:1] == ["content"]:
             return self._change("value", value)
         if is_fact(key, value):
             return value

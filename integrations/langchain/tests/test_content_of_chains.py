@@ -233,6 +233,7 @@ SAID = {
     "a file's address": [{"type": "reasoning", "reasoning": f"data:;base64,{CARD}"}],
     "a cited one": [{"type": "text", "text": "x", "annotations": [{"cited_text": f"data:;base64,{CARD}"}]}],
     "tokens": [{"type": "text", "text": CARD, "logprobs": [{"token": "4111-1111-"}]}],
+    "a number": [{"type": "zork", "card": NUMBER, "width": 640}],
     "a tool's number": [{"type": "server_tool_result", "tool_call_id": "1", "output": NUMBER}],
     "a tool's JSON": [{"type": "tool_result", "content": [{"json": {"card": NUMBER}}]}],
     "a tool's list": [{"type": "server_tool_result", "tool_call_id": "1", "output": [1, NUMBER]}],
