@@ -43,7 +43,7 @@ def judged_contents(flow: Flow, found: Found, ask: Ask, call_asks: Sequence[Ask]
     if at["unscanned"]:
         flow.span.not_scanned({told[i] for i in at["unscanned"]})
     at.put(told, "text", (yield from judged_run(at.of(told, "text"), ask)))
-    at.put(told, "reasoning", (yield from judged_lines(at.of(told, "reasoning"), ask)))
+    at.put(told, "reasoning", (yield from judged_lines(at.of(told, "reasoning"), ask, one_text=True)))
     at.put(told, "other", (yield from judged_lines(at.of(told, "other"), ask)))
     for i in at["value"]:
         told[i] = yield from judged_value(told[i], ask)
@@ -61,9 +61,9 @@ def _once(ask: Ask) -> Ask:
     """Has each text judged once: a provider writes a tool call down in several places."""
     known: dict[str, Sequence[Edit]] = {}
 
-    def asked(text: str) -> Plan[Sequence[Edit]]:
+    def asked(text: str, **how: Any) -> Plan[Sequence[Edit]]:
         if text not in known:
-            known[text] = yield from ask(text)
+            known[text] = yield from ask(text, **how)
         return known[text]
 
     return asked

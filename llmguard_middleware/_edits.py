@@ -21,7 +21,9 @@ __all__ = [
     "edit_of",
     "merge",
     "merge_spans",
+    "split",
     "swap",
+    "united",
 ]
 
 # Characters. Spans that overlap in a chain longer than this are redacted whatever their action: a stream cannot hold
@@ -105,24 +107,57 @@ def merge_spans(spans: Iterable[TextSpan]) -> list[TextSpan]:
     return [TextSpan(one.start, one.end, one.kind) for one in merge(Found(*span) for span in spans)]
 
 
+def united(edits: Iterable[Edit]) -> list[Edit]:
+    """Edits of one text that overlap become one, which puts in what the longest of them does."""
+    made: list[Edit] = []
+    longest = 0
+    for edit in sorted(edits, key=lambda one: (one.start, -one.end)):
+        size = edit.end - edit.start
+        if not made or edit.start >= made[-1].end:
+            made.append(edit)
+            longest = size
+            continue
+        last = made[-1]
+        if size > longest:
+            last, longest = last._replace(replacement=edit.replacement, reversible=edit.reversible), size
+        made[-1] = last._replace(end=max(last.end, edit.end))
+    return made
+
+
 def cut(parts: Sequence[str], edits: Sequence[Edit]) -> list[str]:
     """The parts of a text with ordered, non-overlapping `edits` of the whole made.
 
     What an edit puts in is in the part where it starts; what it takes out may lie in several.
     """
-    told: list[str] = []
-    start = 0
+    return [apply(part, own) for part, own in zip(parts, split(parts, edits), strict=True)]
+
+
+def split(parts: Sequence[str], edits: Sequence[Edit], between: int = 0) -> list[list[Edit]]:
+    """What ordered `edits` of a text come to in each of its parts.
+
+    Args:
+        parts: of the text.
+        edits: of it, in order, none over another.
+        between: how many characters stand between two parts. An edit that starts there puts in what it does in the next
+            part.
+    """
+    by_part: list[list[Edit]] = []
+    start = first = 0  # of the edits that may touch what comes
     for part in parts:
         end = start + len(part)
-        own = [
-            Edit(max(edit.start, start) - start, min(edit.end, end) - start, edit.replacement if first else "")
-            for edit in edits
-            if edit.start < end and edit.end > start
-            for first in (edit.start >= start,)
-        ]
-        told.append(apply(part, own))
-        start = end
-    return told
+        own: list[Edit] = []
+        at = first
+        while at < len(edits) and edits[at].start < end:
+            edit = edits[at]
+            if edit.end > start:
+                said = edit.replacement if edit.start >= start - between else ""
+                own.append(Edit(max(edit.start, start) - start, min(edit.end, end) - start, said))
+            at += 1
+        by_part.append(own)
+        start = end + between
+        while first < len(edits) and edits[first].end <= start:
+            first += 1
+    return by_part
 
 
 def swap(text: str, by: Mapping[str, str]) -> str:

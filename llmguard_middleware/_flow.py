@@ -6,7 +6,7 @@ it how the call ended. The span, the verdicts on it, the violation and the monit
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from time import time_ns
 from types import TracebackType
@@ -227,7 +227,9 @@ class Flow:
             judged.append((yield from self.judge(text, stage)))  # noqa: PERF401 - a comprehension cannot yield
         return judged
 
-    def edits(self, text: str, stage: Stage, *, role: str = "user", reask: bool = False) -> Plan[Sequence[Edit]]:
+    def edits(
+        self, text: str, stage: Stage, *, role: str = "user", reask: bool = False, known: Collection[Edit] = ()
+    ) -> Plan[Sequence[Edit]]:
         """Judge one text of this call, or several that are shown as one; returns the edits to be made to it.
 
         Args:
@@ -235,6 +237,7 @@ class Flow:
             stage: by the guardrails of which stage.
             role: whose text it is.
             reask: as for `release`.
+            known: edits that a part of this text got already, and that were told of then.
 
         Raises:
             GuardrailViolation: if a guardrail stops the call, or stopped one below it.
@@ -249,8 +252,37 @@ class Flow:
             return ()
         verdict = yield from self._verdict(text, stage, rules, available)
         self._ask_again(verdict, rules, reask=reask)
-        self.noted(verdict)
+        self._noted_anew(verdict, known)
         return verdict.edits
+
+    def edits_beside(self, text: str, stage: Stage, *, known: Collection[Edit] = ()) -> Plan[Sequence[Edit]]:
+        """The edits to be made to what is said beside an answer (facts of its provider, an exception).
+
+        Only what was found in a place of it counts: what a rule thinks of answers as a whole is not about it. `known`
+        is as for `edits`.
+
+        Raises:
+            GuardrailViolation: if a guardrail that found something stops the call.
+        """
+        # One that neither edits places nor runs inline, as a judge, is not asked: it thinks of answers, and costs.
+        rules = [rule for rule in self.rules(stage) if rule.remedy.edits == "spans" or rule.bound.cheap]
+        if not rules or not text:
+            return ()
+        verdict = yield from self._verdict(text, stage, rules, self.call.available())
+        flagged = [one for one in verdict.findings if one.outcome not in ("passed", "skipped", "error")]
+        if not any(one.score is not None and one.score.spans for one in flagged):
+            return ()
+        self._noted_anew(verdict, known)
+        return verdict.edits
+
+    def _noted_anew(self, verdict: Verdict, known: Collection[Edit]) -> None:
+        """`noted`, of what was not told before: other edits than those, and whatever else than edits was found."""
+        if known and not verdict.stops:
+            new = tuple(edit for edit in verdict.edits if edit not in known)
+            if not new and all(one.edits or one.outcome in ("passed", "skipped") for one in verdict.findings):
+                return
+            verdict = replace(verdict, edits=new)
+        self.noted(verdict)
 
     def _ask_again(self, verdict: Verdict, rules: Sequence[Guardrail], *, reask: bool) -> None:
         if reask and (told := feedback(verdict, rules, self._asked_again)) is not None:

@@ -7,8 +7,9 @@ from contextlib import nullcontext
 from functools import partial
 from typing import Any
 
+from ._edits import apply, split
 from ._guard import Guard
-from ._leaves import leaves, with_leaves
+from ._leaves import leaves, numbers, with_leaves, with_numbers
 from ._steps import Ask, Steps
 from .errors import GuardrailViolation
 from .telemetry import _names as names
@@ -29,18 +30,28 @@ def reaches_embedding(guard: Guard, where: str) -> None:
 
 
 def cleaned(value: Any, check: Callable[..., Any]) -> Steps[Any]:
-    """`value` with its texts, however deep, as they may be kept; in copies where one changes. `check` is the guard's.
+    """`value` with its texts and numbers, however deep, as they may be kept; in copies where one changes.
+
+    Numbers are embedded as they are written, and so judged, a line each. `check` is the guard's.
 
     Raises:
         GuardrailViolation: if a guardrail blocks one of them.
     """
     told: list[str] = []
     for text in leaves(value):
-        verdict = yield Ask(nullcontext, partial(check, text, stage="embedding"))
-        if verdict.stops:
-            raise GuardrailViolation(verdict)
-        told.append(verdict.guarded)
-    return with_leaves(value, told)
+        told.append((yield from _passed(text, check)).guarded)  # noqa: PERF401 - a comprehension cannot yield
+    value = with_leaves(value, told)
+    if lines := numbers(value):
+        edits = (yield from _passed("\n".join(lines), check)).edits
+        value = with_numbers(value, [apply(*one) for one in zip(lines, split(lines, edits, 1), strict=True)])
+    return value
+
+
+def _passed(text: str, check: Callable[..., Any]) -> Steps[Any]:
+    verdict = yield Ask(nullcontext, partial(check, text, stage="embedding"))
+    if verdict.stops:
+        raise GuardrailViolation(verdict)
+    return verdict
 
 
 def dimensions(vectors: Any, *, several: bool) -> dict[str, int]:

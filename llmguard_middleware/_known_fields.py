@@ -42,7 +42,7 @@ def is_fact(key: str, value: Any) -> bool:
 
 def is_binary(key: str, value: str, of: Mapping[str, Any], media: str) -> bool:
     """Whether a string is no text: content of the kind `media`, or what only its provider can read."""
-    if value.startswith("data:") and ";base64," in value[:200]:
+    if media and value.startswith("data:") and ";base64," in value[:200]:
         return True
     if of.get("type") == "redacted_thinking":
         return True

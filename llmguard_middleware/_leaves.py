@@ -15,7 +15,17 @@ from uuid import UUID
 
 from .errors import ConfigurationError
 
-__all__ = ["Path", "leaves", "opaque", "paths", "texts_in", "with_leaves", "with_texts"]
+__all__ = [
+    "Path",
+    "leaves",
+    "numbers",
+    "opaque",
+    "paths",
+    "texts_in",
+    "with_leaves",
+    "with_numbers",
+    "with_texts",
+]
 
 Path = tuple[Any, ...]  # of keys, indexes and names of fields
 _PLAIN = (bool, int, float, complex, Decimal, date, time, timedelta, UUID, range, type(None), type(...))
@@ -61,6 +71,27 @@ def with_leaves(value: Any, texts: Sequence[str]) -> Any:
     return _Walk(lambda _, __: next(source)).start(value)
 
 
+def numbers(value: Any) -> list[str]:
+    """Every number in `value` that keys are not, in order, as it is written."""
+    found: list[str] = []
+
+    def note(number: str) -> str:
+        found.append(number)
+        return number
+
+    _Numbers(note).start(value)
+    return found
+
+
+def with_numbers(value: Any, texts: Sequence[str]) -> Any:
+    """`value` with its numbers, in order, replaced by a text where that is another one, in copies."""
+    source: Iterator[str] = iter(texts)
+    return _Numbers(lambda _: next(source)).start(value)
+
+
+_KEYS = (str, bytes, tuple, frozenset)  # of mappings, that hold texts
+
+
 class _Walk:
     """One way through a value, in which each text may be changed."""
 
@@ -82,7 +113,7 @@ class _Walk:
             changed = self._change(path, text)
             return value if changed == text else changed
         if isinstance(value, _PLAIN):
-            return value
+            return self._plain(value)
         if isinstance(value, bytes):
             text = value.decode("utf-8", "surrogateescape")
             changed = self._change(path, text)
@@ -100,6 +131,9 @@ class _Walk:
             return self._inside(path, value)
         finally:
             self._above.pop()
+
+    def _plain(self, value: Any) -> Any:
+        return value
 
     def _inside(self, path: Path, value: Any) -> Any:
         if isinstance(value, Mapping):
@@ -120,7 +154,7 @@ class _Walk:
 
     def _mapping(self, path: Path, value: Mapping[Any, Any]) -> Any:
         items = [
-            (self._at((*path, "key", key), key) if isinstance(key, (str, bytes)) else key, self._at((*path, key), item))
+            (self._at((*path, "key", key), key) if isinstance(key, _KEYS) else key, self._at((*path, key), item))
             for key, item in value.items()
         ]
         if all(a is key and b is item for (a, b), (key, item) in zip(items, value.items(), strict=True)):
@@ -148,6 +182,20 @@ class _Walk:
     def _fields(self, path: Path, before: Mapping[str, Any]) -> dict[str, Any]:
         after = {name: self._at((*path, name), item) for name, item in before.items()}
         return {name: item for name, item in after.items() if item is not before[name]}
+
+
+class _Numbers(_Walk):
+    """The same, in which each number may be changed."""
+
+    def __init__(self, change: Callable[[str], str]) -> None:
+        super().__init__(lambda _, text: text)
+        self._change_number = change
+
+    def _plain(self, value: Any) -> Any:
+        if isinstance(value, bool) or not isinstance(value, (int, float, Decimal)):
+            return value
+        changed = self._change_number(str(value))
+        return value if changed == str(value) else changed
 
 
 def _with_attributes(value: Any, changes: Mapping[str, Any]) -> Any:

@@ -17,6 +17,11 @@ Kind = Literal["text", "reasoning", "other", "name", "call", "value", "unscanned
 says it; `call`: name and arguments of a tool call, the arguments as JSON or as a value; `value`: a value with texts in
 it; `unscanned`: the name of a kind of content that nobody can look at (image, audio, video, file)."""
 
+# What a tool or a model states as a value, in which numbers say something, too.
+_STATED = frozenset(("output", "parsed", "json", "structured_content"))
+
+_LONG = 10**11  # from which on a number in a content block is no count
+
 DROP: Any = object()  # what a change returns for something that is to be left out
 
 
@@ -96,6 +101,10 @@ class TextWalk:
                 yield key, changed[1]
 
     def _item(self, key: str, value: Any, of: Mapping[str, Any], kind: Kind) -> Any:  # noqa: PLR0911 - one question after the other
+        if key in _STATED and not isinstance(value, (str, bool, type(None))) and not _is_block(value):
+            return self._change("value", value)
+        if type(value) in (int, float) and abs(value) >= _LONG and self.path[:1] == ["content"]:
+            return self._change("value", value)
         if is_fact(key, value):
             return value
         if isinstance(value, bytes):
@@ -106,8 +115,6 @@ class TextWalk:
         if isinstance(value, str):
             return self._text(key, value, of, kind)
         if isinstance(value, Mapping):
-            if key == "output" and "type" not in value:
-                return self._change("value", value)
             if (media := MEDIA.get(key)) and media not in self._media:
                 self._change("unscanned", media)
             self._media.append(media or "")
@@ -128,6 +135,12 @@ class TextWalk:
         if not value or (kind != "text" and is_binary(key, value, of, media)):  # what is said is no file
             return value
         return self._change("reasoning" if key in REASONING else kind, value)
+
+
+def _is_block(value: Any) -> bool:
+    """Whether this is a content block or several, which are looked into by the names of what is in them."""
+    first = value[0] if isinstance(value, (list, tuple)) and value else value
+    return isinstance(first, Mapping) and "type" in first
 
 
 def _nested(kind: Kind) -> Kind:

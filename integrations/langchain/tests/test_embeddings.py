@@ -223,3 +223,12 @@ def test_a_blocked_document_is_raised_or_left_out(way: str) -> None:
     with pytest.raises(GuardrailViolation):
         transformed(GuardTransformer(Guard(BLOCKS)), documents, way)
     assert transformed(GuardTransformer(Guard(BLOCKS), drop=True), documents, way) == documents[:1]
+
+
+@pytest.mark.parametrize("way", ["sync", "async"])
+def test_numbers_in_metadata_are_cleaned_before_they_are_kept(way: str) -> None:
+    """A number says as much as the text of it."""
+    document = Document("x", metadata={"card": 4111111111111111, "page": 3})
+    (told,) = transformed(GuardTransformer(Guard(CLEANS)), [document], way)
+    assert told.metadata == {"card": "<CREDIT_CARD>", "page": 3}
+    assert document.metadata["card"] == 4111111111111111

@@ -15,10 +15,11 @@ from llmguard_middleware._json_text import tokens, with_tokens
 from llmguard_middleware._judge import Plan
 from llmguard_middleware._leaves import leaves, with_leaves
 from llmguard_middleware._steps import Judge, Steps
+from llmguard_middleware._together import told_apart
 
 from ._root import root_of
 
-__all__ = ["judged", "texts_of", "unjudged"]
+__all__ = ["judged", "keep_hidden", "texts_of", "unjudged"]
 
 _BETWEEN = "\n"
 
@@ -103,9 +104,18 @@ def _node(flow: Flow, node: Any) -> Plan[Any]:
     if told == text and metadata is node.metadata and related is node.relationships:
         return node
     changed = node.model_copy(update={"metadata": metadata, "relationships": related})
+    keep_hidden(changed, node.metadata)
     if told != text:
         changed.set_content(told)
     return changed
+
+
+def keep_hidden(changed: Any, before: Mapping[str, Any]) -> None:
+    """Have a node's metadata that nobody was to see stay unseen, whose names may be others than `before`."""
+    names = dict(zip(before, changed.metadata, strict=False))
+    for field in ("excluded_llm_metadata_keys", "excluded_embed_metadata_keys"):
+        if any(names.get(name, name) != name for name in getattr(changed, field)):
+            setattr(changed, field, [names.get(name, name) for name in getattr(changed, field)])
 
 
 def _related(flow: Flow, relationships: Mapping[Any, Any]) -> Plan[Any]:
@@ -123,7 +133,7 @@ def _related(flow: Flow, relationships: Mapping[Any, Any]) -> Plan[Any]:
 
 
 def _values(flow: Flow, metadata: dict[str, Any]) -> Plan[dict[str, Any]]:
-    """Metadata as they may leave. Their values stand beside each other, a line each, and are judged at once."""
+    """Metadata as they may leave. Keys and values stand beside each other, a line each, and are judged at once."""
     if not metadata:
         return metadata
     try:
@@ -131,23 +141,32 @@ def _values(flow: Flow, metadata: dict[str, Any]) -> Plan[dict[str, Any]]:
     except (TypeError, ValueError):
         told: dict[str, Any] = with_leaves(metadata, (yield from _lines(flow, leaves(metadata))))
         return told
-    found = [token for token in tokens(written) if not token.key]
+    found = tokens(written)
     texts = [token.text for token in found]
-    after = yield from _lines(flow, texts)
-    return metadata if after == texts else json.loads(with_tokens(written, found, after))
+    after = yield from _lines(flow, texts, [i for i, token in enumerate(found) if not token.key])
+    if after == texts:
+        return metadata
+    keys = [token.text if token.key else "" for token in found]
+    changed: dict[str, Any] = json.loads(with_tokens(written, found, told_apart(keys, after)))
+    return changed
 
 
-def _lines(flow: Flow, texts: list[str]) -> Plan[list[str]]:
-    lines = [text for text in texts if text]
-    view = [piece for text in lines for piece in (_BETWEEN, text)][1:]
-    whole = "".join(view)
+def _lines(flow: Flow, texts: list[str], values: Sequence[int] | None = None) -> Plan[list[str]]:
+    """`values` are those that give way, by index, if all is to be replaced; the others are keys. All, if None."""
+    lines = [i for i, text in enumerate(texts) if text]
+    whole = _BETWEEN.join(texts[i] for i in lines)
     if not whole:
         return texts
     edits = yield from flow.edits(whole, "retrieval")
     if not edits:
         return texts
+    told = list(texts)
     if len(edits) == 1 and edits[0][:2] == (0, len(whole)):
-        told = iter([edits[0].replacement, *[""] * (len(lines) - 1)])
-    else:
-        told = iter(cut(view, edits)[::2])
-    return [next(told) if text else text for text in texts]
+        for i in lines if values is None else values:
+            told[i] = ""
+        told[(values or lines)[0]] = edits[0].replacement
+        return told
+    view = [piece for i in lines for piece in (_BETWEEN, texts[i])][1:]
+    for i, text in zip(lines, cut(view, edits)[::2], strict=True):
+        told[i] = text
+    return told

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from typing import Any
 
 from llama_index.core.base.llms.types import ChatMessage
@@ -15,6 +16,7 @@ from llmguard_middleware._flow import Flow
 from llmguard_middleware._judge import Plan
 from llmguard_middleware._leaves import leaves, opaque, with_leaves
 from llmguard_middleware._placeholders import put_back
+from llmguard_middleware._together import judged_numbers, judged_values
 from llmguard_middleware.telemetry import _names as names
 
 from ._judged import judged_message, text_of
@@ -36,13 +38,17 @@ def arguments_judged(flow: Flow, kwargs: Mapping[Any, Any]) -> Plan[dict[Any, An
     """
     if (root := flow.root).hides:
         kwargs = with_leaves(dict(kwargs), [root.pseudonyms.hide(text) for text in leaves(dict(kwargs))])
+    flow.root.check()
     values = list(kwargs.values())
-    texts = yield from flow.judge_all(leaves(values), "tool_call")
+    if flow.rules("tool_call"):
+        ask = partial(flow.edits, stage="tool_call")
+        values = with_leaves(values, (yield from judged_values(leaves(values), ask)))
+        values = yield from judged_numbers(values, ask)
     keys: list[Any] = []
     for name in kwargs:
         known = str(name).isidentifier() or not isinstance(name, str)
         keys.append(name if known else (yield from flow.judge(name, "tool_call")))
-    told = dict(zip(keys, with_leaves(values, texts), strict=True))
+    told = dict(zip(keys, values, strict=True))
     flow.call = flow.call.but(inputs=dict(told))
     return told
 
@@ -62,10 +68,11 @@ def result_judged(flow: Flow, output: ToolOutput) -> Plan[ToolOutput]:
     if acts and opaque(raw):
         update["raw_output"] = text_of(told)  # nobody can look into it
     elif raw is not None:
-        parts = leaves(raw)
-        released = yield from flow.judge_all(parts, "tool_result")
-        if released != parts:
-            update["raw_output"] = with_leaves(raw, released)
+        released = with_leaves(raw, (yield from flow.judge_all(leaves(raw), "tool_result")))
+        if flow.rules("tool_result"):
+            released = yield from judged_numbers(released, partial(flow.edits, stage="tool_result"), together=False)
+        if released is not raw:
+            update["raw_output"] = released
     if flow.root.hides:
         given = leaves(output.raw_input)
         update["raw_input"] = with_leaves(output.raw_input, [flow.root.pseudonyms.hide(text) for text in given])

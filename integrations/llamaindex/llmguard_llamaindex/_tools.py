@@ -11,6 +11,7 @@ from llama_index.core.tools import AsyncBaseTool, BaseTool, FunctionTool, ToolOu
 
 from llmguard_middleware import Guard, GuardrailViolation, Stage
 from llmguard_middleware._drive import inside_scorer
+from llmguard_middleware._failures import judged_failure
 from llmguard_middleware._flow import Flow, innermost, reentered
 from llmguard_middleware._leaves import leaves, with_leaves
 from llmguard_middleware._placeholders import put_back
@@ -97,7 +98,7 @@ def _used(guard: Guard, tool: Any, ask: Any, args: Any, kwargs: Mapping[str, Any
             if originals := flow.root.pseudonyms.restorable(tools=True):
                 told = with_leaves(told, [put_back(text, originals) for text in leaves(told)])
             given = tuple(told.pop(place) for place in places)
-            output = yield Ask(flow.active, partial(ask, given, {**told, **injected}))
+            output = yield from _asked(flow, Ask(flow.active, partial(ask, given, {**told, **injected})))
             output = yield Judge(guard, result_judged(flow, output))
             flow.answered(output=output.content)
             return output  # type: ignore[no-any-return]  # what the tool returned
@@ -105,6 +106,17 @@ def _used(guard: Guard, tool: Any, ask: Any, args: Any, kwargs: Mapping[str, Any
         if guard.refusal is None:
             raise
         return ToolOutput(content=guard.refusal, tool_name=name, raw_input={}, raw_output=guard.refusal, is_error=True)
+
+
+def _asked(flow: Flow, ask: Ask) -> Steps[Any]:
+    """What the tool gives; what it raises says what its result may: an agent tells its model of it."""
+    try:
+        return (yield ask)
+    except Exception as error:
+        if not flow.rules("tool_result"):
+            raise
+        failure = error
+    raise (yield Judge(flow.guard, judged_failure(flow, failure, "tool_result", RuntimeError)))
 
 
 def _injected(tool: Any, kwargs: Mapping[str, Any]) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from llmguard_middleware._guard import expect_guard
 from llmguard_middleware._ingestion import cleaned, reaches_embedding
 from llmguard_middleware._steps import Steps, arun, run
 
+from ._documents import keep_hidden
 from ._seal import Seal
 
 __all__ = ["GuardTransformer"]
@@ -94,6 +95,7 @@ def _node(node: Any, check: Callable[..., Any]) -> Steps[Any]:
         return node
     text, metadata, related = after
     told = node.model_copy(update={"metadata": metadata, "relationships": _related(node.relationships, related)})
+    keep_hidden(told, node.metadata)
     if text != before[0]:
         told.set_content(text)
     return told

@@ -39,7 +39,7 @@ from llama_index.core.storage.docstore import SimpleDocumentStore
 from llama_index.core.tools import QueryEngineTool
 
 from llmguard_llamaindex import GuardPostprocessor, attach, detach
-from llmguard_middleware import Guardrail, GuardrailViolation, Monitor, UnenforceableError
+from llmguard_middleware import Guard, Guardrail, GuardrailViolation, Monitor, UnenforceableError
 from llmguard_middleware.scorers import pii, prompt_injection, secrets
 
 KEY = "sk-abcdefghijklmnopqrstuvwx"
@@ -372,6 +372,26 @@ async def test_metadata(
     assert item.node.source_node.metadata == {"author": "<EMAIL_ADDRESS>"}
     (node,) = annotated.nodes
     assert node.metadata["author"] == node.source_node.metadata["author"] == "bob@example.com"
+
+
+def test_the_names_of_metadata_are_judged(annotated: Any, completing: Any, script: Any, engine: Any) -> None:
+    """Models are told the names of metadata, too; those that no model is to see stay unseen under another name."""
+    node = annotated.nodes[0]
+    node.metadata = {"bob@example.com": "first", "eve@example.com": "second", "hidden@example.com": "third"}
+    node.excluded_llm_metadata_keys = ["hidden@example.com"]
+    guard = Guard(Guardrail(pii(), stage="retrieval", action="redact"))
+    (item,) = attach(engine(completing), guard).query("Hello").source_nodes
+    names = ["<EMAIL_ADDRESS>", "<EMAIL_ADDRESS> 2", "<EMAIL_ADDRESS> 3"]
+    assert item.node.metadata == dict(zip(names, ("first", "second", "third"), strict=True))
+    assert item.node.excluded_llm_metadata_keys == ["<EMAIL_ADDRESS> 3"]
+    assert "@" not in script.asked[0]
+    assert "third" not in script.asked[0]
+    assert list(node.metadata)[0] == "bob@example.com"  # noqa: RUF015 - the order is the point
+
+    annotated.nodes[0].metadata = {"name": "bob@example.com", "year": 2020}
+    replacing = Guard(Guardrail(pii(), stage="retrieval", action="replace"))
+    (item,) = attach(engine(completing), replacing).query("Hello").source_nodes
+    assert list(item.node.metadata) == ["name", "year"]
 
 
 def test_metadata_of_any_kind(annotated: Any, telemetry: Any) -> None:

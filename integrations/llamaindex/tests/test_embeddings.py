@@ -206,3 +206,14 @@ def test_a_transformer_can_be_pickled() -> None:
     """As pipelines with several workers need it."""
     twin = pickle.loads(pickle.dumps(GuardTransformer(Guard(CLEANS, BLOCKS), drop=True)))
     assert [node.get_content() for node in twin([TextNode(text="bad"), TextNode(text="a@b.co")])] == ["<EMAIL_ADDRESS>"]
+
+
+@pytest.mark.parametrize("way", ["sync", "async"])
+def test_numbers_and_names_in_metadata_are_cleaned_before_they_are_kept(way: str) -> None:
+    """A node is embedded with the numbers in its metadata; what was not to be embedded has its new name there, too."""
+    node = TextNode(text="x", metadata={"card": 4111111111111111, "page": 3, "a@b.co": "y"})
+    node.excluded_embed_metadata_keys = ["a@b.co"]
+    (told,) = transformed(GuardTransformer(Guard(CLEANS)), [node], way)
+    assert told.metadata == {"card": "<CREDIT_CARD>", "page": 3, "<EMAIL_ADDRESS>": "y"}
+    assert told.excluded_embed_metadata_keys == ["<EMAIL_ADDRESS>"]
+    assert node.metadata["card"] == 4111111111111111

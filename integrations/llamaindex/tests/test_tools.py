@@ -273,3 +273,59 @@ async def test_the_readme_has_the_table_of_what_is_enforced() -> None:
     """What the README says of each way to call a tool, stage and action is what was tried just now."""
     readme = Path(__file__).parents[1] / "README.md"
     check_matrix(readme, "protect(tool)", await matrix(TOOLS), "uv run pytest --no-cov -k readme integrations")
+
+
+CARD, NUMBER = "4111-1111-1111-1111", 4111111111111111
+FORMS = [NUMBER, float(NUMBER), [4111, 1111, 1111, 1111], [CARD[:8], CARD[8:]], {"deep": [{"card": NUMBER}]}]
+
+
+@pytest.mark.parametrize("given", FORMS, ids=str)
+def test_no_form_of_an_argument_hides_what_it_says(given: Any) -> None:
+    """A tool gets no number that a rule of tool_call finds, whole or in pieces, and none if the rule blocks."""
+    got: list[Any] = []
+
+    def pay(card: Any) -> str:
+        got.append(card)
+        return "paid"
+
+    tool = FunctionTool.from_defaults(pay)
+    protect(tool, Guard(Guardrail(pii(), stage="tool_call", action="redact")))(card=given)
+    assert len(got) == 1
+    assert "<CREDIT_CARD>" in repr(got)
+    assert "1111" not in repr(got)
+    with pytest.raises(GuardrailViolation):
+        protect(tool, Guard(Guardrail(pii(), stage="tool_call")))(card=given)
+    assert len(got) == 1
+
+
+@pytest.mark.parametrize("given", [NUMBER, {"card": NUMBER, "count": 3}], ids=str)
+def test_the_raw_output_keeps_no_number_that_the_text_lost(given: Any) -> None:
+    """What a tool gave as a number is judged in its raw output as in the text that the model gets."""
+    tool = FunctionTool.from_defaults(lambda: given, name="look", description="Look.")
+    output = protect(tool, Guard(Guardrail(pii(), stage="tool_result", action="redact")))()
+    assert "4111" not in repr(output)
+    assert output.raw_output == ("<CREDIT_CARD>" if given is NUMBER else {"card": "<CREDIT_CARD>", "count": 3})
+
+
+@pytest.mark.parametrize("way", ["__call__", "acall"])
+async def test_what_a_tool_raises_is_judged_like_its_result(way: str) -> None:
+    """An agent without a guard tells its model what a protected tool raised, as the rules of tool_result leave it."""
+    error = ValueError(f"no account of {CARD}")
+
+    def look(place: str) -> str:
+        raise error
+
+    tool = FunctionTool.from_defaults(look)
+
+    async def failed(guard: Guard) -> Exception:
+        guarded: Any = protect(tool, guard)
+        with pytest.raises(Exception, match=r"no account|blocked") as told:
+            _ = await guarded.acall(place="x") if way == "acall" else guarded(place="x")
+        return told.value
+
+    redacted = await failed(Guard(Guardrail(pii(), stage="tool_result", action="redact")))
+    assert isinstance(redacted, ValueError)
+    assert str(redacted) == "no account of <CREDIT_CARD>"
+    assert redacted.__context__ is None
+    assert isinstance(await failed(Guard(Guardrail(pii(), stage="tool_result"))), GuardrailViolation)
+    assert await failed(Guard(Guardrail(pii(), stage="tool_call"))) is error

@@ -23,9 +23,13 @@ _FEEDBACK = frozenset(("incomplete_details", "prompt_feedback"))
 
 def without_tokens(message: M) -> M:
     """The message without `logprobs`, which repeat the answer token by token, as the model gave it."""
-    if "logprobs" not in message.response_metadata:
-        return message
-    return message.model_copy(update={"response_metadata": without_logprobs(message.response_metadata)})
+    changes: dict[str, Any] = {}
+    if "logprobs" in message.response_metadata:
+        changes["response_metadata"] = without_logprobs(message.response_metadata)
+    content = message.__dict__["content"]
+    if isinstance(content, list) and any(isinstance(block, dict) and "logprobs" in block for block in content):
+        changes["content"] = [without_logprobs(block) if isinstance(block, dict) else block for block in content]
+    return message.model_copy(update=changes) if changes else message
 
 
 def without_logprobs(info: dict[str, Any] | None) -> Any:

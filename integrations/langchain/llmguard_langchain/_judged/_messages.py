@@ -7,7 +7,7 @@ one and run together, what stands side by side a line each and run together.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -19,10 +19,11 @@ from llmguard_middleware._contents import asks_of_calls, is_silent, judged_conte
 from llmguard_middleware._edits import apply
 from llmguard_middleware._flow import Flow
 from llmguard_middleware._judge import Plan
+from llmguard_middleware._known_fields import is_fact
 
 from .. import _convert as convert
 
-__all__ = ["admitted", "examined", "released"]
+__all__ = ["admitted", "beside", "examined", "released"]
 
 
 def admitted(flow: Flow, messages: Sequence[BaseMessage]) -> Plan[list[BaseMessage]]:
@@ -75,7 +76,36 @@ def released(flow: Flow, result: ChatResult) -> Plan[ChatResult]:
     generations: list[ChatGeneration] = []
     for generation in result.generations:
         generations.append((yield from _answer(flow, generation)))  # noqa: PERF401 - a comprehension cannot yield
-    return result.model_copy(update={"generations": generations}) if flow.acts else result
+    if not flow.acts:
+        return result
+    # LangChain puts this into the message of a single answer.
+    told = yield from beside(flow, result.llm_output)
+    return result.model_copy(update={"generations": generations, "llm_output": told})
+
+
+def beside(flow: Flow, said: dict[str, Any] | None) -> Plan[dict[str, Any] | None]:
+    """What a provider says beside its answers, as it may go to the caller.
+
+    Raises:
+        GuardrailViolation: if a guardrail stops it.
+    """
+    if not said or not _speaks(said) or not (found := convert.texts_of(said)):
+        return said
+    ask = partial(flow.edits_beside, stage="output")
+    texts = restored(flow, found, (yield from judged_contents(flow, found, ask, [ask])))
+    told: dict[str, Any] = convert.Walk(taking(texts)).mapping(said)
+    return told
+
+
+def _speaks(said: Mapping[str, Any]) -> bool:
+    """Whether there is anything but counts and facts, which are nearly all that providers say; found out at once."""
+    for key, value in said.items():
+        if isinstance(value, Mapping):
+            if _speaks(value):
+                return True
+        elif not is_fact(key, value):
+            return True
+    return False
 
 
 def examined(flow: Flow, messages: Sequence[tuple[BaseMessage, dict[str, Any] | None]]) -> Plan[None]:

@@ -118,7 +118,7 @@ class Sieve(convert.Walk):
         return DROP if not _indexed(block) and after.get("text") == "" else after
 
     def _item(self, key: str, value: Any, of: Mapping[str, Any], kind: convert.Kind) -> Any:
-        return DROP if key in ("tool_calls", "function_call") else super()._item(key, value, of, kind)
+        return DROP if key in ("tool_calls", "function_call", "logprobs") else super()._item(key, value, of, kind)
 
 
 def _indexed(item: Any) -> bool:

@@ -14,20 +14,24 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from langchain_core.messages import BaseMessage, ToolMessage
-from langchain_core.tools import BaseTool
+from langchain_core.tools import BaseTool, ToolException
 from langgraph.types import Command
 
 from llmguard_middleware import Call, Guard
 from llmguard_middleware._current import around
 from llmguard_middleware._drive import adrive, drive
+from llmguard_middleware._edits import Edit, apply
+from llmguard_middleware._failures import judged_failure
 from llmguard_middleware._flow import Flow
 from llmguard_middleware._judge import Plan
 from llmguard_middleware._leaves import leaves, opaque, with_leaves
 from llmguard_middleware._placeholders import put_back
 from llmguard_middleware._steps import Ask, Judge, Steps
+from llmguard_middleware._together import judged_numbers, judged_values
 from llmguard_middleware.telemetry import _names as names
 
 from .. import _convert as convert
+from .._judged._values import judged_message
 from ._requests import guarding
 
 if TYPE_CHECKING:
@@ -68,6 +72,14 @@ class ToolFlow(Flow):
         told = yield from self.judge(text, "tool_result")
         self.released |= {told}
         return told
+
+    def result_edits(self, text: str, **how: Any) -> Plan[Sequence[Edit]]:
+        """Judge one text of the result, or several that are shown as one; returns the edits to be made to it."""
+        if text in self.released:
+            return ()
+        edits = yield from self.edits(text, "tool_result", **how)
+        self.released |= {apply(text, edits)}
+        return edits
 
 
 def tool_steps(guard: Guard, request: ToolCallRequest, handler: Callable[[ToolCallRequest], Any]) -> Steps[Any]:
@@ -116,9 +128,13 @@ def arguments_judged(flow: Flow, arguments: Mapping[str, Any]) -> Plan[dict[str,
     Raises:
         GuardrailViolation: if a guardrail stops the call.
     """
+    flow.root.check()
+    if not flow.rules("tool_call"):
+        return dict(arguments)
+    ask = partial(flow.edits, stage="tool_call")
     values = list(arguments.values())
-    texts = yield from flow.judge_all(leaves(values), "tool_call")
-    return dict(zip(arguments, with_leaves(values, texts), strict=True))
+    told = with_leaves(values, (yield from judged_values(leaves(values), ask)))
+    return dict(zip(arguments, (yield from judged_numbers(told, ask)), strict=True))
 
 
 def _result_judged(flow: ToolFlow, result: Any) -> Plan[Any]:
@@ -138,15 +154,7 @@ def _result_judged(flow: ToolFlow, result: Any) -> Plan[Any]:
 
 
 def _message(flow: ToolFlow, message: BaseMessage) -> Plan[BaseMessage]:
-    parts: list[str] = []
-    for part in convert.parts(message):
-        parts.append((yield from flow.result(part)))  # noqa: PERF401 - a comprehension cannot yield
-    told = convert.with_parts(message, parts)
-    if len(parts) > 1:  # a match may lie across two of them
-        told = convert.with_text(told, (yield from flow.result("".join(parts))))
-    artifact = getattr(message, "artifact", None)
-    released = yield from _value(flow, artifact)
-    return told if released is artifact else told.model_copy(update={"artifact": released})
+    return (yield from judged_message(flow, message, flow.result_edits))
 
 
 def _update(flow: ToolFlow, update: Any) -> Plan[Any]:
@@ -222,14 +230,30 @@ def _judging(base: type[BaseTool]) -> type[BaseTool]:  # noqa: C901 - LangChain'
 
     @wraps(base._run)  # LangChain reads its signature
     def _run(self: Any, *args: Any, **kwargs: Any) -> Any:
-        result = base._run(self, *args, **kwargs)
+        failure = result = None
+        try:
+            result = base._run(self, *args, **kwargs)
+        except Exception as error:  # noqa: BLE001 - raised below, where it is not the context of what takes its place
+            failure = error
+        if failure is not None:
+            for flow in _flows():
+                failure = drive(judged_failure(flow, failure, "tool_result", ToolException), flow.guard.workers)
+            raise failure
         for flow in _flows():
             result = drive(judged(result, flow), flow.guard.workers)
         return result
 
     @wraps(base._arun)
     async def _arun(self: Any, *args: Any, **kwargs: Any) -> Any:
-        result = await base._arun(self, *args, **kwargs)
+        failure = result = None
+        try:
+            result = await base._arun(self, *args, **kwargs)
+        except Exception as error:  # noqa: BLE001 - as above
+            failure = error
+        if failure is not None:
+            for flow in _flows():
+                failure = await adrive(judged_failure(flow, failure, "tool_result", ToolException), flow.guard.workers)
+            raise failure
         for flow in _flows():
             result = await adrive(judged(result, flow), flow.guard.workers)
         return result

@@ -55,12 +55,15 @@ class Gate:
     def steps(self, method: Callable[[], Any]) -> Steps[Any]:
         """Call a method of the thing itself, and judge what it gives."""
         guard = self.flow.guard
+        failure = None
         try:
             result = yield Ask(nullcontext, method)
         except Exception as error:
             if self._judge_error is None or isinstance(error, GuardrailViolation):
                 raise
-            raise (yield Judge(guard, self._judge_error(self.flow, error))) from None
+            failure = error
+        if failure is not None and self._judge_error is not None:  # here it is no context of what takes its place
+            raise (yield Judge(guard, self._judge_error(self.flow, failure)))
         if result is self.passed and result is not None:  # one of the methods called the other
             return result
         told = yield Judge(guard, self._judge(self.flow, result))

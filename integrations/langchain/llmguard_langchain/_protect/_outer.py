@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from functools import partial
 from typing import Any
@@ -21,7 +21,7 @@ from llmguard_middleware.telemetry._call_span import CallSpan
 
 from .. import _convert as convert
 from .._handoff import above, claim
-from .._judged._values import judged, unknown
+from .._judged._values import by_rules, judged, restoring, unknown
 
 __all__ = [
     "admitted",
@@ -74,7 +74,8 @@ def admitted(flow: Flow, given: Any) -> Plan[Any]:
             rules, f"protect({flow.call.name}), which was given an iterator,", "pass a list of what it gives"
         )
     if flow.policy.at("input"):
-        given = yield from judged(given, flow.admit)
+        flow.call = flow.call.but(messages=_messages(given))  # which scorers may ask for
+        given = yield from judged(given, by_rules(flow, "input", flow.admit))
     messages = _messages(given)
     named = {} if messages else convert.inputs(given)
     flow.call = flow.call.but(messages=messages, inputs=named)
@@ -106,7 +107,7 @@ def released(flow: Flow, result: Any) -> Plan[Any]:
     def release(messages: Any) -> Plan[list[str]]:
         return flow.release([message.text for message in messages])
 
-    return (yield from judged(result, release))
+    return (yield from judged(result, by_rules(flow, "output", release, restores=True)))
 
 
 def shows_nothing(guard: Guard) -> bool:
@@ -126,12 +127,7 @@ def apart(guard: Guard) -> bool:
 
 def originally(flow: Flow, given: Any) -> Plan[Any]:
     """What was admitted as its caller knows it: with the originals of its pseudonyms."""
-
-    def back(messages: Sequence[Message]) -> Plan[list[str]]:
-        yield from ()
-        return [flow.restored(message.text) for message in messages]
-
-    return (yield from judged(given, back)) if flow.root.hides else given
+    return (yield from judged(given, restoring(flow))) if flow.root.hides else given
 
 
 def around(flow: Flow) -> Callable[[], AbstractContextManager[Any]]:

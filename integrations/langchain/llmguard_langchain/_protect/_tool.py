@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -12,6 +11,7 @@ from langchain_core.tools import BaseTool, ToolException
 
 from llmguard_middleware import Call, Guard, GuardrailViolation
 from llmguard_middleware._drive import inside_scorer
+from llmguard_middleware._failures import judged_failure
 from llmguard_middleware._flow import Flow, innermost
 from llmguard_middleware._judge import Plan
 from llmguard_middleware._steps import Ask, Judge, Steps, arun, run
@@ -19,8 +19,8 @@ from llmguard_middleware.telemetry import _names as names
 from llmguard_middleware.telemetry._call_span import CallSpan
 
 from .. import _convert as convert
-from .._judged._parts import arguments, at, result
-from .._judged._values import judged, unknown
+from .._judged._parts import arguments, given_back, result
+from .._judged._values import unknown
 from .._session import said, with_session
 from ._copies import bare, inner
 from ._gates import LATER, Gate, gated
@@ -76,7 +76,7 @@ def _used(flow: Flow, tool: Any, given: Any, ask: Callable[[Any], Any], call_id:
     try:
         with flow:
             given = yield Judge(guard, _admitted(flow, tool, given))
-            gate = Gate(flow, _given, _failed if tool.handle_tool_error else None)
+            gate = Gate(flow, _given, _failed)
             told = yield Ask(gate.open, partial(ask, given))
             if gate.passed is None:
                 told = yield Judge(guard, result(flow, told, f'protect(tool) "{tool.name}"'))
@@ -110,16 +110,9 @@ def _given(flow: Flow, told: Any) -> Plan[Any]:
     """What the tool's own method gave. LangChain may yet make a text of it, if nobody can look into it."""
     if any(rule.acts for rule in flow.rules("tool_result")) and unknown(told):
         return LATER
-    return (yield from judged(told, at(flow, "tool_result")))
+    return (yield from given_back(flow, told))
 
 
 def _failed(flow: Flow, error: Exception) -> Plan[Exception]:
-    """An error that LangChain makes the tool's result, with its text as it may be."""
-    if not isinstance(error, ToolException) or not error.args:
-        return error
-    args = yield from judged(error.args, at(flow, "tool_result"))
-    if args is error.args:
-        return error
-    told = copy.copy(error)
-    told.args = args
-    return told
+    """What a tool raised, with its text as it may be: LangChain, or whoever catches it, may make it the result."""
+    return (yield from judged_failure(flow, error, "tool_result", ToolException))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from llama_index.core.base.response.schema import PydanticResponse, Response
@@ -11,10 +13,11 @@ from llama_index.core.chat_engine.types import AgentChatResponse
 
 from llmguard_middleware._leaves import leaves, with_leaves
 from llmguard_middleware._steps import Judge, Steps
+from llmguard_middleware._together import judged_numbers
 
 from .._root import Root
 
-__all__ = ["released"]
+__all__ = ["released", "twin"]
 
 
 def released(root: Root, response: Any) -> Steps[tuple[Any, Any]]:
@@ -27,11 +30,13 @@ def released(root: Root, response: Any) -> Steps[tuple[Any, Any]]:
     guard, said = root.flow.guard, getattr(response, "response", None)
     if isinstance(response, PydanticResponse) and said is not None:
         parsed = said.model_dump()
-        texts = leaves(parsed)
-        told = yield Judge(guard, root.flow.release(texts))
-        if told != texts:
-            response = copy.copy(response)
-            response.response = type(said).model_validate(with_leaves(parsed, told))
+        told = with_leaves(parsed, (yield Judge(guard, root.flow.release(leaves(parsed)))))
+        if root.flow.rules("output"):
+            ask = partial(root.flow.edits, stage="output")
+            told = yield Judge(guard, judged_numbers(told, ask, together=False))
+        if told is not parsed:
+            response = twin(response)
+            response.response = type(said).model_validate(told)
         return response, response.response.model_dump_json()
     if isinstance(said, str):
         if said in root.released:
@@ -48,8 +53,13 @@ def released(root: Root, response: Any) -> Steps[tuple[Any, Any]]:
     return response, said
 
 
+def twin(response: Any) -> Any:
+    """A shallow copy. LlamaIndex's parsed answers look their own attributes up for ever while they are copied."""
+    return replace(response) if isinstance(response, PydanticResponse) else copy.copy(response)
+
+
 def _with_text(response: Any, before: str, after: str) -> Any:
-    changed = copy.copy(response)
+    changed = twin(response)
     changed.response = after
     if sources := getattr(response, "sources", None):
         changed.sources = _sources(sources, before, after)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from functools import partial
 from typing import Any
 
@@ -10,11 +9,12 @@ from llama_index.core.base.response.schema import PydanticResponse, Response
 from llama_index.core.schema import BaseNode, NodeWithScore
 
 from llmguard_middleware._judge import Plan
-from llmguard_middleware._leaves import opaque, texts_in
+from llmguard_middleware._leaves import numbers, opaque, texts_in
 from llmguard_middleware._steps import Judge, Steps
 from llmguard_middleware._together import judged_value
 
 from .._root import Root
+from ._answers import twin
 
 __all__ = ["with_metadata"]
 
@@ -36,12 +36,13 @@ def with_metadata(root: Root, response: Any) -> Steps[Any]:
         for key, value in metadata.items()
         if not ((key in nodes and nodes[key] == value) or _elsewhere(value))
     }
-    if not any(texts_in(list(own.values()))):
+    values = list(own.values())
+    if not any(texts_in(values)) and not numbers(values):
         return response
     told = yield Judge(root.flow.guard, _judged(root, own))
     if all(told[key] is value for key, value in own.items()):
         return response
-    changed = copy.copy(response)
+    changed = twin(response)
     changed.metadata = {key: told.get(key, value) for key, value in metadata.items()}
     return changed
 

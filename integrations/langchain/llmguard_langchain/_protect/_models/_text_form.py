@@ -11,9 +11,11 @@ from llmguard_middleware import Message
 from llmguard_middleware._flow import Flow
 from llmguard_middleware._guarded_stream import GuardedStream
 from llmguard_middleware._judge import Plan
+from llmguard_middleware._known_fields import is_fact
 
 from ... import _convert as convert
 from ..._content import tell_answers
+from ..._judged import beside
 from ._calls import Facts, Gate
 
 __all__ = ["TEXT"]
@@ -33,11 +35,17 @@ class TextGate:
         self._released.append(released)
         if not self._stream.acts:
             return (chunk,)
-        info = convert.without_logprobs(chunk.generation_info)
+        # Readers get the texts; callbacks are told the rest, of which nobody knows where a text in it ends.
+        info = {key: value for key, value in (chunk.generation_info or {}).items() if is_fact(key, value)}
+        info.pop("logprobs", None)
         if info and (self._ending or self._stream.pending):
             self._ending.append(GenerationChunk(text="", generation_info=info))  # it may tell of the end
-            info = None
-        return (GenerationChunk(text=released, generation_info=info),) if released or info or not chunk.text else ()
+            info = {}
+        return (
+            (GenerationChunk(text=released, generation_info=info or None),)
+            if released or info or not chunk.text
+            else ()
+        )
 
     def settled(self, released: str) -> Iterator[GenerationChunk]:
         """What was held while guardrails raced with the model."""
@@ -86,11 +94,11 @@ class TextForm:
         texts = yield from flow.release([one.text for one in candidates], reask=True)
         if not flow.root.hides and not any(rule.acts for rule in flow.rules("output")):
             return result
-        told = [
-            one.model_copy(update={"text": text, "generation_info": convert.without_logprobs(one.generation_info)})
-            for one, text in zip(candidates, texts, strict=True)
-        ]
-        return LLMResult(generations=[told], llm_output=result.llm_output)
+        told: list[Any] = []
+        for one, text in zip(candidates, texts, strict=True):
+            info = yield from beside(flow, convert.without_logprobs(one.generation_info))
+            told.append(one.model_copy(update={"text": text, "generation_info": info}))
+        return LLMResult(generations=[told], llm_output=(yield from beside(flow, result.llm_output)))
 
     def again(self, request: str, turned_down: str, feedback: str) -> str:
         return f"{request}\n\n{turned_down}\n\n{feedback}\n"

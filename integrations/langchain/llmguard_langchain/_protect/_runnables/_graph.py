@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from inspect import signature
 from typing import Any
 
@@ -14,15 +14,17 @@ from langchain_core.runnables import RunnableConfig
 from llmguard_middleware import Call, ConfigurationError, Guard
 from llmguard_middleware._flow import Flow
 from llmguard_middleware._guarded_stream import GuardedStream
+from llmguard_middleware._judge import Plan
 from llmguard_middleware._steps import END, Emit, Judge, Pull, Steps
 
 from ... import _convert as convert
 from ..._judged import ChunkGate
 from ..._middleware._state import answer
+from .._kinds import is_a
 from .._outer import around, released, shows_nothing
 from ._streams import freed
 
-__all__ = ["answer_of", "asked_graph", "graph_refusal"]
+__all__ = ["answer_of", "asked_graph", "graph_refusal", "handed_over", "is_handoff"]
 
 # What of a stream can be judged: whole states, whole updates, and tokens that tell which message they are of.
 _JUDGED = ("values", "updates", "messages")
@@ -117,6 +119,25 @@ def answer_of(flow: Flow, said: Any) -> Any:
     if flow.call.output is None:
         return said
     return answer(said) if isinstance(said, Mapping) and "messages" in said else flow.call.output
+
+
+def is_handoff(error: Exception) -> bool:
+    """Whether this is how a graph tells the graph around it what to do next."""
+    return is_a(error, "langgraph.errors", "ParentCommand")
+
+
+def handed_over(flow: Flow, error: Any) -> Plan[Exception]:
+    """A command to the graph around this one: what it writes there, and sends on, leaves this one as an answer does.
+
+    Raises:
+        GuardrailViolation: if a guardrail stops it.
+    """
+    command = error.args[0]
+    said = [command.update, None if isinstance(command.goto, str) else command.goto]
+    told = yield from released(flow, said)
+    if told is said:
+        return error  # type: ignore[no-any-return]  # as it came
+    return type(error)(replace(command, update=told[0], goto=command.goto if told[1] is None else told[1]))  # type: ignore[no-any-return]  # of its class
 
 
 def _in_parts(kwargs: Mapping[str, Any]) -> bool:

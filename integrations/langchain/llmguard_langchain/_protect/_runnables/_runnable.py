@@ -10,10 +10,12 @@ from functools import partial
 from typing import Any
 from uuid import uuid4
 
+from langchain_core.exceptions import LangChainException
 from langchain_core.runnables import Runnable, RunnableConfig, RunnableSequence, ensure_config
 
 from llmguard_middleware import Call, Guard, GuardrailViolation
 from llmguard_middleware._drive import inside_scorer
+from llmguard_middleware._failures import judged_failure
 from llmguard_middleware._flow import Flow
 from llmguard_middleware._steps import END, Ask, Emit, Judge, Pull, Steps, arun, astream, run, stream
 
@@ -25,7 +27,7 @@ from .._outer import admitted, apart, around, opened, originally, released, show
 from .._sentinel import watched
 from .._sticky import sticky_methods
 from ._events import event_members
-from ._graph import answer_of, asked_graph, graph_refusal
+from ._graph import answer_of, asked_graph, graph_refusal, handed_over, is_handoff
 from ._refusals import piece_of, refusal_of
 from ._sequence import sequence_members
 from ._streams import pieces
@@ -79,7 +81,8 @@ def _whole(asked: Asked, given: Any, ask: Callable[..., Any], how: str) -> Steps
     flow, config = asked.opened()
 
     def judged(_: Any, config: RunnableConfig) -> Steps[Any]:
-        result = yield Ask(around(flow), partial(ask, given, asked.watched(config, flow)))
+        asking = Ask(around(flow), partial(ask, given, asked.watched(config, flow)))
+        result = yield from _or_failed(flow, _asking(asking))
         return (yield Judge(guard, released(flow, result)))
 
     try:
@@ -106,7 +109,7 @@ def _streamed(asked: Asked, given: Any, ask: Callable[..., Any], how: str) -> St
     flow, config = asked.opened()
 
     def judged(_: Any, config: RunnableConfig) -> Steps[Any]:
-        return asked.pieces(flow, ask(given, asked.watched(config, flow)))
+        return (yield from _or_failed(flow, asked.pieces(flow, ask(given, asked.watched(config, flow)))))
 
     try:
         with flow:
@@ -127,6 +130,23 @@ def _streamed(asked: Asked, given: Any, ask: Callable[..., Any], how: str) -> St
         if asked.refusal is None:
             raise
         yield Emit(piece_of(asked.refusal))
+
+
+def _asking(ask: Ask) -> Steps[Any]:
+    return (yield ask)
+
+
+def _or_failed(flow: Flow, steps: Steps[Any]) -> Steps[Any]:
+    """What the steps come to; an error of the chain says what it may: a parser's quotes the model's answer."""
+    try:
+        return (yield from steps)
+    except Exception as error:
+        if isinstance(error, GuardrailViolation) or not flow.rules("output"):
+            raise
+        failure = error
+    if is_handoff(failure):
+        raise (yield Judge(flow.guard, handed_over(flow, failure)))
+    raise (yield Judge(flow.guard, judged_failure(flow, failure, "output", LangChainException)))
 
 
 def runnable_members(base: type[Any], guard: Guard) -> dict[str, Any]:  # noqa: C901 - LangChain's four methods, side by side

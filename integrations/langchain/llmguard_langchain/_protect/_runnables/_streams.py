@@ -73,6 +73,8 @@ def _late(flow: Flow, items: list[Any], text: GuardedStream) -> Steps[list[Any]]
     """Judge the items that are no text, once all are there: as LangChain would put them together."""
     if _grow(items):
         told = yield from _states(flow, items)
+        if len(told) == len(items):  # nothing of it had to be edited, if each says all that was said
+            told = yield from judged_items(flow, told)
     else:
         told = items
         if len(items) > 1 and not all(isinstance(item, BaseMessage) for item in items):
