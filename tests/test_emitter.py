@@ -73,7 +73,11 @@ CHAT = {"gen_ai.operation.name": "chat", "gen_ai.provider.name": "unknown"}
             Call("execute_tool", name="search"),
             CapturedSpan(
                 "execute_tool search",
-                attributes={"gen_ai.operation.name": "execute_tool", "gen_ai.tool.name": "search"},
+                attributes={
+                    "gen_ai.operation.name": "execute_tool",
+                    "gen_ai.tool.name": "search",
+                    "gen_ai.tool.type": "function",
+                },
             ),
         ),
         (

@@ -253,7 +253,7 @@ def test_an_agent_counts_what_is_called_below_it(telemetry: CapturedTelemetry, m
             planner.answered()
         MADE[made](guard, CHAT).answered()  # of no agent
         app.answered()
-    agent, tool = {"gen_ai.agent.name": "planner"}, {"gen_ai.tool.name": "search"}
+    agent, tool = {"gen_ai.agent.name": "planner"}, {"gen_ai.tool.name": "search", "gen_ai.tool.type": "function"}
     other = {"gen_ai.agent.name": "helper"}
     told = [one for one in points(telemetry) if not one.metric.startswith("gen_ai.client")]
     assert told == [
