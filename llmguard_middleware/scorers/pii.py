@@ -6,8 +6,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Final
 
-from .._score import TextSpan
-from ._patterns import PatternScorer, select
+from ._patterns import PatternScorer, Span, select
 from ._pii import _addresses as addresses
 from ._pii import _papers as papers
 from ._pii._context import BEHIND
@@ -95,7 +94,7 @@ class PII(PatternScorer[_Kind]):
         ]
         self._any_numbers = bool(numbers)
 
-    def found(self, text: str) -> Iterator[TextSpan]:
+    def found(self, text: str) -> Iterator[Span]:
         """Each stretch of personal data; where two kinds fit a number, the first in order."""
         sight = Sight(text)
         digits = _SOME_DIGIT.search(sight.text) is not None
@@ -110,10 +109,10 @@ class PII(PatternScorer[_Kind]):
                     break
 
     @staticmethod
-    def _span(sight: Sight, start: int, end: int, name: str) -> TextSpan:
+    def _span(sight: Sight, start: int, end: int, name: str) -> Span:
         start, end = sight.places(start, end)
         # What is longer than the reach, by invisible characters, would be found or not as a stream is cut.
-        return TextSpan(start, end if end - start < _REACH - PII.behind else start, name)
+        return (start, end if end - start < _REACH - PII.behind else start, name)
 
     def open_tail(self, text: str) -> int:
         """How many characters at the end of `text` may belong to a match that is not complete yet (at most `reach`)."""
