@@ -33,7 +33,7 @@ _PATH = re.compile(r"[.~]{0,2}/[A-Za-z]")  # PWD is where a shell is
 _VERSION = re.compile(r"[v^~=<>]{0,2}[0-9]+(?:\.[0-9]+)+")
 _TURN = re.compile("[0-9](?=[A-Za-z])|[A-Za-z](?=[0-9])")
 _TURNS = 2  # from letters to digits and back, at least: `bert-base-v2` has one
-_DIGIT, _LETTER = re.compile("[0-9]"), re.compile("[A-Za-z]")
+_NO_LETTER, _LETTER = re.compile("[0-9!@#$%^&*?~+]"), re.compile("[A-Za-z]")
 
 
 class Context(NamedTuple):
@@ -68,7 +68,7 @@ class Context(NamedTuple):
 
 def _random(value: str) -> bool:
     """Whether this may be a key: letters and digits, and as many different ones as chance makes."""
-    if _STANDS_FOR.search(value) or _VERSION.match(value) or len(_TURN.findall(value)) < _TURNS:
+    if len(_TURN.findall(value)) < _TURNS or _STANDS_FOR.search(value) or _VERSION.match(value):
         return False
     return _entropy(value) >= _BITS
 
@@ -79,9 +79,9 @@ def _random_and_no_id(value: str) -> bool:
 
 def _password(value: str) -> bool:
     """Whether this may be a password: not a word, a type, a path, a variable or what stands for one."""
-    if _STANDS_FOR.search(value) or _VERSION.match(value) or _PATH.match(value):
+    if not (_LETTER.search(value) and _NO_LETTER.search(value)):
         return False
-    return bool(_LETTER.search(value) and (_DIGIT.search(value) or re.search(r"[!@#$%^&*?~+]", value)))
+    return not (_STANDS_FOR.search(value) or _VERSION.match(value) or _PATH.match(value))
 
 
 def _entropy(value: str) -> float:
