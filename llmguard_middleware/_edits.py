@@ -106,6 +106,11 @@ def _apart(spans: Sequence[tuple[Any, ...]]) -> bool:
 def merge_spans(spans: Iterable[tuple[int, int, str]]) -> Sequence[TextSpan]:
     """`merge` for spans that nobody has decided on yet, plain tuples or named ones."""
     plain = sorted(spans)
+    if not plain:
+        return ()
+    if len(plain) == 1:
+        start, end, kind = plain[0]
+        return (TextSpan(start, end, kind),) if start < end else ()
     if not _apart(plain):
         plain = _merged(plain)
     return tuple(map(TextSpan._make, plain)) if len(plain) <= _FEW else Packed(TextSpan, map(tuple, plain))

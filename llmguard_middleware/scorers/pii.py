@@ -50,7 +50,7 @@ def _in_text(find: Callable[[str], Iterable[tuple[int, int]]]) -> Find:
 
 # Names are Presidio's entity names, where it has one.
 _KINDS = (
-    _Kind("EMAIL_ADDRESS", _in_text(addresses.emails)),
+    _Kind("EMAIL_ADDRESS", lambda sight: addresses.emails(sight.text, sight.lower)),
     *(_Kind(name, numbers=numbers) for name, numbers in NUMBERS.items()),
     _Kind(
         "PHONE_NUMBER",
@@ -90,8 +90,11 @@ class PII(PatternScorer[_Kind]):
         digits = _SOME_DIGIT.search(sight.text) is not None
         for name, find, sign in self._finders:
             if digits if sign == "0" else sign in sight.text:
-                for start, end in find(sight):
-                    yield self._span(sight, start, end, name)
+                if sight.kept is None:
+                    yield from [(start, end, name) for start, end in find(sight)]
+                else:
+                    for start, end in find(sight):
+                        yield self._span(sight, start, end, name)
         if digits and self._numbers:
             yield from self._found_numbers(sight)
 

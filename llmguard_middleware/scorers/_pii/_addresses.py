@@ -34,12 +34,15 @@ _UNFINISHED = re.compile(
 _BRACKETED = re.compile(r"[\[({<]\s?(?:[aA][tT]|@|골뱅이|앳|[dD][oO][tT]|\.|점|닷)")
 
 
-def emails(text: str) -> Spans:
-    """By RFC 5321's limits; also with the signs spelled out: hong (at) example dot com."""
-    for at in _PLAIN_AT.finditer(text):
+def emails(text: str, lower: str) -> Spans:
+    """By RFC 5321's limits; also with the signs spelled out: hong (at) example dot com.
+
+    `lower` is the text in small letters.
+    """
+    for at in _PLAIN_AT.finditer(text) if "@" in text else ():
         if local := _local(text, at.start()):
             yield at.start() - local, at.end(1)
-    if _spells_signs(text):
+    if _spells_signs(text, lower):
         for sign in _SPELLED_AT.finditer(text):
             # With the space before it, where there is one: what is before that is the local part.
             start = sign.start() - text[sign.start() - 1 : sign.start()].isspace()
@@ -50,14 +53,12 @@ def emails(text: str) -> Spans:
                 yield start - local, match.end()
 
 
-_KOREAN_SIGNS = ("골뱅이", "앳", "점", "닷")
-
-
-def _spells_signs(text: str) -> bool:
+def _spells_signs(text: str, lower: str) -> bool:
     """Whether there may be an address whose signs are spelled: without one of these, there is none."""
-    if "dot" in text.lower() or (not text.isascii() and any(sign in text for sign in _KOREAN_SIGNS)):
+    if "dot" in lower or "점" in text or "닷" in text or "앳" in text or "골뱅이" in text:
         return True
-    return any(bracket in text for bracket in "[({<") and _BRACKETED.search(text) is not None
+    bracket = "(" in text or "[" in text or "<" in text or "{" in text
+    return bracket and _BRACKETED.search(text) is not None
 
 
 def disguised_end(text: str, start: int) -> bool:
@@ -91,12 +92,14 @@ _JOINED = frozenset(f"{string.ascii_letters}{string.digits}:.")  # what stands b
 
 def ips(text: str) -> Spans:
     """Addresses of IP version 4 (dotted) and 6 (RFC 4291)."""
-    says = any(word in text for word in _VERSION_WORDS)
+    says: bool | None = None  # not asked yet
     for dot in _SECOND_BYTE.finditer(text):
         at, end = dot.span(1)
         start = _start(text, at - 1, 4, string.digits)
         if text[start : at - 1] not in _BYTES or text[start - 1 : start] in _VERSIONS:
             continue
+        if says is None:
+            says = any(word in text for word in _VERSION_WORDS)
         if not (says and _SAYS_VERSION.search(text, max(0, start - _BEFORE), start)):
             yield start, end
     if ":" not in text:

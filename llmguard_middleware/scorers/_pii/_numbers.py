@@ -213,10 +213,10 @@ _MONEY = ("원", "$", "€", "₩", "%")
 
 def _account(sight: Sight, start: int) -> int | None:
     """8 to 16 digits after a word of banking."""
-    if not context.ACCOUNT(sight, start):
-        return None
     match = _ACCOUNT.match(sight.text, start)
-    if match is None or not _LEAST <= len(_digits(match[0])) <= _MOST or is_date(sight.text, start):
+    if match is None or not context.ACCOUNT(sight, start):
+        return None
+    if not _LEAST <= len(_digits(match[0])) <= _MOST or is_date(sight.text, start):
         return None
     return None if sight.text[match.end() : match.end() + 1] in _MONEY else match.end()
 

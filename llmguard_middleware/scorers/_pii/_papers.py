@@ -60,10 +60,10 @@ def ibans(sight: Sight) -> Spans:
 def _size(candidate: str) -> int:
     """How many characters the IBAN has that this begins with; 0 if it is none."""
     wanted = _LENGTHS.get(candidate[:2].upper(), 0)
-    characters = candidate.translate(_NO_SIGNS).upper()[:wanted]
+    characters = candidate.replace(" ", "").replace("-", "").upper()[:wanted]
     if not 0 < wanted <= len(characters):
         return 0
-    if int((characters[4:] + characters[:4]).translate(_VALUES)) % 97 != 1:
+    if int("".join([_VALUES[one] for one in characters[4:] + characters[:4]])) % 97 != 1:
         return 0
     size = 0
     while (signs := _separators(candidate[: wanted + size])) > size:
@@ -75,8 +75,7 @@ def _separators(text: str) -> int:
     return text.count(" ") + text.count("-")
 
 
-_NO_SIGNS = dict.fromkeys(map(ord, " -"))
-_VALUES = {ord(letter): str(10 + at) for at, letter in enumerate(string.ascii_uppercase)}
+_VALUES = {sign: str(value) for value, sign in enumerate(string.digits + string.ascii_uppercase)}
 _LONGEST = 20  # characters of a number, and of a word before it
 _PASSPORT = re.compile(r"(?<![A-Za-z0-9])(?:[MSRODG][0-9]{3}[A-Z][0-9]{4}|[A-Z]{0,2}[0-9]{7,9})(?![A-Za-z0-9])")
 
@@ -89,8 +88,11 @@ def passports(sight: Sight) -> Spans:
 def _after(words: tuple[str, ...], pattern: re.Pattern[str], said: context.Context, sight: Sight) -> Spans:
     """What a pattern finds near enough to one of these words; what is near to several is looked at once."""
     text, near = sight.text, context.BEHIND + _LONGEST
+    places = [at for word in words if word in text for at in _places(text, word)]
+    if not places:
+        return
     begin = end = 0
-    for at in [*sorted(at for word in words for at in _places(text, word)), len(text) + near]:
+    for at in [*sorted(places), len(text) + near]:
         if at > end:
             for match in pattern.finditer(text, begin, end):
                 if said(sight, match.start()):

@@ -54,11 +54,11 @@ def plus_phone(sight: Sight, start: int) -> int | None:
 
 def told_phone(sight: Sight, start: int) -> int | None:
     """Where one ends that is told by the words before it."""
-    if not context.tells_phone(sight, start):
-        return None
     text = sight.text
     match = _SOME.match(text, start)
-    if match is None or not LEAST <= sum(map(str.isdecimal, match[0])) <= _MOST or is_date(text, start):
+    if match is None or not context.tells_phone(sight, start):
+        return None
+    if not LEAST <= sum(map(str.isdecimal, match[0])) <= _MOST or is_date(text, start):
         return None
     end = _extended(text, match.end())
     if _letter(text[start - 1 : start]) or _GOES_ON.match(text, end) or not _written(match[0], text[start - 1 : start]):
