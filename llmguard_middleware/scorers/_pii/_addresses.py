@@ -92,6 +92,12 @@ _JOINED = frozenset(f"{string.ascii_letters}{string.digits}:.")  # what stands b
 
 def ips(text: str) -> Spans:
     """Addresses of IP version 4 (dotted) and 6 (RFC 4291)."""
+    yield from _dotted(text)
+    if ":" in text:
+        yield from _with_colons(text)
+
+
+def _dotted(text: str) -> Spans:
     says: bool | None = None  # not asked yet
     for dot in _SECOND_BYTE.finditer(text):
         at, end = dot.span(1)
@@ -102,8 +108,9 @@ def ips(text: str) -> Spans:
             says = any(word in text for word in _VERSION_WORDS)
         if not (says and _SAYS_VERSION.search(text, max(0, start - _BEFORE), start)):
             yield start, end
-    if ":" not in text:
-        return
+
+
+def _with_colons(text: str) -> Spans:
     past = 0
     for colon in _TWO_COLONS.finditer(text):
         at = colon.start()

@@ -67,11 +67,13 @@ _OF_WORD: dict[str, frozenset[str]] = {
 
 def _pattern(words: list[str]) -> str:
     """Words that begin alike share that letter: at most places the first one tells that there is no word."""
+    first = words[0][0]
+    begins = f"{first}(?<![a-z]{first})" if first.isascii() else first
     rest = (
         re.escape(word[1:-1]) + "(?![a-z])" if word.endswith(" ") else re.escape(word[1:])
         for word in sorted(words, key=len, reverse=True)
     )
-    return f"{words[0][0]}(?:{'|'.join(rest)})"
+    return f"{begins}(?:{'|'.join(rest)})"
 
 
 def _words(words: list[str]) -> re.Pattern[str]:
@@ -79,9 +81,7 @@ def _words(words: list[str]) -> re.Pattern[str]:
     return re.compile("|".join(_pattern([word for word in words if word[0] == first]) for first in firsts))
 
 
-# In a text that is all ASCII a word is looked for after what is no letter, which few characters are.
-_ENGLISH_FIRST = _words([word for word in _OF_WORD if word.isascii()])
-_ENGLISH = re.compile(f"[^a-z](?=({_ENGLISH_FIRST.pattern}))")
+_ENGLISH = _words([word for word in _OF_WORD if word.isascii()])
 _ALL = _words([*_OF_WORD])
 
 
@@ -118,23 +118,12 @@ def _before(sight: Sight, start: int) -> dict[str, int]:
 
 def _found(sight: Sight, begin: int, end: int) -> Iterator[tuple[int, int, frozenset[str]]]:
     """Each word in a stretch: where it begins and ends and its kinds. What is found depends on nothing but itself."""
-    text = sight.lower
-    if sight.ascii:
-        if begin == 0 and (first := _ENGLISH_FIRST.match(text, 0, end)):
-            yield 0, first.end(), _kinds(first[0])
-        for found in _ENGLISH.finditer(text, max(0, begin - 1), end):
-            yield found.start(1), found.end(1), _kinds(found[1])
-        return
-    match = _ALL.search(text, begin, end)
+    text, search = sight.lower, (_ENGLISH if sight.ascii else _ALL).search
+    match = search(text, begin, end)
     while match is not None:
         place, word = match.start(), match[0]
-        if not ("a" <= text[place - 1 : place] <= "z" and word.isascii()):
-            yield place, match.end(), _kinds(word)
-        match = _ALL.search(text, place + 1, end)
-
-
-def _kinds(word: str) -> frozenset[str]:
-    return _OF_WORD.get(word) or _OF_WORD[f"{word} "]
+        yield place, match.end(), _OF_WORD.get(word) or _OF_WORD[f"{word} "]
+        match = search(text, place + 1, end)
 
 
 class Context:

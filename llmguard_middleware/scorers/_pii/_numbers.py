@@ -213,6 +213,8 @@ _MONEY = ("원", "$", "€", "₩", "%")
 
 def _account(sight: Sight, start: int) -> int | None:
     """8 to 16 digits after a word of banking."""
+    if sight.words is not None and not context.ACCOUNT(sight, start):
+        return None  # which is quickly said once the words are known, and not before
     match = _ACCOUNT.match(sight.text, start)
     if match is None or not context.ACCOUNT(sight, start):
         return None

@@ -54,6 +54,8 @@ def plus_phone(sight: Sight, start: int) -> int | None:
 
 def told_phone(sight: Sight, start: int) -> int | None:
     """Where one ends that is told by the words before it."""
+    if sight.words is not None and not context.tells_phone(sight, start):
+        return None  # as for accounts
     text = sight.text
     match = _SOME.match(text, start)
     if match is None or not context.tells_phone(sight, start):
