@@ -15,7 +15,7 @@ import sys
 from time import monotonic
 
 from ._making import inline_scorers
-from ._run import Report, fuzz, fuzz_giants
+from ._run import Report, fuzz, fuzz_dense, fuzz_giants
 from ._texts import giants
 
 _TELL_EVERY = 10_000
@@ -53,11 +53,13 @@ def main() -> int:
         report = fuzz(scorers, asked.seed, [asked.only])
     else:
         report = fuzz(scorers, asked.seed, numbers(), seen)
+        fuzz_dense(scorers, report)
         count = asked.giants if asked.giants is not None else max(1, asked.runs // _GIANT_EVERY)
         fuzz_giants(scorers, asked.seed, giants(asked.seed, count), report)
     print(
         f"seed {asked.seed}: {report.texts:,} texts over {len(scorers)} scorers "
         f"({', '.join(one.label for one in scorers)}), {report.scores:,} scores, {report.streams:,} streams, "
+        f"and {report.dense} dense texts; "
         f"{len(report.findings)} findings, {monotonic() - begun:.0f} s"
     )
     for name, (rate, where) in sorted(report.slowest.items()):

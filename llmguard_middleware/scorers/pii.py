@@ -12,7 +12,7 @@ from ._pii import _papers as papers
 from ._pii._begins import begins, form_of
 from ._pii._context import BEHIND
 from ._pii._numbers import ANY, NUMBERS, Ends, Number
-from ._pii._phones import LEAST, long_landline, phone, plus_phone, spelled, told_phone
+from ._pii._phones import LEAST, phone, plus_phone, spelled, told_phone
 from ._pii._sight import Sight
 from ._pii._tails import open_tail
 
@@ -58,8 +58,7 @@ _KINDS = (
         (
             Number(plus_phone, range(1, 20), LEAST, ANY, apart=True),
             Number(phone, range(2, 12), LEAST, frozenset(("phone",))),
-            Number(long_landline, (4,), LEAST, frozenset(("card",))),
-            Number(told_phone, range(1, 20), LEAST, ANY, apart=True),
+            Number(told_phone, range(1, 20), LEAST, ANY, apart=True, told=True),
         ),
     ),
     _Kind("IBAN_CODE", papers.ibans, sign="0"),
@@ -82,7 +81,7 @@ class PII(PatternScorer[_Kind]):
         super().__init__("pii", kinds, _REACH)
         self._finders = [(kind.name, kind.find, kind.sign) for kind in kinds if kind.find is not None]
         self._numbers = [(kind.name, number) for kind in kinds for number in kind.numbers]
-        self._of: dict[tuple[str, bool, int, int], list[tuple[str, Ends]]] = {}
+        self._of: dict[tuple[str, bool, int, int, bool], list[tuple[str, Ends]]] = {}
 
     def found(self, text: str) -> Iterator[Span]:
         """Each stretch of personal data; where two kinds fit a number, the first in order."""
@@ -101,7 +100,7 @@ class PII(PatternScorer[_Kind]):
     def _found_numbers(self, sight: Sight) -> Iterator[Span]:
         text = sight.text
         for start, stop, size, rest in sight.runs():
-            looks = form_of(text, start, stop), True, size, min(rest, _MOST_DIGITS)
+            looks = form_of(text, start, stop), True, size, min(rest, _MOST_DIGITS), sight.says_anything
             found = self._number(sight, start, looks)
             if found is not None:
                 yield found[0]
@@ -109,11 +108,12 @@ class PII(PatternScorer[_Kind]):
                     continue  # what begins within it ends there at the latest
             if rest - size >= LEAST:
                 for begin, apart, digits, form in begins(text, start, stop, size):
-                    found = self._number(sight, begin, (form, apart, digits, _MOST_DIGITS))
+                    looks = form, apart, digits, _MOST_DIGITS, sight.says_anything
+                    found = self._number(sight, begin, looks)
                     if found is not None:
                         yield found[0]
 
-    def _number(self, sight: Sight, start: int, looks: tuple[str, bool, int, int]) -> tuple[Span, int] | None:
+    def _number(self, sight: Sight, start: int, looks: tuple[str, bool, int, int, bool]) -> tuple[Span, int] | None:
         """What begins at a place, and where in the text that is looked at it ends."""
         kinds = self._of.get(looks)
         if kinds is None:
@@ -123,15 +123,22 @@ class PII(PatternScorer[_Kind]):
                 return self._span(sight, _before(sight.text, start, stop), stop, name), stop
         return None
 
-    def _of_kinds(self, form: str, apart: bool, size: int, rest: int) -> list[tuple[str, Ends]]:
-        """The kinds that a number may be by its form, whether others stand before its first group, and its digits."""
+    def _of_kinds(self, form: str, apart: bool, size: int, rest: int, told: bool) -> list[tuple[str, Ends]]:
+        """The kinds that a number may be by its form, whether others stand before its first group, and its digits.
+
+        And by whether any words tell anything.
+        """
         found = [
             (name, one.ends)
             for name, one in self._numbers
-            if form in one.forms and size in one.groups and one.least <= rest and apart >= one.apart
+            if form in one.forms
+            and size in one.groups
+            and one.least <= rest
+            and apart >= one.apart
+            and told >= one.told
         ]
         if size <= _LONGEST_GROUP:  # so that no text can make it large
-            self._of[form, apart, size, rest] = found
+            self._of[form, apart, size, rest, told] = found
         return found
 
     @staticmethod

@@ -137,6 +137,8 @@ def _start(text: str, end: int, most: int, characters: str) -> int:
 def _is_ipv6(text: str) -> bool:
     if len(text.replace(":", "")) < _COLONS:
         return False  # 1::2 may be anything
+    if "::" not in text and text.count(":") != _COLONS:
+        return False  # as the exception says that costs more than all else
     try:
         IPv6Address(text)
     except ValueError:

@@ -14,15 +14,15 @@ from typing import Final
 __all__ = ["FORMS", "PLAIN", "begins", "form_of"]
 
 _SIGNS = r"[ .\-]"
+_CARD: Final = (
+    r"(?:(?<=[4-69])|(?<=3)(?=[04-9])|(?<=2)(?=[2-7]|131)|(?<=1)(?=800)|(?<=0)(?=604))"
+    rf"(?:[0-9]{{3}}{_SIGNS}(?:[0-9]{{4}}(?:[0-9]{{4}}|{_SIGNS}[0-9]{{4}})|[0-9]{{6}}{_SIGNS}[0-9])"
+    rf"|[0-9]{{5}}{_SIGNS}[0-9]{{6}}|[0-9]{{7}}{_SIGNS}[0-9]{{4}}|[0-9]{{11,18}}(?![0-9]))"
+)
 FORMS: Final = {  # what may follow the first digit, by which kinds it may be, as they are asked in order
     "resident": (r"[0-9](?:0[1-9]|1[0-2])(?:0[1-9]|[12][0-9]|3[01])(?: ?- ?| )?[1-8][0-9]{6}(?![0-9])",),
-    # In one piece, in fours and eights, 4-6-5, or six and the rest.
-    "card": (
-        rf"[0-9]{{3}}{_SIGNS}(?:[0-9]{{4}}(?:[0-9]{{4}}|{_SIGNS}[0-9]{{4}})|[0-9]{{6}}{_SIGNS}[0-9])",
-        rf"[0-9]{{5}}{_SIGNS}[0-9]{{6}}",
-        rf"[0-9]{{7}}{_SIGNS}[0-9]{{4}}",
-        r"[0-9]{11,18}(?![0-9])",
-    ),
+    # Of an issuer; in one piece, in fours and eights, 4-6-5, or six and the rest.
+    "card": (_CARD,),
     "dashed": (r"[0-9]{2}-[0-9]{2}-[0-9]{4}",),  # SSN, ITIN, business number
     "licence": (r"[0-9]-[0-9]{2}-[0-9]{6}-[0-9]{2}(?![0-9])",),
     "phone": (

@@ -101,6 +101,7 @@ def _before(sight: Sight, start: int) -> dict[str, int]:
             return told
         found = list(_found(sight, 0, len(sight.text)))  # who asks of so many places has it looked through once
         words = sight.words = [place for place, _, _ in found], found
+        sight.says_anything = bool(found)
     told = {}
     places, all_words = words
     one = bisect_left(places, start) - 1

@@ -226,7 +226,7 @@ def _account(sight: Sight, start: int) -> int | None:
 class Number(NamedTuple):
     """Where one ends that starts at a place, how many digits its first group can have, and how many it has at least.
 
-    One that is told by the words before it begins `apart` from other digits, so that it is no part of them. `forms` are
+    One that is `told` by the words before it begins apart from other digits, so that it is no part of them. `forms` are
     those of `_begins` that it may have: its own, and those asked for before it that fit what it is, too.
     """
 
@@ -235,6 +235,7 @@ class Number(NamedTuple):
     least: int
     forms: frozenset[str]
     apart: bool = False
+    told: bool = False
 
 
 def _by(*forms: str) -> frozenset[str]:
@@ -262,5 +263,5 @@ NUMBERS: dict[str, tuple[Number, ...]] = {
         Number(_licence, (2, 12), 12, _by("licence", "told")),
         Number(_licence, (12,), 12, _by("card")),
     ),
-    "BANK_ACCOUNT": (Number(_account, range(2, 17), _LEAST, ANY, apart=True),),
+    "BANK_ACCOUNT": (Number(_account, range(2, 17), _LEAST, ANY, apart=True, told=True),),
 }

@@ -10,7 +10,7 @@ from . import _context as context
 from ._dates import is_date
 from ._sight import Sight
 
-__all__ = ["LEAST", "long_landline", "phone", "plus_phone", "spelled", "told_phone"]
+__all__ = ["LEAST", "phone", "plus_phone", "spelled", "told_phone"]
 
 _HAS_PLANS = find_spec("phonenumbers") is not None
 
@@ -36,11 +36,6 @@ def phone(sight: Sight, start: int) -> int | None:
     else:
         match = None if text[start] == "1" or _with_plus(text, start) else _AMERICAN.match(text, start)
     return None if match is None else _extended(text, match.end())
-
-
-def long_landline(sight: Sight, start: int) -> int | None:
-    """The same of one whose first group has four digits, which may look like a card."""
-    return phone(sight, start) if sight.text[start] == "0" else None
 
 
 def plus_phone(sight: Sight, start: int) -> int | None:

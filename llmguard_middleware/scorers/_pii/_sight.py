@@ -77,6 +77,7 @@ class Sight:
         # were asked about, and once they are many, all words.
         self.told: tuple[int, dict[str, int]] = (-1, {})
         self.asked = 0
+        self.says_anything = True  # until it is known that there are none
         self.words: tuple[list[int], list[tuple[int, int, frozenset[str]]]] | None = None
 
     @once

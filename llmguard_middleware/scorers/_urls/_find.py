@@ -209,9 +209,11 @@ class Finder:
         size = len(text)
         openers = [one.start() + _OPENERS[one[0]] for one in _OPENER.finditer(text)]
         attributes = [size - one.start() for one in _ATTRIBUTE.finditer(text[::-1])] if "=" in text else []
+        padded = "&#" in text
         for at in sorted({*openers, *attributes}):
             if text[at : at + 1] in _DIRECTLY:
-                plain.append(at)
+                if padded or not _RELATIVE.match(text, at):
+                    plain.append(at)
                 continue
             into = _INTO.match(text, at)
             assert into is not None
