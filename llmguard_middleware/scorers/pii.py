@@ -89,11 +89,8 @@ class PII(PatternScorer[_Kind]):
         digits = _SOME_DIGIT.search(sight.text) is not None
         for name, find, sign in self._finders:
             if digits if sign == "0" else sign in sight.text:
-                if sight.kept is None:
-                    yield from [(start, end, name) for start, end in find(sight)]
-                else:
-                    for start, end in find(sight):
-                        yield self._span(sight, start, end, name)
+                for start, end in find(sight):
+                    yield (start, end, name) if sight.kept is None else self._span(sight, start, end, name)
         if digits and self._numbers:
             yield from self._found_numbers(sight)
 
