@@ -73,9 +73,22 @@ def _sign(
 
 def _is_script(match: re.Match[str]) -> bool:
     """Whether an attribute that hides characters comes to a script; one that hides none has a sign of its own."""
-    return any(one in match[1] for one in "&\t\n") and re.sub(r"[\x00-\x20]", "", unescape(match[1])).startswith(
-        ("javascript:", "vbscript:", "data:text/html")
-    )
+    written = match[1]
+    if not any(one in written for one in "&\t\n"):
+        return False
+    head = written[: max(0, written.rfind("&", 0, _HEAD))]  # no entity goes on behind the next
+    begins = _plain(head)
+    if begins and not any(one.startswith(begins[: len(one)]) for one in _SCRIPTS):
+        return False
+    return _plain(written).startswith(_SCRIPTS)
+
+
+_HEAD: Final = 48
+_SCRIPTS: Final = ("javascript:", "vbscript:", "data:text/html")
+
+
+def _plain(written: str) -> str:
+    return re.sub(r"[\x00-\x20]", "", unescape(written))
 
 
 _ATTRIBUTE: Final = r"(?:href|src|action|formaction|data|poster|background|xlink:href)\s{0,4}=\s{0,4}[\"']?"
@@ -100,7 +113,14 @@ _XSS: Final = Kind(
             r"(?:j(?<!\wj)avascript|v(?<!\wv)bscript):\s{0,4}(?:[a-z_$][\w.$]{0,40}\s{0,4}[(=`\[]|//|%[0-9a-f]{2}|\(|\[)",
             "script:",
         ),
-        _sign(_ATTRIBUTE + r"([^\"'<>]{1,120})", "&", "\t", "\n", beside=("=",), is_one=_is_script),
+        _sign(
+            _ATTRIBUTE + r"(?=[\x00-\x20]*(?:[jvd]|&(?:#|[a-z0-9]{1,31};)))([^\"'<>]{1,120})",
+            "&",
+            "\t",
+            "\n",
+            beside=("=",),
+            is_one=_is_script,
+        ),
         _sign(r"(?:\]\(|" + _ATTRIBUTE + r")\s{0,4}(?:javascript|vbscript):", "script:"),
         _sign(r"data(?<!\w....):text/html[;,]", "data:text/html"),
         _sign(r"style\s{0,4}=\s{0,4}[\"'][^\"'<>]{0,100}(?:expression\(|behavior:|-moz-binding)", "style"),

@@ -104,7 +104,13 @@ _BREAKS: Final = re.compile("[\t\r\n]")
 _PADDING: Final = re.compile(r"[\t\r\n]|#(?<=&#)")  # of what is to be found behind it
 _WITH_SCHEME: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.\-]{0,30}):(.*)", re.DOTALL)
 # What leads nowhere else whatever follows: a path, a name, a place on the page.
-_RELATIVE: Final = re.compile(r"/(?=[\w.\-])|[A-Za-z][A-Za-z0-9+.\-]*(?=[^A-Za-z0-9+.\-:&\\\t\r\n]|\Z)|[#?.0-9]")
+# (Entities without a semicolon are letters and signs beyond ASCII, and &, <, > and quotes; and a space.)
+_RELATIVE: Final = re.compile(
+    r"[/\\](?=[^/\\&\s])|[A-Za-z][A-Za-z0-9+.\-]*(?=[^A-Za-z0-9+.\-:&\\\t\r\n]|\Z)|[#?.0-9]"
+    r"|&(?!nbsp)(?=[A-Za-z][A-Za-z0-9]{0,40}[^A-Za-z0-9;]|[^A-Za-z#\s])"
+)
+_HEAD: Final = 96
+_BEGINS_RELATIVE: Final = re.compile(r"[/\\][^/\\]|[A-Za-z][A-Za-z0-9+.\-]{0,30}[^A-Za-z0-9+.\-:]|[^A-Za-z/\\].")
 _ABSOLUTE: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.\-]{0,30})://([A-Za-z0-9.\-]{1,253}(?::[0-9]{1,5})?)(?=[/?#]|\Z)")
 _OPENS: Final = re.compile(rf"(?:\]\(<?|\]:<?|=|url\(|[\"'`]|(?:{_ATTRIBUTES}))\Z", re.IGNORECASE)
 
@@ -242,6 +248,8 @@ class Finder:
 
     def _is_good(self, destination: str) -> bool:
         """Whether a browser that is sent there stays with our hosts, whether or not escapes are resolved before."""
+        if len(destination) > _HEAD and _is_relative(destination[:_HEAD]):
+            return True
         plain = unescape(destination) if "&" in destination else destination
         readings = {plain, _ESCAPED.sub(r"\1", plain)} if "\\" in plain else {plain}
         return all(map(self._resolves_well, readings))
@@ -295,6 +303,15 @@ class Finder:
                     and not looked.allows(host, "https")
                 ):
                     yield match.start(), _host_end(looked, match, host)
+
+
+def _is_relative(head: str) -> bool:
+    """Whether what begins so surely has neither a scheme nor two slashes, so that nobody need read the rest of it."""
+    last = head.rfind("&")
+    plain = unescape(head[:last] if last > 0 else head if last < 0 else "").rstrip("\\")
+    return all(
+        _BEGINS_RELATIVE.match(_BREAKS.sub("", reading).lstrip()) for reading in {plain, _ESCAPED.sub(r"\1", plain)}
+    )
 
 
 def _is_url(looked: _Looked, scheme: str, start: int, slashes: int) -> bool:
