@@ -15,8 +15,8 @@ from html import unescape
 from typing import Final
 from urllib.parse import unquote
 
+from .._runs import Run, Span, covered
 from ._hosts import DEFAULT_PORTS, Hosts
-from ._runs import Run, Span, covered
 
 __all__ = ["BEHIND", "REACH", "Finder", "open_tail"]
 

@@ -1,6 +1,6 @@
 """Runs of characters that end at a sign or after so many, and what begins in them: each character is looked at once.
 
-A text can be made of nothing but the beginnings of URLs, all of which run on to the same end.
+A text can be made of nothing but the beginnings of URLs, or of words for passwords, which all run on to the same end.
 """
 
 from __future__ import annotations
@@ -41,29 +41,32 @@ class Run:
 
 
 def covered(
-    starts: Sequence[int], bad: Callable[[int], Span | None], most: Callable[[int], int], *, steady: bool = True
+    starts: Sequence[int],
+    bad: Callable[[int], Span | None],
+    most: Callable[[int], int],
+    *,
+    steady: bool = True,
+    ahead: int = 0,
 ) -> Iterator[Span]:
-    """All characters that are in the span of a bad start, without asking of each start whether it is bad.
+    """Spans of bad starts that hold all characters that any does, without asking of each start whether it is bad.
 
     `bad` says so, with its span; `most` where that ends at the latest, which is never before that of an earlier start
-    if it is `steady`. What begins within a span and cannot reach beyond adds nothing to it.
+    if it is `steady`. What begins within a span and cannot reach beyond adds nothing to it. A span may begin so many
+    characters `ahead` of its start.
     """
     at, count = 0, len(starts)
     while at < count:
         span = bad(starts[at])
         at += 1
-        if span is None:
-            continue
-        begin, reached = span
-        further = True
-        while further:
-            further, within = False, bisect_left(starts, reached, at)
+        while span is not None:
+            yield span
+            reached, span = span[1], None
+            within = max(at, bisect_left(starts, reached - ahead))
             for one in range(within - 1, at - 1, -1):  # the last reaches furthest
                 if most(starts[one]) <= reached:
                     if steady:
                         break
                 elif (inner := bad(starts[one])) is not None and inner[1] > reached:
-                    reached, further = inner[1], True
+                    span = inner
                     break
             at = within
-        yield begin, reached
