@@ -103,14 +103,21 @@ _ESCAPED: Final = re.compile(r"\\([!-/:-@\[-`{-~])")
 _BREAKS: Final = re.compile("[\t\r\n]")
 _PADDING: Final = re.compile(r"[\t\r\n]|#(?<=&#)")  # of what is to be found behind it
 _WITH_SCHEME: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.\-]{0,30}):(.*)", re.DOTALL)
-# What leads nowhere else whatever follows: a path, a name, a place on the page.
+_KNOWN: Final = "|".join((*DEFAULT_PORTS, *_SCRIPTS, "data"))
+# What leads nowhere else whatever follows: a path, a name, a place on the page, a scheme without hosts as mailto.
 # (Entities without a semicolon are letters and signs beyond ASCII, and &, <, > and quotes; and a space.)
 _RELATIVE: Final = re.compile(
     r"[/\\](?=[^/\\&\s])|[A-Za-z][A-Za-z0-9+.\-]*(?=[^A-Za-z0-9+.\-:&\\\t\r\n]|\Z)|[#?.0-9]"
     r"|&(?!nbsp)(?=[A-Za-z][A-Za-z0-9]{0,40}[^A-Za-z0-9;]|[^A-Za-z#\s])"
+    rf"|(?!(?i:{_KNOWN}):)[A-Za-z][A-Za-z0-9+.\-]{{0,30}}:(?=[^/\\&\s])"
 )
-_HEAD: Final = 96
-_BEGINS_RELATIVE: Final = re.compile(r"[/\\][^/\\]|[A-Za-z][A-Za-z0-9+.\-]{0,30}[^A-Za-z0-9+.\-:]|[^A-Za-z/\\].")
+_HEAD: Final = 64
+# The same, of what was read.
+_BEGINS_RELATIVE: Final = re.compile(
+    r"[/\\][^/\\]|[a-z][a-z0-9+.\-]{0,30}[^a-z0-9+.\-:]|[^a-z/\\]."
+    rf"|(?!(?:{_KNOWN}):)[a-z][a-z0-9+.\-]{{0,30}}:(?:[^/\\].|[/\\][^/\\])",
+    re.IGNORECASE | re.ASCII,
+)
 _ABSOLUTE: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.\-]{0,30})://([A-Za-z0-9.\-]{1,253}(?::[0-9]{1,5})?)(?=[/?#]|\Z)")
 _OPENS: Final = re.compile(rf"(?:\]\(<?|\]:<?|=|url\(|[\"'`]|(?:{_ATTRIBUTES}))\Z", re.IGNORECASE)
 
@@ -161,8 +168,13 @@ class Finder:
             if (span := bad(colon.start())) is not None:
                 yield span
         colons = [colon.start() for colon in _COLONS["@" in text].finditer(text)]
-        # A full stop of East Asia ends a URL, and may be in a host.
-        yield from covered(colons, bad, lambda colon: rest.end(colon + 1), steady="\u3002" not in text)
+
+        def most(colon: int) -> int:
+            end = rest.end(colon + 1)
+            # A full stop of East Asia ends a URL, and may be in a host.
+            return colon + 1 + _LONGEST if text[end : end + 1] == "\u3002" else end
+
+        yield from covered(colons, bad, most, steady="\u3002" not in text)
 
     def _bad_url(self, looked: _Looked, colon: int) -> Span | None:
         before = looked.text[max(0, colon - _SCHEME) : colon]
@@ -306,7 +318,7 @@ class Finder:
 
 
 def _is_relative(head: str) -> bool:
-    """Whether what begins so surely has neither a scheme nor two slashes, so that nobody need read the rest of it."""
+    """Whether what begins so surely names no host, so that nobody need read the rest of it."""
     last = head.rfind("&")
     plain = unescape(head[:last] if last > 0 else head if last < 0 else "").rstrip("\\")
     return all(
