@@ -1,8 +1,9 @@
-"""Fuzz every inline scorer: no exception, no score that cannot be, no more CPU than 100 ms a megabyte.
+"""Fuzz every inline scorer: no exception, no score that cannot be, no more CPU than `_limits.py` says for its size.
 
 Each text goes to each scorer: random bytes as text, lone surrogates, all scripts, combining marks, what the detectors
 look for cut, doubled and mixed, deep JSON, repeats; 10 MB of one unit for each 20,000 texts. One text in fifty is
-also redacted as a stream and compared with the whole. A finding names its seed and its text.
+also redacted as a stream and compared with the whole. Then 256 KB each of every unit, of tables and of logs. A finding
+names its seed and its text.
 
 Run: python -m benchmarks.fuzz [--runs 1000000] [--seed 1] [--scorers pii secrets] [--only 123] [--minutes 60]
 """

@@ -18,7 +18,7 @@ _DEARER = {
     "prompt_injection": 0.35,  # ordinary text, too, takes up to 0.2
     "regex": 0.4,  # a pattern of the user's that matches every nine characters; it has a limit of its own
     "secrets": 0.15,
-    "url_allow_list": 0.35,  # URLs that lead elsewhere, and nothing else
+    "url_allow_list": 0.6,  # URLs that lead elsewhere, each ended by a sign, and nothing else
 }
 
 
