@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import pairwise
+from itertools import islice
+from operator import itemgetter, le, lt
 from typing import Any, NamedTuple, TypeVar
 
 from ._actions import Operator, Redact, placeholder
-from ._packed import rows
+from ._packed import Packed, rows
 from ._score import TextSpan
 
 __all__ = [
@@ -93,18 +94,46 @@ def decided(spans_and_action: Sequence[tuple[Sequence[TextSpan], Operator]]) -> 
     return iter(merge(Found(*span, action) for spans, action in spans_and_action for span in spans))
 
 
-def _apart(spans: Sequence[S]) -> bool:
+_START, _END = itemgetter(0), itemgetter(1)
+_FEW = 100  # spans that are kept as what they are; more are packed
+
+
+def _apart(spans: Sequence[tuple[Any, ...]]) -> bool:
     """Whether no span is empty and each ends before the next begins, as what one scorer found mostly is."""
     plain = rows(spans)
-    return all(one[1] > one[0] for one in plain) and all(a[1] <= b[0] for a, b in pairwise(plain))
+    starts, ends = list(map(_START, plain)), list(map(_END, plain))
+    return all(map(lt, starts, ends)) and all(map(le, ends, islice(starts, 1, None)))
 
 
-def merge_spans(spans: Iterable[TextSpan]) -> list[TextSpan]:
-    """`merge` for spans that nobody has decided on yet."""
-    spans = sorted(spans)
-    if _apart(spans):
-        return spans
-    return [TextSpan(one.start, one.end, one.kind) for one in merge(Found(*span) for span in spans)]
+def merge_spans(spans: Iterable[tuple[int, int, str]]) -> Sequence[TextSpan]:
+    """`merge` for spans that nobody has decided on yet, plain tuples or named ones."""
+    plain = sorted(spans)
+    if not plain:
+        return ()
+    if len(plain) == 1:
+        start, end, kind = plain[0]
+        return (TextSpan(start, end, kind),) if start < end else ()
+    if not _apart(plain):
+        plain = _merged(plain)
+    return tuple(map(TextSpan._make, plain)) if len(plain) <= _FEW else Packed(TextSpan, map(tuple, plain))
+
+
+def _merged(spans: list[tuple[int, int, str]]) -> list[tuple[int, int, str]]:
+    """The same as `merge`, of sorted spans; a text can be made of nothing but overlaps, so this is short."""
+    merged: list[tuple[int, int, str]] = []
+    begin, reached, longest, name = -1, -1, -1, ""
+    for start, end, kind in spans:
+        if start < reached:
+            if start == begin and end > longest:
+                longest, name = end, kind
+            reached = max(reached, end)
+        elif end > start:
+            if reached > begin:
+                merged.append((begin, reached, name))
+            begin, reached, longest, name = start, end, end, kind
+    if reached > begin:
+        merged.append((begin, reached, name))
+    return merged
 
 
 def united(edits: Iterable[Edit]) -> list[Edit]:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from growth import growth
 
-from benchmarks.fuzz import MAKES, Inline, Report, fuzz, fuzz_giants, giants, inline_scorers, text
+from benchmarks.fuzz import MAKES, Inline, Report, fuzz, fuzz_dense, fuzz_giants, giants, inline_scorers, limit, text
 from llmguard_middleware import Call, Guard, Guardrail, Score, Scorer, TextSpan
 from llmguard_middleware._drive import drive
 from llmguard_middleware._flow import Flow
@@ -25,7 +25,7 @@ SEED = 20261201
 
 @pytest.mark.slow
 def test_twenty_thousand_texts_crash_no_inline_scorer() -> None:
-    """No exception, no span out of bounds or order, no stream unlike the whole, no more CPU than 100 ms a megabyte."""
+    """No exception, no span out of bounds or order, no stream unlike the whole, no more CPU than its size allows."""
     done = subprocess.run(
         [sys.executable, "-m", "benchmarks.fuzz", "--runs", "20000", "--seed", str(SEED), "--giants", "0"],
         cwd=ROOT,
@@ -84,6 +84,23 @@ def test_a_text_is_the_same_whenever_it_is_made() -> None:
     assert len({text(7, number).kind for number in range(300)}) > 15
     assert list(giants(7, 3)) == list(giants(7, 3))
     assert len(giants(7, 1).__next__().text().encode("utf-8", "surrogatepass")) > 10_000_000
+
+
+def test_all_sizes_are_held_to_one_rate() -> None:
+    """A tenth of a second for a megabyte and its part for less, beside what is the same for any text."""
+    fixed = limit("length", 0)
+    assert fixed < 0.01
+    assert limit("length", 1024 * 1024) - fixed == pytest.approx(0.1)
+    assert limit("length#1", 64 * 1024) - fixed == pytest.approx(0.1 / 16)
+    assert limit("url_allow_list", 1024 * 1024) < 0.61  # the dearest
+
+
+def test_tables_and_logs_are_scored() -> None:
+    """What is of one thing from end to end goes to each scorer, and what is slow on it is told."""
+    report = Report()
+    fuzz_dense([one for one in inline_scorers(["length"]) if one.label == "length"], report)
+    assert report.dense > 100
+    assert report.findings == []
 
 
 def test_every_registered_scorer_is_fuzzed_or_not_cheap() -> None:

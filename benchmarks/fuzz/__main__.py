@@ -1,8 +1,9 @@
-"""Fuzz every inline scorer: no exception, no score that cannot be, no more CPU than 100 ms a megabyte.
+"""Fuzz every inline scorer: no exception, no score that cannot be, no more CPU than `_limits.py` says for its size.
 
 Each text goes to each scorer: random bytes as text, lone surrogates, all scripts, combining marks, what the detectors
 look for cut, doubled and mixed, deep JSON, repeats; 10 MB of one unit for each 20,000 texts. One text in fifty is
-also redacted as a stream and compared with the whole. A finding names its seed and its text.
+also redacted as a stream and compared with the whole. Then 256 KB each of every unit, of tables and of logs. A finding
+names its seed and its text.
 
 Run: python -m benchmarks.fuzz [--runs 1000000] [--seed 1] [--scorers pii secrets] [--only 123] [--minutes 60]
 """
@@ -15,7 +16,7 @@ import sys
 from time import monotonic
 
 from ._making import inline_scorers
-from ._run import Report, fuzz, fuzz_giants
+from ._run import Report, fuzz, fuzz_dense, fuzz_giants
 from ._texts import giants
 
 _TELL_EVERY = 10_000
@@ -53,11 +54,13 @@ def main() -> int:
         report = fuzz(scorers, asked.seed, [asked.only])
     else:
         report = fuzz(scorers, asked.seed, numbers(), seen)
+        fuzz_dense(scorers, report)
         count = asked.giants if asked.giants is not None else max(1, asked.runs // _GIANT_EVERY)
         fuzz_giants(scorers, asked.seed, giants(asked.seed, count), report)
     print(
         f"seed {asked.seed}: {report.texts:,} texts over {len(scorers)} scorers "
         f"({', '.join(one.label for one in scorers)}), {report.scores:,} scores, {report.streams:,} streams, "
+        f"and {report.dense} dense texts; "
         f"{len(report.findings)} findings, {monotonic() - begun:.0f} s"
     )
     for name, (rate, where) in sorted(report.slowest.items()):

@@ -19,14 +19,14 @@ from llmguard_middleware._drive import drive
 from llmguard_middleware._flow import Flow
 from llmguard_middleware._score import as_score
 
+from ._dense import dense
+from ._limits import MEGABYTE, limit
 from ._making import Inline
 from ._pace import pace
 from ._texts import Giant, Text, text
 
-__all__ = ["Finding", "Report", "fuzz", "fuzz_giants", "limit"]
+__all__ = ["Finding", "Report", "fuzz", "fuzz_dense", "fuzz_giants"]
 
-MEGABYTE = 1024 * 1024
-SECONDS_PER_MEGABYTE = 0.1
 _TRIES = 3
 _STUCK = 60  # seconds, after which nobody waits any more
 _STREAMED_ONE_IN, _STREAMED_MOST = 50, 2000
@@ -52,6 +52,7 @@ class Report:
 
     Attributes:
         texts: how many were given to every scorer.
+        dense: how many more that are of one thing from end to end.
         scores: how many scores that made.
         streams: how many streams were compared with the whole text.
         findings: what was wrong.
@@ -59,15 +60,11 @@ class Report:
     """
 
     texts: int = 0
+    dense: int = 0
     scores: int = 0
     streams: int = 0
     findings: list[Finding] = field(default_factory=list)
     slowest: dict[str, tuple[float, str]] = field(default_factory=dict)
-
-
-def limit(size: int) -> float:
-    """Seconds of CPU for a text of so many bytes: 100 ms for each megabyte, and for what is less than one."""
-    return SECONDS_PER_MEGABYTE * max(1.0, size / MEGABYTE)
 
 
 def fuzz(
@@ -98,12 +95,20 @@ def fuzz_giants(scorers: Iterable[Inline], seed: int, units: Iterable[Giant], re
         report.texts += 1
 
 
+def fuzz_dense(scorers: Iterable[Inline], report: Report) -> None:
+    """Give what is of one thing from end to end to each scorer, whatever the seed."""
+    for number, given in enumerate(dense()):
+        for one in scorers:
+            _judge(one, given, 0, f"dense {number}", report)
+        report.dense += 1
+
+
 def _judge(one: Inline, given: Text, seed: int, number: int | str, report: Report) -> None:
     size = len(given.text.encode("utf-8", "surrogatepass"))
     report.scores += 1
-    arguments = _arguments(one, given.text)
+    arguments, most = _arguments(one, given.text), limit(one.label, size)
     try:
-        seconds, score = _fastest(one, arguments, limit(size))
+        seconds, score = _fastest(one, arguments, most)
     except BaseException as error:
         if isinstance(error, KeyboardInterrupt):
             raise
@@ -113,8 +118,8 @@ def _judge(one: Inline, given: Text, seed: int, number: int | str, report: Repor
         rate = 1000 * seconds / (size / MEGABYTE)
         if rate > report.slowest.get(one.label, (0.0, ""))[0]:
             report.slowest[one.label] = (rate, f"seed {seed}, text {number}, {given.kind}")
-    if seconds > limit(size):
-        what = f"took {seconds * 1000:.0f} ms for {size / MEGABYTE:.2f} MB"
+    if seconds > most:
+        what = f"took {seconds * 1000:.1f} ms for {size / MEGABYTE:.3f} MB, which may take {most * 1000:.1f}"
         report.findings.append(Finding(one.label, what, seed, number, given.kind))
     if wrong := _wrong(score, len(given.text)):
         report.findings.append(Finding(one.label, wrong, seed, number, given.kind))

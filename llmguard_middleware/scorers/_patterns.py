@@ -11,7 +11,8 @@ import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Generic, Protocol, TypeVar
+from operator import itemgetter
+from typing import Final, Generic, Protocol, TypeVar
 
 from .._edits import merge_spans
 from .._packed import rows
@@ -19,9 +20,13 @@ from .._score import Score, TextSpan
 from .._scorer import Scorer
 from ..errors import ConfigurationError, nearest
 
-__all__ = ["Kind", "PatternScorer", "Patterns", "matches", "select"]
+__all__ = ["Kind", "PatternScorer", "Patterns", "Span", "matches", "select"]
 
 Find = Callable[[str], Iterator[tuple[int, int]]]
+Span = tuple[int, int, str]
+"""A `TextSpan` before it is one: many are found, and fewer are left when they are merged."""
+
+_KIND: Final = itemgetter(2)
 
 
 @dataclass(frozen=True)
@@ -75,20 +80,19 @@ class PatternScorer(Scorer, Generic[K]):
         self.options = ",".join(kind.name for kind in self._kinds)
         self.reach = reach
 
-    def found(self, text: str) -> Iterable[TextSpan]:
+    def found(self, text: str) -> Iterable[Span]:
         """Each match, in any order; they may overlap."""
         raise NotImplementedError
 
     def score(self, text: str) -> Score:
         """The spans found in `text`, in order, without overlap."""
-        found = list(self.found(text))
-        return self.joined(tuple(merge_spans(found)) if found else ())
+        return self.joined(merge_spans(self.found(text)))
 
     def joined(self, spans: Sequence[TextSpan]) -> Score:
         """The score of a text with these spans, in order and without overlap."""
         if not spans:
             return Score(value=0.0)
-        label = ",".join(sorted({kind for _, _, kind in rows(spans)}))
+        label = ",".join(sorted(set(map(_KIND, rows(spans)))))
         return Score(value=float(len(spans)), flagged=True, label=label, spans=spans)
 
 
@@ -101,9 +105,9 @@ class Patterns(PatternScorer[Kind]):
         super().__init__(name, kinds, max(kind.reach for kind in kinds))
         self._open_tail = re.compile(f"(?:{open_tail})\\Z")
 
-    def found(self, text: str) -> Iterable[TextSpan]:
+    def found(self, text: str) -> Iterable[Span]:
         """Each match of each kind."""
-        return (TextSpan(start, end, kind.name) for kind in self._kinds for start, end in kind.find(text))
+        return ((start, end, kind.name) for kind in self._kinds for start, end in kind.find(text))
 
     def open_tail(self, text: str) -> int:
         """How many characters at the end of `text` may belong to a match that is not complete yet (at most `reach`)."""

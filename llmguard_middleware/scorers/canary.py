@@ -9,11 +9,11 @@ from collections.abc import Iterator
 from typing import Final, NamedTuple
 
 from .._edits import merge_spans
-from .._score import Score, TextSpan
+from .._score import Score
 from ..errors import ConfigurationError
 from ._canary._forms import LONGEST, REACH, Forms
 from ._canary._shingles import GAP, shared
-from ._patterns import PatternScorer
+from ._patterns import PatternScorer, Span
 
 __all__ = ["Canary", "canary"]
 
@@ -45,16 +45,16 @@ class Canary(PatternScorer[_Kind]):
         """`prompt` with the first token in it: give this one to the model."""
         return f"[{self.tokens[0]}]\n{prompt}"
 
-    def found(self, text: str) -> Iterator[TextSpan]:
+    def found(self, text: str) -> Iterator[Span]:
         """Each token, however it is written."""
-        return (TextSpan(start, end, _TOKEN) for start, end in self._forms.find(text))
+        return ((start, end, _TOKEN) for start, end in self._forms.find(text))
 
     def score(self, text: str, system: str = "") -> Score:
         """The tokens in `text`, and the stretches of it that stand in the call's system prompt."""
         spans = list(self.found(text))
         if self._least is not None and system:
-            spans += [TextSpan(start, end, _PROMPT) for start, end in shared(text, system, self._least)]
-        return self.joined(tuple(merge_spans(spans)))
+            spans += [(start, end, _PROMPT) for start, end in shared(text, system, self._least)]
+        return self.joined(merge_spans(spans))
 
 
 def canary(*tokens: str, least: int | None = 48) -> Canary:

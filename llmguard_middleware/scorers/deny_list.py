@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from .._score import TextSpan
 from ..errors import ConfigurationError
 from ._lower import lower
-from ._patterns import PatternScorer
+from ._patterns import PatternScorer, Span
 
 __all__ = ["DenyList", "deny_list"]
 
@@ -26,20 +26,19 @@ class DenyList(PatternScorer[_Word]):
         super().__init__("deny_list", [_Word(word) for word in words], max(map(len, words)) + 1)
         self.options = f"{kind},{ignore_case},{whole_words}:{self.options}"
         self._words = tuple(dict.fromkeys(map(lower, words) if ignore_case else words))
+        self._patterns: dict[str, re.Pattern[str]] = {}  # of words that were met: there may be thousands
         self._kind, self._ignores_case, self._whole = kind, ignore_case, whole_words
 
-    def found(self, text: str) -> Iterator[TextSpan]:
-        """Each place of each word."""
+    def found(self, text: str) -> Iterator[Span]:
+        """Each place of each word, one for those that overlap."""
         text = lower(text) if self._ignores_case else text
+        kind = self._kind
         for word in self._words:
-            at = text.find(word)
-            while at >= 0:
-                end = at + len(word)
-                if not self._whole or not (
-                    _joined(text[at - 1 : at], word[0]) or _joined(word[-1], text[end : end + 1])
-                ):
-                    yield TextSpan(at, end, self._kind)
-                at = text.find(word, at + 1)
+            if word in text:  # far cheaper than a pattern
+                pattern = self._patterns.get(word)
+                if pattern is None:
+                    pattern = self._patterns[word] = _pattern(word, whole=self._whole)
+                yield from [(*match.span(), kind) for match in pattern.finditer(text)]
 
     def open_tail(self, text: str) -> int:
         """How many characters at the end of `text` may belong to a word that is not complete yet."""
@@ -51,9 +50,23 @@ class DenyList(PatternScorer[_Word]):
         return 0
 
 
-def _joined(one: str, other: str) -> bool:
-    """Whether these two characters belong to one word. Korean particles follow a word without a space."""
-    return one.isascii() and other.isascii() and one.isalnum() and other.isalnum()
+_JOINED = "[0-9A-Za-z]"  # what belongs to one word with its like. Korean particles follow a word without a space.
+_IS_JOINED = re.compile(_JOINED)
+
+
+def _pattern(word: str, *, whole: bool) -> re.Pattern[str]:
+    """A word wherever it is; and if it can begin within itself, as "aba" can, all that overlap in one go."""
+    before = whole and _IS_JOINED.match(word) is not None
+    after = f"(?!{_JOINED})" if whole and _IS_JOINED.match(word[-1]) else ""
+    begins = [
+        re.escape(word[-size:]) + after
+        for size in range(1, len(word))
+        if word.startswith(word[size:]) and not (before and _IS_JOINED.match(word[size - 1]))
+    ]
+    written = re.escape(word)  # first, since what starts with a text is quickly looked for
+    alone = f"(?<!{_JOINED}{written})" if before else ""
+    again = f"(?:{'|'.join(begins)})*" if begins else ""
+    return re.compile(written + alone + after + again)
 
 
 def deny_list(*words: str, kind: str = "DENIED", ignore_case: bool = True, whole_words: bool = True) -> DenyList:

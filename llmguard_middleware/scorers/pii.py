@@ -6,13 +6,13 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Final
 
-from .._score import TextSpan
-from ._patterns import PatternScorer, select
+from ._patterns import PatternScorer, Span, select
 from ._pii import _addresses as addresses
 from ._pii import _papers as papers
+from ._pii._begins import begins, form_of
 from ._pii._context import BEHIND
-from ._pii._numbers import NUMBERS, Number
-from ._pii._phones import LEAST, phone, spelled, told_phone
+from ._pii._numbers import ANY, NUMBERS, Ends, Number
+from ._pii._phones import LEAST, phone, plus_phone, spelled, told_phone
 from ._pii._sight import Sight
 from ._pii._tails import open_tail
 
@@ -50,12 +50,16 @@ def _in_text(find: Callable[[str], Iterable[tuple[int, int]]]) -> Find:
 
 # Names are Presidio's entity names, where it has one.
 _KINDS = (
-    _Kind("EMAIL_ADDRESS", _in_text(addresses.emails)),
-    *(_Kind(name, numbers=(number,)) for name, number in NUMBERS.items()),
+    _Kind("EMAIL_ADDRESS", lambda sight: addresses.emails(sight.text, sight.lower)),
+    *(_Kind(name, numbers=numbers) for name, numbers in NUMBERS.items()),
     _Kind(
         "PHONE_NUMBER",
         _in_text(spelled),
-        (Number(phone, range(1, 20), LEAST), Number(told_phone, range(1, 20), LEAST, apart=True)),
+        (
+            Number(plus_phone, range(1, 20), LEAST, ANY, apart=True),
+            Number(phone, range(2, 12), LEAST, frozenset(("phone",))),
+            Number(told_phone, range(1, 20), LEAST, ANY, apart=True, told=True),
+        ),
     ),
     _Kind("IBAN_CODE", papers.ibans, sign="0"),
     _Kind("PASSPORT", papers.passports, sign="0"),
@@ -76,44 +80,70 @@ class PII(PatternScorer[_Kind]):
     def __init__(self, kinds: Sequence[_Kind]) -> None:
         super().__init__("pii", kinds, _REACH)
         self._finders = [(kind.name, kind.find, kind.sign) for kind in kinds if kind.find is not None]
-        numbers = [(kind.name, number) for kind in kinds for number in kind.numbers]
-        # By whether others stand before the first group, how many digits it has, and the whole run from there; more are
-        # as the most that are spoken of.
-        self._numbers = [
-            [
-                [
-                    [
-                        (name, one.ends)
-                        for name, one in numbers
-                        if size in one.groups and one.least <= rest and apart >= one.apart
-                    ]
-                    for rest in range(_MOST_DIGITS + 1)
-                ]
-                for size in range(_LONGEST_GROUP + 1)
-            ]
-            for apart in (False, True)
-        ]
-        self._any_numbers = bool(numbers)
+        self._numbers = [(kind.name, number) for kind in kinds for number in kind.numbers]
+        self._of: dict[tuple[str, bool, int, int, bool], list[tuple[str, Ends]]] = {}
 
-    def found(self, text: str) -> Iterator[TextSpan]:
+    def found(self, text: str) -> Iterator[Span]:
         """Each stretch of personal data; where two kinds fit a number, the first in order."""
         sight = Sight(text)
         digits = _SOME_DIGIT.search(sight.text) is not None
         for name, find, sign in self._finders:
             if digits if sign == "0" else sign in sight.text:
                 for start, end in find(sight):
-                    yield self._span(sight, start, end, name)
-        for start, size, rest, apart in sight.numbers if digits and self._any_numbers else ():
-            for name, ends in self._numbers[apart][min(size, _LONGEST_GROUP)][min(rest, _MOST_DIGITS)]:
-                if stop := ends(sight, start):
-                    yield self._span(sight, _before(sight.text, start, stop), stop, name)
-                    break
+                    yield (start, end, name) if sight.kept is None else self._span(sight, start, end, name)
+        if digits and self._numbers:
+            yield from self._found_numbers(sight)
+
+    def _found_numbers(self, sight: Sight) -> Iterator[Span]:
+        text = sight.text
+        for start, stop, size, rest in sight.runs():
+            looks = form_of(text, start, stop), True, size, min(rest, _MOST_DIGITS), sight.says_anything
+            found = self._number(sight, start, looks)
+            if found is not None:
+                yield found[0]
+                if found[1] == stop:
+                    continue  # what begins within it ends there at the latest
+            if rest - size >= LEAST:
+                for begin, apart, digits, form in begins(text, start, stop, size):
+                    looks = form, apart, digits, _MOST_DIGITS, sight.says_anything
+                    found = self._number(sight, begin, looks)
+                    if found is not None:
+                        yield found[0]
+
+    def _number(self, sight: Sight, start: int, looks: tuple[str, bool, int, int, bool]) -> tuple[Span, int] | None:
+        """What begins at a place, and where in the text that is looked at it ends."""
+        kinds = self._of.get(looks)
+        if kinds is None:
+            kinds = self._of_kinds(*looks)
+        for name, ends in kinds:
+            if stop := ends(sight, start):
+                return self._span(sight, _before(sight.text, start, stop), stop, name), stop
+        return None
+
+    def _of_kinds(self, form: str, apart: bool, size: int, rest: int, told: bool) -> list[tuple[str, Ends]]:
+        """The kinds that a number may be by its form, whether others stand before its first group, and its digits.
+
+        And by whether any words tell anything.
+        """
+        found = [
+            (name, one.ends)
+            for name, one in self._numbers
+            if form in one.forms
+            and size in one.groups
+            and one.least <= rest
+            and apart >= one.apart
+            and told >= one.told
+        ]
+        if size <= _LONGEST_GROUP:  # so that no text can make it large
+            self._of[form, apart, size, rest, told] = found
+        return found
 
     @staticmethod
-    def _span(sight: Sight, start: int, end: int, name: str) -> TextSpan:
-        start, end = sight.places(start, end)
+    def _span(sight: Sight, start: int, end: int, name: str) -> Span:
+        if sight.kept is not None:
+            start, end = sight.places(start, end)
         # What is longer than the reach, by invisible characters, would be found or not as a stream is cut.
-        return TextSpan(start, end if end - start < _REACH - PII.behind else start, name)
+        return (start, end if end - start < _REACH - PII.behind else start, name)
 
     def open_tail(self, text: str) -> int:
         """How many characters at the end of `text` may belong to a match that is not complete yet (at most `reach`)."""
@@ -122,7 +152,8 @@ class PII(PatternScorer[_Kind]):
 
 def _before(text: str, start: int, end: int) -> int:
     """Where a number starts with its +, and with the bracket that closes inside it: (02), +(82), (+82)."""
-    closes = ")" in text[start:end] and "(" not in text[start : text.index(")", start)]
+    closing = text.find(")", start, end)
+    closes = closing >= 0 and text.find("(", start, closing) < 0
     for sign in ("+(", "(+", "(", "+") if closes else ("+",):
         if text.endswith(sign, 0, start):
             return start - len(sign)

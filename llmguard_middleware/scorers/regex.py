@@ -10,7 +10,7 @@ from time import thread_time
 from typing import Any, Final
 
 from .._edits import merge_spans
-from .._score import Score, TextSpan
+from .._score import Score
 from ..errors import ConfigurationError
 from ._patterns import PatternScorer
 
@@ -49,14 +49,14 @@ class Regex(PatternScorer[_Pattern]):
         width = 1 if len(data) == len(text) else 4
         try:
             found = [
-                TextSpan(start, end, kind.name)
+                (start, end, kind.name)
                 for kind in self._kinds
                 for start, end in _in_characters(self._matches(kind.compiled, data, width, deadline), data, width)
             ]
         except _SlowError:
             why = "a pattern matches nearly everywhere in this text, which takes too long; set max_length lower"
             return Score.not_scored(why)
-        return self.joined(tuple(merge_spans(found)))
+        return self.joined(merge_spans(found))
 
     def _matches(self, compiled: Any, data: bytes, width: int, deadline: float) -> Iterator[tuple[int, int]]:
         """The match at every start, of those that overlap one for all; where there is none it leaps."""

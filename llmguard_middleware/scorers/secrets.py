@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import Final, NamedTuple
 
-from .._score import TextSpan
 from ._lower import lower
-from ._patterns import PatternScorer, select
+from ._patterns import PatternScorer, Span, select
 from ._secrets import _blocks as blocks
 from ._secrets import _context as context
 from ._secrets import _formats as formats
@@ -17,6 +16,7 @@ __all__ = ["Secrets", "secrets"]
 Find = Callable[[str], Iterator[tuple[int, int]]]
 _WRITTEN: Final = "".join(map(chr, range(ord("!"), 127)))
 _PRIVATE_KEY: Final = "PRIVATE_KEY"
+_LONG: Final = 2000  # characters
 
 
 class _Kind(NamedTuple):
@@ -53,23 +53,25 @@ class Secrets(PatternScorer[_Kind]):
         self._contexts = [one for kind in kinds for one in kind.contexts]
         self._blocks = [(kind.name, kind.find) for kind in kinds if kind.find is not None]
 
-    def found(self, text: str) -> Iterator[TextSpan]:
+    def found(self, text: str) -> Iterator[Span]:
         """Each credential; of one that has a format and a word before it, the kind is that of the format."""
         written: dict[int, str] = {}
         # Keys hold no spaces, and few words are so long: signs are looked for in those.
         words = " ".join([word for word in text.split() if len(word) >= formats.LEAST]) if self._formats else ""
+        # A long text may be one word, in which a hundred signs are quickly told by the characters that it has.
+        characters = frozenset(words) if len(words) > _LONG else None
         for one in self._formats if words else ():
-            if one.sign in words:
+            if (characters is None or characters.issuperset(one.sign)) and one.sign in words:
                 for start, end in one.find(text):
                     written[start] = one.kind
-                    yield TextSpan(start, end, one.kind)
+                    yield (start, end, one.kind)
         for kind, find in self._blocks:
             for start, end in find(text):
-                yield TextSpan(start, end, kind)
+                yield (start, end, kind)
         low = lower(text) if self._contexts else ""
         for told in self._contexts:
             for start, end in told.find(text, low):
-                yield TextSpan(start, end, written.get(start, told.kind))
+                yield (start, end, written.get(start, told.kind))
 
     def open_tail(self, text: str) -> int:
         """How many characters at the end of `text` may belong to a match that is not complete yet (at most `reach`)."""

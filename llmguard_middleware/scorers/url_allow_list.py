@@ -6,9 +6,8 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from .._score import TextSpan
 from ..errors import ConfigurationError
-from ._patterns import PatternScorer
+from ._patterns import PatternScorer, Span
 from ._urls._find import BEHIND, REACH, Finder, open_tail
 from ._urls._hosts import Hosts
 
@@ -29,9 +28,9 @@ class UrlAllowList(PatternScorer[_Url]):
         self.options = f"{sorted(hosts)},{sorted(schemes)},{subdomains},{bare_domains}"
         self._finder = Finder(Hosts(hosts, subdomains=subdomains), frozenset(schemes), bare=bare_domains)
 
-    def found(self, text: str) -> Iterator[TextSpan]:
+    def found(self, text: str) -> Iterator[Span]:
         """Each URL that leads elsewhere."""
-        return (TextSpan(start, end, "URL") for start, end in self._finder.find(text))
+        return ((start, end, "URL") for start, end in self._finder.find(text))
 
     def open_tail(self, text: str) -> int:
         """How many characters at the end of `text` may belong to a URL that is not complete yet."""

@@ -1,7 +1,9 @@
 """What such code looks like: each sign by words without which it is not there, and a pattern for the lower-case text.
 
-Letters are those of ASCII, so that a Korean particle may follow. A pattern looks at no more than REACH characters, SHORT of them unless it begins with "<". None is followed by what may
-be anything, so that a text costs the same whatever it holds.
+Letters are those of ASCII, so that a Korean particle may follow. A pattern looks at no more than REACH characters, SHORT
+of them unless it begins with "<". None is followed by what may be anything, so that a text costs the same whatever it
+holds. A pattern begins with a character, and what stands before that comes second: so it is looked for at a fifth of the
+cost. Where many words may follow, their first letters are asked for before them.
 """
 
 from __future__ import annotations
@@ -25,6 +27,7 @@ class _Sign(NamedTuple):
     characters: frozenset[str]  # one of these is there, or the pattern is not; none, if it needs none of them
     words: tuple[tuple[str, ...], ...]  # and one of each group
     is_one: Callable[[re.Match[str]], bool] | None
+    find: Callable[[str], Iterator[tuple[int, int]]] | None = None  # in place of the pattern at every start
 
 
 class Kind(NamedTuple):
@@ -38,7 +41,11 @@ class Kind(NamedTuple):
         for sign in self.signs:
             if sign.characters and sign.characters.isdisjoint(rare):
                 continue
-            if all(any(word in low for word in group) for group in sign.words):
+            if not all(any(word in low for word in group) for group in sign.words):
+                continue
+            if sign.find is not None:
+                yield from sign.find(low)
+            else:
                 match = sign.pattern.search(low)
                 while match is not None:
                     if sign.is_one is None or sign.is_one(match):
@@ -56,18 +63,32 @@ def _sign(
     *words: str,
     beside: tuple[str, ...] = (),
     is_one: Callable[[re.Match[str]], bool] | None = None,
+    find: Callable[[str], Iterator[tuple[int, int]]] | None = None,
 ) -> _Sign:
     groups = (words, beside) if beside else (words,)
     rare = [[next((one for one in word if one in _RARE), "") for word in group] for group in groups]
     characters = next((frozenset(group) for group in rare if all(group)), frozenset[str]())
-    return _Sign(re.compile(pattern, re.ASCII), characters, groups, is_one)
+    return _Sign(re.compile(pattern, re.ASCII), characters, groups, is_one, find)
 
 
 def _is_script(match: re.Match[str]) -> bool:
     """Whether an attribute that hides characters comes to a script; one that hides none has a sign of its own."""
-    return any(one in match[1] for one in "&\t\n") and re.sub(r"[\x00-\x20]", "", unescape(match[1])).startswith(
-        ("javascript:", "vbscript:", "data:text/html")
-    )
+    written = match[1]
+    if not any(one in written for one in "&\t\n"):
+        return False
+    head = written[: max(0, written.rfind("&", 0, _HEAD))]  # no entity goes on behind the next
+    begins = _plain(head)
+    if begins and not any(one.startswith(begins[: len(one)]) for one in _SCRIPTS):
+        return False
+    return _plain(written).startswith(_SCRIPTS)
+
+
+_HEAD: Final = 48
+_SCRIPTS: Final = ("javascript:", "vbscript:", "data:text/html")
+
+
+def _plain(written: str) -> str:
+    return re.sub(r"[\x00-\x20]", "", unescape(written))
 
 
 _ATTRIBUTE: Final = r"(?:href|src|action|formaction|data|poster|background|xlink:href)\s{0,4}=\s{0,4}[\"']?"
@@ -89,12 +110,19 @@ _XSS: Final = Kind(
         _sign(r"<meta(?=\s)[^<>]{0,200}http-equiv\s{0,4}=\s{0,4}[\"']?refresh[^<>]{0,200}>?", "http-equiv"),
         _sign(r"<[a-z][^<>]{0,200}(?<=[\s/\"'])srcdoc\s{0,4}=", "srcdoc"),
         _sign(
-            r"(?<!\w)(?:javascript|vbscript):\s{0,4}(?:[a-z_$][\w.$]{0,40}\s{0,4}[(=`\[]|//|%[0-9a-f]{2}|\(|\[)",
+            r"(?:j(?<!\wj)avascript|v(?<!\wv)bscript):\s{0,4}(?:[a-z_$][\w.$]{0,40}\s{0,4}[(=`\[]|//|%[0-9a-f]{2}|\(|\[)",
             "script:",
         ),
-        _sign(_ATTRIBUTE + r"([^\"'<>]{1,120})", "&", "\t", "\n", beside=("=",), is_one=_is_script),
+        _sign(
+            _ATTRIBUTE + r"(?=[\x00-\x20]*(?:[jvd]|&(?:#|[a-z0-9]{1,31};)))([^\"'<>]{1,120})",
+            "&",
+            "\t",
+            "\n",
+            beside=("=",),
+            is_one=_is_script,
+        ),
         _sign(r"(?:\]\(|" + _ATTRIBUTE + r")\s{0,4}(?:javascript|vbscript):", "script:"),
-        _sign(r"(?<!\w)data:text/html[;,]", "data:text/html"),
+        _sign(r"data(?<!\w....):text/html[;,]", "data:text/html"),
         _sign(r"style\s{0,4}=\s{0,4}[\"'][^\"'<>]{0,100}(?:expression\(|behavior:|-moz-binding)", "style"),
         _sign(r"(?:%3c|\\x3c|\\u003c)/?(?:script|iframe)(?![\w\-])", "%3c", "\\x3c", "\\u003c"),
     ),
@@ -126,7 +154,7 @@ _SQL: Final = Kind(
             "=",
         ),
         _sign(r"['\"]\s{0,4}or\s{1,4}(?:true|not\s{1,2}false)\s{0,4}(?:--|#|/\*|;)", "true", "false"),
-        _sign(r"(?<=\w)'\)?(?:--(?![\w>\-])|/\*|;--|;%00)", "'--", "'/*", "';", "')"),
+        _sign(r"'(?<=\w')\)?(?:--(?![\w>\-])|/\*|;--|;%00)", "'--", "'/*", "';", "')"),
         _sign(r"['\"]\)?" + _STACKED, ";"),
         _sign(r"\d" + _STACKED, ";"),
         _sign(
@@ -161,7 +189,7 @@ _SQL: Final = Kind(
 
 _FETCH: Final = r"(?:curl|wget)\s[^\n|;<>`]{1,120}"
 _TELLING: Final = (
-    r"(?:whoami|id|printenv|env|(?:cat|head|tail|less)\s{1,4}(?!/dev/null)[/~.][\w/.\-]{1,60}|(?:curl|wget)\s[^\n)`]{0,40}|"
+    r"(?=[wipechtlrnbzdsu])(?:whoami|id|printenv|env|(?:cat|head|tail|less)\s{1,4}(?!/dev/null)[/~.][\w/.\-]{1,60}|(?:curl|wget)\s[^\n)`]{0,40}|"
     r"rm\s{1,4}-\w{0,8}|nc(?:at)?\s{1,4}-?\w|(?:ba|z|da)?sh\s{1,4}-[ic]|ping\s{1,4}-[cn]|nslookup\s|ifconfig|"
     r"uname\s{1,4}-a|sleep\s{1,4}\d|powershell|netstat|(?:python[23]?|perl|php|ruby)\s{1,4}-[cer])(?![\w\-])"
 )
@@ -170,9 +198,9 @@ _SHELL: Final = Kind(
     "SHELL_INJECTION",
     (
         _sign(r"\$\(\s{0,4}" + _TELLING, "$("),
-        _sign(r"(?<=[\w=;|&/\"'])`\s{0,4}" + _TELLING + r"[^`\n]{0,60}`", "`"),
+        _sign(r"`(?<=[\w=;|&/\"']`)\s{0,4}" + _TELLING + r"[^`\n]{0,60}`", "`"),
         _sign(
-            r"(?:;|\||&&|&(?<![&\w]&)|%0a|%3b|%7c)\s{0,4}(?:sudo\s{1,4})?(?:rm\s{1,4}-\w{0,6}[rf]\w{0,6}\s{1,4}[/~*.$]|"
+            r"(?:;|\||&&|&(?<![&\w]&)|%0a|%3b|%7c)\s{0,4}(?=[rcwnbzspi])(?:sudo\s{1,4})?(?:rm\s{1,4}-\w{0,6}[rf]\w{0,6}\s{1,4}[/~*.$]|"
             r"cat\s{1,4}/etc/|whoami(?![\w\-])|nc(?:at)?\s{1,4}-\w{0,4}e|(?:ba|z)?sh\s{1,4}-i|ping\s{1,4}-[cn]\s{1,4}\d|"
             r"(?:curl|wget)\s{1,4}(?:-\w{1,10}\s{1,4}){0,4}[\"']?(?:https?:)?//|id\s{0,2}(?=[;&])|(?<=\s)id(?=['\"]))",
             ";",
@@ -211,7 +239,7 @@ _SHELL: Final = Kind(
 )
 
 _INSIDE: Final = (
-    r"(?:__class__|__mro__|__base__|__subclasses__|__globals__|__builtins__|__init__|__import__|__getattribute__|"
+    r"(?=[_.crljsgptnf])(?:__class__|__mro__|__base__|__subclasses__|__globals__|__builtins__|__init__|__import__|__getattribute__|"
     r"\.constructor|constructor\.|config\.items|config\[|request\.application|request\[|lipsum|cycler|joiner|"
     r"self\._|getruntime|popen\(|t\(java\.|processbuilder|classloader|\.getclass|new java|system\(|\.env\(\)|"
     r"file_get_contents|readfile\(|constructor\()"
@@ -239,16 +267,33 @@ _TEMPLATE: Final = Kind(
 
 _STEP: Final = r"\.\.[/\\]{1,2}"
 _STEPS: Final = ("../", "..\\")
+_MOST_STEPS, _MANY_STEPS = 24, 6  # that are looked at, and that say enough alone
+_RUN: Final = re.compile(rf"(?:{_STEP}){{2,}}")
+_ONE_STEP: Final = re.compile(_STEP)
+_GOAL: Final = re.compile(
+    r"(?:etc|proc|windows|winnt|root|home|boot\.ini|web-inf|var[/\\](?:log|www|run)|"
+    r"\.(?:ssh|env|git|aws|htpasswd|bash_history))(?![\w\-])",
+    re.ASCII,
+)
+
+
+def _climbs(low: str) -> Iterator[tuple[int, int]]:
+    """Steps up that lead somewhere, or are many.
+
+    A run of steps is looked at once: whatever begins at one of its steps ends where the run does.
+    """
+    for run in _RUN.finditer(low):
+        steps = [step.start() for step in _ONE_STEP.finditer(low, *run.span())]
+        if goal := _GOAL.match(low, run.end()):
+            yield steps[max(0, len(steps) - _MOST_STEPS)], goal.end()
+        if len(steps) >= _MANY_STEPS:
+            yield run.span()
+
 
 _PATH: Final = Kind(
     "PATH_TRAVERSAL",
     (
-        _sign(
-            rf"{_STEP}(?:{_STEP}){{1,23}}(?:etc|proc|windows|winnt|root|home|boot\.ini|web-inf|var[/\\](?:log|www|run)|"
-            r"\.(?:ssh|env|git|aws|htpasswd|bash_history))(?![\w\-])",
-            *_STEPS,
-        ),
-        _sign(rf"{_STEP}(?:{_STEP}){{5,23}}", *_STEPS),
+        _sign(_STEP, *_STEPS, find=_climbs),
         _sign(rf"[?&=]\s{{0,2}}[\"']?(?:{_STEP}){{3,24}}", *_STEPS),
         _sign(
             r"(?:(?:%2e|%252e|%c0%ae){2}(?:[/\\]|%2f|%5c|%252f|%255c|%c0%af)|\.\.(?:%2f|%5c|%252f|%255c|%c0%af|%c1%9c))",
@@ -296,13 +341,14 @@ _SSRF: Final = Kind(
             "/opc/v",
         ),
         _sign(
-            r"(?<!\w)(?:gopher|dict|ldaps?|jar|tftp|netdoc)://[\w.\-\[\]]{1,60}[:/]",
-            "gopher:",
-            "dict:",
-            "ldap",
-            "jar:",
-            "tftp:",
-            "netdoc:",
+            r"(?=[gdljtn])(?<!\w)(?:gopher|dict|ldaps?|jar|tftp|netdoc)://[\w.\-\[\]]{1,60}[:/]",
+            "gopher://",
+            "dict://",
+            "ldap://",
+            "ldaps://",
+            "jar://",
+            "tftp://",
+            "netdoc://",
         ),
     ),
 )

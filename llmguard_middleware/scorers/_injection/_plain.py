@@ -21,6 +21,8 @@ _ALIKE: Final = str.maketrans(
     "аеорсухіјѕԁһԛԝӏɡкмтвнАВЕКМНОРСТУХІЈЅαοριυντεκΑΒΕΖΗΙΚΜΝΟΡΤΥΧıߋ",
     "aeopcyxijsdhqwlgkmtbhABEKMHOPCTYXIJSaopiuvtekABEZHIKMNOPTYXio",
 )
+# Of the few there are in most texts that hold any; to translate all of a text takes ten times as long.
+_ALIKE_RUN: Final = re.compile(f"[{''.join(map(chr, _ALIKE))}]+")
 _OTHER_SCRIPT: Final = re.compile("[Ͱ-ϿЀ-ԯɡıߋ]")
 _LATIN: Final = re.compile("[a-zA-Z]")
 _UNSEEN: Final = re.compile(
@@ -35,7 +37,12 @@ _KOREAN_SPACE: Final = " "  # an outline has one before each Korean word, and no
 _ODD_SPACES: Final = ("  ", "\t", "\r", "\f", "\v", "\u00a0")
 _SPACES: Final = re.compile(r" {2,}|[\t\r\f\v\u00a0][ \t\r\f\v\u00a0]*")
 _BASE64: Final = re.compile(r"[A-Za-z0-9+/\-_]{24,4096}={0,2}")
-_HEX: Final = re.compile(r"(?:(?:\\x|0x|%)?[0-9a-fA-F]{2}[ ,:]?){16,2048}")
+# In a run of digits and what stands between them, which is quickly looked for: from the first digit of a group or the
+# second, since from any other there are as many pairs less.
+_HEX_RUN: Final = re.compile(r"[0-9a-fA-F\\x%,: ]{32,}")
+_PAIR: Final = r"(?:(?:\\x|0x|%)?[0-9a-fA-F]{2}[ ,:]?)"
+_HEX: Final = re.compile(rf"(?<![0-9a-fA-F])(?:({_PAIR}{{16,2048}})|[0-9a-fA-F]({_PAIR}{{16,2048}}))")
+_MORE_HEX: Final = re.compile(rf"{_PAIR}{{16,2048}}")
 _PERCENT: Final = re.compile(r"(?:%[0-9a-fA-F]{2}){4}")
 _ROT13, _BACKWARDS = letters_of(["rot13"]), letters_of(["backwards"])
 _LEET: Final = str.maketrans("0134578@$!", "oieastbasi")
@@ -59,7 +66,7 @@ def plain(text: str) -> str:
             text = _LIGATURES.sub(" ", text)
         text = unicodedata.normalize("NFKC", text).replace("\u2019", "'")
         if _OTHER_SCRIPT.search(text) and _LATIN.search(text):
-            text = text.translate(_ALIKE)
+            text = _ALIKE_RUN.sub(lambda run: run[0].translate(_ALIKE), text)
     if any(space in text for space in _ODD_SPACES):
         text = _SPACES.sub(" ", text)
     return text.lower()
@@ -68,13 +75,7 @@ def plain(text: str) -> str:
 def readings(text: str, lower: str, words: Outline) -> Iterator[tuple[str, str]]:
     """What else the text may say, and how it is hidden there; `lower` is `plain(text)`, `words` its outline."""
     present = frozenset(words.letters)
-    if _SINGLES.search(words.letters):
-        yield (
-            "spread",
-            _SPREAD.sub(lambda word: _BETWEEN.sub("", word[0]), _GAPS.sub("\t", text.lower())).replace("\t", " "),
-        )
-    if _KOREAN_SPACE in words.tokens and _SPREAD_KOREAN.search(text):
-        yield "spread", _SPREAD_KOREAN.sub(lambda word: _together(word[0]), text)
+    yield from _spread(text, lower, words)
     if sum(len(word) >= _FEW and is_known(word.translate(_LEET)) for word in _odd(words.tokens)) > 1:
         yield "leet", lower.translate(_LEET)
     if not present.isdisjoint(_ROT13):
@@ -92,6 +93,17 @@ def readings(text: str, lower: str, words: Outline) -> Iterator[tuple[str, str]]
         decoded = chain(_from_base64(long), _from_hex(text if in_pairs else long))
         for kind, said in islice(decoded, _MOST_DECODED):
             yield kind, plain(said)
+
+
+def _spread(text: str, lower: str, words: Outline) -> Iterator[tuple[str, str]]:
+    """The text with its spread letters and syllables put together, where there are any."""
+    if _SINGLES.search(words.letters):
+        apart = _GAPS.sub("\t", text.lower())
+        joined = _SPREAD.sub(lambda word: _BETWEEN.sub("", word[0]), apart).replace("\t", " ")
+        if joined != lower:
+            yield "spread", joined
+    if _KOREAN_SPACE in words.tokens and _SPREAD_KOREAN.search(text):
+        yield "spread", _SPREAD_KOREAN.sub(lambda word: _together(word[0]), text)
 
 
 def _together(spread: str) -> str:
@@ -117,10 +129,19 @@ def _from_base64(text: str) -> Iterator[tuple[str, str]]:
 
 
 def _from_hex(text: str) -> Iterator[tuple[str, str]]:
-    for match in _HEX.finditer(text):
-        digits = re.sub(r"\\x|0x|[%\s,:]", "", match[0])
+    for written in _in_hex(text):
+        digits = re.sub(r"\\x|0x|[%\s,:]", "", written)
         if (said := _readable(bytes.fromhex(digits[: len(digits) // 2 * 2]))) is not None:
             yield "hex", said
+
+
+def _in_hex(text: str) -> Iterator[str]:
+    for run in _HEX_RUN.finditer(text):
+        match = _HEX.search(text, *run.span())
+        while match is not None:
+            yield match[match.lastindex or 0]
+            end = match.end()
+            match = _MORE_HEX.match(text, end, run.end()) or _HEX.search(text, end, run.end())
 
 
 def _readable(raw: bytes) -> str | None:

@@ -15,12 +15,18 @@ Spans = Iterator[tuple[int, int]]
 # ASCII classes, not \w and \b: a Korean particle follows an address without a space (hong@example.com입니다).
 _LOCAL = f"{string.ascii_letters}{string.digits}._%+'-"
 _LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9\-]{0,61}[A-Za-z0-9])?"
-_DOMAIN = re.compile(
-    rf"(?:{_LABEL}\.){{1,5}}[A-Za-z]{{2,24}}|(?:[가-힣A-Za-z0-9\-]{{1,32}}\.){{1,3}}(?:한국|닷컴|닷넷)"
-)
+_DOMAIN = rf"(?:{_LABEL}\.){{1,5}}[A-Za-z]{{2,24}}|(?:[가-힣A-Za-z0-9\-]{{1,32}}\.){{1,3}}(?:한국|닷컴|닷넷)"
+# An at sign between what may be the two parts. (What opens a sign is asked for after its first character, everywhere in
+# this file: a pattern that starts with a character is looked for at a tenth of the cost.)
+_PLAIN_AT = re.compile(rf"@(?<=[{re.escape(_LOCAL)}]@)(?=({_DOMAIN}))")
 _AT = r"(?:\s?[\[({<]\s?(?:[aA][tT]|@|골뱅이|앳)\s?[\])}>]\s?|\s(?:[aA][tT]|AT|골뱅이|앳)\s|골뱅이)"
 _DOT = r"(?:\s?[\[({<]\s?(?:[dD][oO][tT]|\.|점|닷)\s?[\])}>]\s?|\s(?:[dD][oO][tT]|점|닷)\s|\.)"
-_DISGUISED = re.compile(rf"(?=({_AT}(?:{_LABEL}{_DOT}){{1,4}}[A-Za-z]{{2,24}}(?![A-Za-z0-9])))")
+_DISGUISED = re.compile(rf"{_AT}(?:{_LABEL}{_DOT}){{1,4}}[A-Za-z]{{2,24}}(?![A-Za-z0-9])")
+# Where a sign that is spelled may be: the bracket, the word between spaces, or the Korean word.
+_SPELLED_AT = re.compile(
+    r"[\[({<aA골앳](?:(?<=[\[({<])(?=\s?(?:[aA][tT]|@|골뱅이|앳)\s?[\])}>])|(?<=\s[aA])(?=[tT]\s)|(?<=골)(?=뱅이)"
+    r"|(?<=\s앳)(?=\s))"
+)
 AT_SIGN = re.compile(_AT)
 _UNFINISHED = re.compile(
     rf"(?:[A-Za-z0-9\-]{{1,63}}{_DOT}){{0,5}}[A-Za-z0-9\-]{{0,63}}\s?[\[({{<]?\s?(?:[dD][oO]?[tT]?|점|닷)?\s?[\])}}>]?\s?"
@@ -28,37 +34,31 @@ _UNFINISHED = re.compile(
 _BRACKETED = re.compile(r"[\[({<]\s?(?:[aA][tT]|@|골뱅이|앳|[dD][oO][tT]|\.|점|닷)")
 
 
-def emails(text: str) -> Spans:
-    """By RFC 5321's limits; also with the signs spelled out: hong (at) example dot com."""
-    at = text.find("@")
-    while at >= 0:
-        local = _local(text, at)
-        domain = _DOMAIN.match(text, at + 1)
-        if local and domain:
-            yield at - local, domain.end()
-        at = text.find("@", at + 1)
-    if _spells_signs(text):
-        for match in _DISGUISED.finditer(text):
-            local = _local(text, match.start())
+def emails(text: str, lower: str) -> Spans:
+    """By RFC 5321's limits; also with the signs spelled out: hong (at) example dot com.
+
+    `lower` is the text in small letters.
+    """
+    for at in _PLAIN_AT.finditer(text) if "@" in text else ():
+        if local := _local(text, at.start()):
+            yield at.start() - local, at.end(1)
+    if _spells_signs(text, lower):
+        for sign in _SPELLED_AT.finditer(text):
+            # With the space before it, where there is one: what is before that is the local part.
+            start = sign.start() - text[sign.start() - 1 : sign.start()].isspace()
+            local = _local(text, start)
+            match = _DISGUISED.match(text, start) if local else None
             # "look at it. Now" has no dot that is spelled, and no bracket: that is no address.
-            if local and re.search(r"[\[({<골앳]|\s(?:[dD][oO][tT]|점|닷)\s", match[1]):
-                yield match.start() - local, match.end(1)
+            if match and re.search(r"[\[({<골앳]|\s(?:[dD][oO][tT]|점|닷)\s", match[0]):
+                yield start - local, match.end()
 
 
-_KOREAN_SIGNS = ("골뱅이", "앳", "점", "닷")
-
-
-def _spells_signs(text: str) -> bool:
+def _spells_signs(text: str, lower: str) -> bool:
     """Whether there may be an address whose signs are spelled: without one of these, there is none."""
-    if "dot" in text.lower() or (not text.isascii() and any(sign in text for sign in _KOREAN_SIGNS)):
+    if "dot" in lower or "점" in text or "닷" in text or "앳" in text or "골뱅이" in text:
         return True
-    for bracket in "[({<":
-        at = text.find(bracket)
-        while at >= 0:
-            if _BRACKETED.match(text, at):
-                return True
-            at = text.find(bracket, at + 1)
-    return False
+    bracket = "(" in text or "[" in text or "<" in text or "{" in text
+    return bracket and _BRACKETED.search(text) is not None
 
 
 def disguised_end(text: str, start: int) -> bool:
@@ -74,13 +74,15 @@ def _local(text: str, end: int) -> int:
 
 
 _BYTE = r"(?:25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])"
-_IPV4 = re.compile(rf"{_BYTE}(?:\.{_BYTE}){{3}}(?![0-9]|\.[0-9])")
-# A pattern that starts with a literal is looked for at a tenth of the cost of one that starts with a digit.
 _COLONS = 7  # of an address that leaves nothing out
-_SECOND_BYTE = re.compile(r"\.(?=[0-9]{1,3}\.[0-9]{1,3}\.[0-9])")
-_TWO_COLONS = re.compile(r":(?=:|[0-9A-Fa-f]{1,4}:)")
+_SECOND_BYTE = re.compile(rf"\.(?<=[0-9]\.)(?=({_BYTE}\.{_BYTE}\.{_BYTE})(?![0-9]|\.[0-9]))")
+_BYTES = frozenset(map(str, range(256)))
+# The first in one that is an address: before it are four digits at most, and there are seven in all.
+_TWO_COLONS = re.compile(r":(?=:|[0-9A-Fa-f]{1,4}:)(?=[0-9A-Fa-f:]{4})")
+_HEX_RUN = re.compile(r"[0-9A-Fa-f:]+")
 _IPV6 = re.compile(r"[0-9A-Fa-f:]{3,39}(?![0-9A-Za-z:])")
 _VERSIONS = (".", "v", "V", "\u00a7")  # before what has four parts, too
+_VERSION_WORDS = ("ersion", "elease", "버전")
 _SAYS_VERSION, _BEFORE = re.compile("[vV]ersion|[rR]elease|버전"), 12
 _HEX_COLON = f"{string.hexdigits}:"
 _DIGIT = re.compile("[0-9]")  # every hardware address and IPv6 address has one, but for one in a hundred thousand
@@ -90,20 +92,36 @@ _JOINED = frozenset(f"{string.ascii_letters}{string.digits}:.")  # what stands b
 
 def ips(text: str) -> Spans:
     """Addresses of IP version 4 (dotted) and 6 (RFC 4291)."""
+    yield from _dotted(text)
+    if ":" in text:
+        yield from _with_colons(text)
+
+
+def _dotted(text: str) -> Spans:
+    says: bool | None = None  # not asked yet
     for dot in _SECOND_BYTE.finditer(text):
-        start = _start(text, dot.start(), 4, string.digits)
-        if text[start - 1 : start] in _VERSIONS or _SAYS_VERSION.search(text, max(0, start - _BEFORE), start):
+        at, end = dot.span(1)
+        start = _start(text, at - 1, 4, string.digits)
+        if text[start : at - 1] not in _BYTES or text[start - 1 : start] in _VERSIONS:
             continue
-        if match := _IPV4.match(text, start):
-            yield match.span()
-    if ":" not in text:
-        return
-    told = -1
+        if says is None:
+            says = any(word in text for word in _VERSION_WORDS)
+        if not (says and _SAYS_VERSION.search(text, max(0, start - _BEFORE), start)):
+            yield start, end
+
+
+def _with_colons(text: str) -> Spans:
+    past = 0
     for colon in _TWO_COLONS.finditer(text):
-        start = _start(text, colon.start(), _LONGEST_IPV6, _HEX_COLON)
-        if start == told or text[start - 1 : start] in _JOINED:
+        at = colon.start()
+        if at < past:
+            continue  # of a run that was looked at
+        run = _HEX_RUN.match(text, at)
+        assert run is not None
+        past = run.end()
+        start = _start(text, at, _LONGEST_IPV6, _HEX_COLON)
+        if text[start - 1 : start] in _JOINED:
             continue
-        told = start
         if match := _IPV6.match(text, start):
             end = match.end() - (match[0][-1] == ":" != match[0][-2])  # a colon of the sentence
             if _DIGIT.search(text, start, end) and _is_ipv6(text[start:end]):
@@ -119,6 +137,8 @@ def _start(text: str, end: int, most: int, characters: str) -> int:
 def _is_ipv6(text: str) -> bool:
     if len(text.replace(":", "")) < _COLONS:
         return False  # 1::2 may be anything
+    if "::" not in text and text.count(":") != _COLONS:
+        return False  # as the exception says that costs more than all else
     try:
         IPv6Address(text)
     except ValueError:
@@ -127,7 +147,6 @@ def _is_ipv6(text: str) -> bool:
 
 
 _HEX = "[0-9A-Fa-f]"
-# Each begins with a literal, as above.
 _PAIRS = tuple(
     (sign, width, re.compile(rf"{re.escape(sign)}(?={then})"))
     for sign, width, then in (

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
+from collections.abc import Iterator
 from typing import Final
 
 from ._sight import Sight
@@ -65,11 +67,13 @@ _OF_WORD: dict[str, frozenset[str]] = {
 
 def _pattern(words: list[str]) -> str:
     """Words that begin alike share that letter: at most places the first one tells that there is no word."""
+    first = words[0][0]
+    begins = f"{first}(?<![a-z]{first})" if first.isascii() else first
     rest = (
         re.escape(word[1:-1]) + "(?![a-z])" if word.endswith(" ") else re.escape(word[1:])
         for word in sorted(words, key=len, reverse=True)
     )
-    return f"{words[0][0]}(?:{'|'.join(rest)})"
+    return f"{begins}(?:{'|'.join(rest)})"
 
 
 def _words(words: list[str]) -> re.Pattern[str]:
@@ -86,17 +90,41 @@ def _before(sight: Sight, start: int) -> dict[str, int]:
     at, told = sight.told
     if at == start:
         return told
+    words = sight.words
+    if words is None:
+        sight.asked += 1
+        if sight.asked * BEHIND < len(sight.text):
+            told = {
+                kind: place for place, _, kinds in _found(sight, sight.behind(start, BEHIND), start) for kind in kinds
+            }
+            sight.told = start, told
+            return told
+        found = list(_found(sight, 0, len(sight.text)))  # who asks of so many places has it looked through once
+        words = sight.words = [place for place, _, _ in found], found
+        sight.says_anything = bool(found)
     told = {}
-    text, at, search = sight.lower, sight.behind(start, BEHIND), (_ENGLISH if sight.ascii else _ALL).search
-    # At every start, so that what is found depends on nothing but the word itself.
-    while (match := search(text, at, start)) is not None:
-        at, word = match.start(), match[0]
-        if not ("a" <= text[at - 1 : at] <= "z" and word.isascii()):
-            for kind in _OF_WORD.get(word) or _OF_WORD[f"{word} "]:
-                told[kind] = at
-        at += 1
+    places, all_words = words
+    one = bisect_left(places, start) - 1
+    if one >= 0 and places[one] >= start - BEHIND:
+        begin = sight.behind(start, BEHIND)
+        while one >= 0 and places[one] >= begin:
+            place, end, kinds = all_words[one]
+            if end <= start:
+                for kind in kinds:
+                    told.setdefault(kind, place)
+            one -= 1
     sight.told = start, told
     return told
+
+
+def _found(sight: Sight, begin: int, end: int) -> Iterator[tuple[int, int, frozenset[str]]]:
+    """Each word in a stretch: where it begins and ends and its kinds. What is found depends on nothing but itself."""
+    text, search = sight.lower, (_ENGLISH if sight.ascii else _ALL).search
+    match = search(text, begin, end)
+    while match is not None:
+        place, word = match.start(), match[0]
+        yield place, match.end(), _OF_WORD.get(word) or _OF_WORD[f"{word} "]
+        match = search(text, place + 1, end)
 
 
 class Context:

@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Container
+from functools import cache
+from itertools import accumulate
 from typing import NamedTuple
 
 from . import _context as context
+from ._begins import FORMS, PLAIN
 from ._dates import is_date
 from ._sight import Sight
 
-__all__ = ["NUMBERS", "Number"]
+__all__ = ["ANY", "NUMBERS", "Ends", "Number"]
 
 Ends = Callable[[Sight, int], "int | None"]
 
@@ -55,39 +58,71 @@ _SHORT = (15, 14, 13, 12)  # of Maestro cards, where a word says that it is a ca
 _CARD = re.compile(r"[0-9](?:[ .\-]?[0-9]){11,18}")
 
 
+@cache  # ten thousand at most
+def _issued(prefix: str) -> tuple[tuple[int, ...], bool]:
+    """How many digits cards with these first four may have, and whether they are Maestro's."""
+    issuer = _ISSUER.match(prefix)
+    lengths = () if issuer is None or issuer.lastindex is None else _ISSUERS[issuer.lastindex - 1][1]
+    return lengths, issuer is not None and _MAESTRO.match(prefix) is not None
+
+
 def _lengths(digits: str, sight: Sight, start: int) -> tuple[int, ...]:
-    issuer = _ISSUER.match(digits)
-    if issuer is None or issuer.lastindex is None:
-        return ()
-    lengths = _ISSUERS[issuer.lastindex - 1][1]
-    return lengths + _SHORT if _MAESTRO.match(digits) and context.CARD(sight, start) else lengths
+    lengths, maestro = _issued(digits[:4])
+    return lengths + _SHORT if maestro and context.CARD(sight, start) else lengths
+
+
+_FOURS = re.compile(r"([0-9]{4})[ .\-]([0-9]{4})[ .\-]([0-9]{4})[ .\-]([0-9]{4})(?![0-9])(?![ .\-][0-9]{1,3}(?![0-9]))")
 
 
 def _card(sight: Sight, start: int) -> int | None:
     """The longest stretch that an issuer may have given out and whose check digit is right."""
-    text = sight.text
-    match = _CARD.match(text, start)
-    if match is None:
+    if fours := _FOURS.match(sight.text, start):
+        return _card_of_fours(fours, sight, start)
+    match = _CARD.match(sight.text, start)
+    if match is None or (match[0].isdecimal() and _is_fraction(sight.text, start)):
         return None
-    fraction = start > 1 and text[start - 1] == "." and text[start - 2].isdecimal()
-    if fraction and match[0].isdecimal():
-        return None  # 0.4111111111111111 is a number and no card
-    digits = _digits(match[0])
+    groups = match[0].replace("-", " ").replace(".", " ").split(" ")
+    digits = "".join(groups)
     if len(digits) == _BARCODE and context.OTHER(sight, start) and not context.CARD(sight, start):
         return None
-    for length in _lengths(digits, sight, start):
-        if length <= len(digits) and _luhn(digits[:length]):
-            end = _after(match, length)
-            if text[end : end + 1].isdecimal():
-                continue
-            groups = [len(one) for one in _GROUP.findall(text, start, end)]
-            if {*groups} == {1}:  # one by one: not if it goes on, as a table does
+    lengths = _lengths(digits, sight, start)
+    if lengths and min(lengths) <= len(digits):
+        return _longest(match, list(map(len, groups)), digits, lengths, sight)
+    return None
+
+
+def _card_of_fours(fours: re.Match[str], sight: Sight, start: int) -> int | None:
+    """The same of four groups of four, as nearly all are written, with less ado."""
+    lengths, maestro = _issued(fours[1])
+    if _FOUR_FOURS in lengths and _luhn("".join(fours.groups())):
+        return fours.end()
+    three = maestro and _luhn("".join(fours.groups()[:3])) and context.CARD(sight, start)
+    return fours.end(3) if three else None
+
+
+def _is_fraction(text: str, start: int) -> bool:
+    """0.4111111111111111 is a number and no card."""
+    return start > 1 and text[start - 1] == "." and text[start - 2].isdecimal()
+
+
+def _longest(match: re.Match[str], sizes: list[int], digits: str, lengths: tuple[int, ...], sight: Sight) -> int | None:
+    """Where the longest of these lengths ends whose groups and check digit are those of a card."""
+    text, start = sight.text, match.start()
+    whole = list(accumulate(sizes))  # digits up to the end of each group
+    if text[match.end() : match.end() + 1].isdecimal():
+        whole.pop()
+    for length in lengths:
+        if length in whole and _luhn(digits[:length]):
+            signs = whole.index(length)
+            parts, end = sizes[: signs + 1], start + length + signs
+            if max(parts) == 1:  # one by one: not if it goes on, as a table does
                 return None if _ON.match(text, end) else end
-            if _grouped(groups) or _loosely(groups, sight, start):
+            if _grouped(parts) or (_alike(parts) and context.CARD(sight, start)):
                 return end
     return None
 
 
+_FOUR_FOURS = 16  # digits
 _BARCODE = 13  # digits, as parcels have them too
 _ON = re.compile(" [0-9]")
 
@@ -98,20 +133,9 @@ def _grouped(sizes: list[int]) -> bool:
     return all(size % 4 == 0 for size in first) or sizes[:2] == [4, 6] or first == [6]
 
 
-def _loosely(sizes: list[int], sight: Sight, start: int) -> bool:
-    """Whether they stand together in groups of one size, and a word says that it is a card."""
-    return len({*sizes[:-1]}) == 1 and sizes[-1] <= sizes[0] and context.CARD(sight, start)
-
-
-def _after(match: re.Match[str], digits: int) -> int:
-    """Where so many digits of a match end."""
-    end = match.start() + digits
-    for group in _GROUP.finditer(match[0]):
-        digits -= len(group[0])
-        if digits <= 0:
-            end = match.start() + group.end() + digits
-            break
-    return end
+def _alike(sizes: list[int]) -> bool:
+    """Whether they stand together in groups of one size, as they may where a word says that it is a card."""
+    return len({*sizes[:-1]}) == 1 and sizes[-1] <= sizes[0]
 
 
 _RRN = re.compile(r"[0-9]{2}(?:0[1-9]|1[0-2])(?:0[1-9]|[12][0-9]|3[01])( ?- ?| )?([1-8])[0-9]{6}(?![0-9])")
@@ -189,10 +213,12 @@ _MONEY = ("원", "$", "€", "₩", "%")
 
 def _account(sight: Sight, start: int) -> int | None:
     """8 to 16 digits after a word of banking."""
-    if not context.ACCOUNT(sight, start):
-        return None
+    if sight.words is not None and not context.ACCOUNT(sight, start):
+        return None  # which is quickly said once the words are known, and not before
     match = _ACCOUNT.match(sight.text, start)
-    if match is None or not _LEAST <= len(_digits(match[0])) <= _MOST or is_date(sight.text, start):
+    if match is None or not context.ACCOUNT(sight, start):
+        return None
+    if not _LEAST <= len(_digits(match[0])) <= _MOST or is_date(sight.text, start):
         return None
     return None if sight.text[match.end() : match.end() + 1] in _MONEY else match.end()
 
@@ -200,23 +226,42 @@ def _account(sight: Sight, start: int) -> int | None:
 class Number(NamedTuple):
     """Where one ends that starts at a place, how many digits its first group can have, and how many it has at least.
 
-    One that is told by the words before it begins `apart` from other digits, so that it is no part of them.
+    One that is `told` by the words before it begins apart from other digits, so that it is no part of them. `forms` are
+    those of `_begins` that it may have: its own, and those asked for before it that fit what it is, too.
     """
 
     ends: Ends
     groups: Container[int]
     least: int
+    forms: frozenset[str]
     apart: bool = False
+    told: bool = False
 
+
+def _by(*forms: str) -> frozenset[str]:
+    return frozenset(forms)
+
+
+ANY = _by(*FORMS, PLAIN)  # a word tells it, whatever else it may be by its form
 
 # Names are Presidio's, where it has one. In the order in which they win where two fit.
-NUMBERS = {
-    "KR_RRN": Number(lambda sight, start: _resident(sight, start, "1234"), (6, 13), 13),
-    "KR_FRN": Number(lambda sight, start: _resident(sight, start, "5678"), (6, 13), 13),
-    "CREDIT_CARD": Number(_card, range(1, 20), 12),
-    "US_SSN": Number(lambda sight, start: _dashed_or_named(_SSN, sight, start), (3, 9), 9),
-    "US_ITIN": Number(lambda sight, start: _dashed_or_named(_ITIN, sight, start), (3, 9), 9),
-    "KR_BRN": Number(_business, (3, 10), 10),
-    "KR_DRIVER_LICENSE": Number(_licence, (2, 12), 12),
-    "BANK_ACCOUNT": Number(_account, range(2, 17), _LEAST, apart=True),
+NUMBERS: dict[str, tuple[Number, ...]] = {
+    "KR_RRN": (Number(lambda sight, start: _resident(sight, start, "1234"), (6, 13), 13, _by("resident")),),
+    "KR_FRN": (Number(lambda sight, start: _resident(sight, start, "5678"), (6, 13), 13, _by("resident")),),
+    # Written one by one they have no form.
+    "CREDIT_CARD": (
+        Number(_card, range(2, 20), 12, _by("resident", "card", "told")),
+        Number(_card, (1,), 12, _by(PLAIN)),
+    ),
+    "US_SSN": (Number(lambda sight, start: _dashed_or_named(_SSN, sight, start), (3, 9), 9, _by("dashed", "told")),),
+    "US_ITIN": (Number(lambda sight, start: _dashed_or_named(_ITIN, sight, start), (3, 9), 9, _by("dashed", "told")),),
+    "KR_BRN": (
+        Number(_business, (3, 10), 10, _by("dashed", "told")),
+        Number(_business, (10,), 10, _by("phone")),
+    ),
+    "KR_DRIVER_LICENSE": (
+        Number(_licence, (2, 12), 12, _by("licence", "told")),
+        Number(_licence, (12,), 12, _by("card")),
+    ),
+    "BANK_ACCOUNT": (Number(_account, range(2, 17), _LEAST, ANY, apart=True, told=True),),
 }

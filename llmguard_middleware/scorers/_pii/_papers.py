@@ -45,27 +45,37 @@ _ANY_CASE = re.compile(r"[A-Za-z](?<![A-Za-z0-9][A-Za-z])(?=[A-Za-z][0-9]{2}((?:
 def ibans(sight: Sight) -> Spans:
     """ISO 13616: as long as the country says, and 1 modulo 97; in small letters where iban is said so, too."""
     pattern = _ANY_CASE if "iban" in sight.text else _IBAN
+    known: dict[str, int] = {}
     for match in pattern.finditer(sight.text):
-        wanted = _LENGTHS.get(match[0].upper() + sight.text[match.end()].upper(), 0)
-        candidate = sight.text[match.start() : match.end(1)]
-        characters = candidate.replace(" ", "").replace("-", "").upper()[:wanted]
-        if not 0 < wanted <= len(characters):
-            continue
-        end, size = match.start() + wanted, 0
-        while (seps := _separators(candidate[: wanted + size])) > size:
-            size = seps
-        end += size
-        following = sight.text[end : end + 1]
-        whole = not (following.isascii() and following.isalnum())
-        if whole and int((characters[4:] + characters[:4]).translate(_VALUES)) % 97 == 1:
-            yield match.start(), end
+        start = match.start()
+        candidate = sight.text[start : match.end(1)]
+        size = known.get(candidate)
+        if size is None:
+            size = known[candidate] = _size(candidate)
+        following = sight.text[start + size : start + size + 1]
+        if size and not (following.isascii() and following.isalnum()):
+            yield start, start + size
+
+
+def _size(candidate: str) -> int:
+    """How many characters the IBAN has that this begins with; 0 if it is none."""
+    wanted = _LENGTHS.get(candidate[:2].upper(), 0)
+    characters = candidate.replace(" ", "").replace("-", "").upper()[:wanted]
+    if not 0 < wanted <= len(characters):
+        return 0
+    if int("".join([_VALUES[one] for one in characters[4:] + characters[:4]])) % 97 != 1:
+        return 0
+    size = 0
+    while (signs := _separators(candidate[: wanted + size])) > size:
+        size = signs
+    return wanted + size
 
 
 def _separators(text: str) -> int:
     return text.count(" ") + text.count("-")
 
 
-_VALUES = {ord(letter): str(10 + at) for at, letter in enumerate(string.ascii_uppercase)}
+_VALUES = {sign: str(value) for value, sign in enumerate(string.digits + string.ascii_uppercase)}
 _LONGEST = 20  # characters of a number, and of a word before it
 _PASSPORT = re.compile(r"(?<![A-Za-z0-9])(?:[MSRODG][0-9]{3}[A-Z][0-9]{4}|[A-Z]{0,2}[0-9]{7,9})(?![A-Za-z0-9])")
 
@@ -76,14 +86,26 @@ def passports(sight: Sight) -> Spans:
 
 
 def _after(words: tuple[str, ...], pattern: re.Pattern[str], said: context.Context, sight: Sight) -> Spans:
-    """What a pattern finds near enough to one of these words."""
-    for word in words:
-        at = sight.text.find(word)
-        while at >= 0:
-            for match in pattern.finditer(sight.text, at, at + context.BEHIND + _LONGEST):
+    """What a pattern finds near enough to one of these words; what is near to several is looked at once."""
+    text, near = sight.text, context.BEHIND + _LONGEST
+    places = [at for word in words if word in text for at in _places(text, word)]
+    if not places:
+        return
+    begin = end = 0
+    for at in [*sorted(places), len(text) + near]:
+        if at > end:
+            for match in pattern.finditer(text, begin, end):
                 if said(sight, match.start()):
                     yield match.span()
-            at = sight.text.find(word, at + len(word))
+            begin = at
+        end = at + near
+
+
+def _places(text: str, word: str) -> Iterator[int]:
+    at = text.find(word)
+    while at >= 0:
+        yield at
+        at = text.find(word, at + len(word))
 
 
 _STATE = r"[A-Z]{1,2}[0-9]{5,12}|[A-Z][0-9]{3}(?:-[0-9]{3,4}){2,3}|[0-9]{7,9}"

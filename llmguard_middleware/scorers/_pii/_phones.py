@@ -10,7 +10,7 @@ from . import _context as context
 from ._dates import is_date
 from ._sight import Sight
 
-__all__ = ["LEAST", "phone", "spelled", "told_phone"]
+__all__ = ["LEAST", "phone", "plus_phone", "spelled", "told_phone"]
 
 _HAS_PLANS = find_spec("phonenumbers") is not None
 
@@ -21,6 +21,7 @@ _LANDLINE = re.compile(
 _AMERICAN = re.compile(r"[2-9][0-9]{2}(?:\) ?|[ .\-])[2-9][0-9]{2}[ .\-][0-9]{4}(?![\-.]?[0-9])")
 _PLUS = re.compile(r"[0-9](?:[ .\-/]{0,2}\(?[0-9]\)?){6,14}(?![0-9])")
 _SOME = re.compile(r"(?:[0-9]{1,3}[ \-]?\()?[0-9]{1,6}\)?(?:[ .\-/]{0,2}[0-9]){3,13}(?![0-9])")
+_PLUSES = ("+", "(")  # or one right after it
 _EXTENSION = re.compile(r" ?(?:[xX]|[eE]xt\.?) ?[0-9]{1,6}(?![0-9])")
 
 
@@ -30,24 +31,31 @@ LEAST, _MOST = 7, 15  # digits of a number that is told by the words before it
 def phone(sight: Sight, start: int) -> int | None:
     """Where a phone number ends that starts here and is known by its form."""
     text = sight.text
-    first = text[start]
-    if first == "0":
+    if text[start] == "0":
         match = _MOBILE.match(text, start) or _LANDLINE.match(text, start)
-    elif _with_plus(text, start):
-        end = _international(text, start)
-        return None if end is None else _extended(text, end)
     else:
-        match = _AMERICAN.match(text, start) if first > "1" else None
+        match = None if text[start] == "1" or _with_plus(text, start) else _AMERICAN.match(text, start)
     return None if match is None else _extended(text, match.end())
+
+
+def plus_phone(sight: Sight, start: int) -> int | None:
+    """Where one ends that has a + before it."""
+    text = sight.text
+    if text[start - 1 : start] not in _PLUSES or text[start] == "0" or not _with_plus(text, start):
+        return None
+    end = _international(text, start)
+    return None if end is None else _extended(text, end)
 
 
 def told_phone(sight: Sight, start: int) -> int | None:
     """Where one ends that is told by the words before it."""
-    if not context.tells_phone(sight, start):
-        return None
+    if sight.words is not None and not context.tells_phone(sight, start):
+        return None  # as for accounts
     text = sight.text
     match = _SOME.match(text, start)
-    if match is None or not LEAST <= sum(map(str.isdecimal, match[0])) <= _MOST or is_date(text, start):
+    if match is None or not context.tells_phone(sight, start):
+        return None
+    if not LEAST <= sum(map(str.isdecimal, match[0])) <= _MOST or is_date(text, start):
         return None
     end = _extended(text, match.end())
     if _letter(text[start - 1 : start]) or _GOES_ON.match(text, end) or not _written(match[0], text[start - 1 : start]):

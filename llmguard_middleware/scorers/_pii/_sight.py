@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 import unicodedata
 from bisect import bisect_left
+from collections.abc import Iterator
 
+from .._lower import lower
 from ._once import once
 
 __all__ = ["INVISIBLE", "Sight"]
@@ -31,78 +33,83 @@ _FOREIGN = re.compile(_DIGIT)
 _ODD = re.compile(f"[{_FULL_WIDTH}{re.escape(_DASHES)}{_DOTS}{_SPACES}{INVISIBLE}]|{_DIGIT}")
 # What almost all texts are made of, letters of three scripts and quotation marks; the rest is looked at more closely.
 _COMMON = re.compile("[^\x00-\x7f\u00c0-\u02ff\u0370-\u052f\u2018-\u201f\u3131-\u3160\u3162\u3163\uac00-\ud7a3]")
-_UNSEEN = re.compile(f"[{INVISIBLE}]")
+_UNSEEN = re.compile(f"[{INVISIBLE}]+")
 
 # Where a number may start: a digit after none (the look-behind comes second, since a digit is quickly looked for). Then
 # at least five more, with at most three separators between.
-_RUN = re.compile(r"[0-9](?<![0-9][0-9])(?=(?:[ ./()\-]{0,3}[0-9]){5})[0-9]*(?:[ ./()\-]{1,3}[0-9]+)*")
-_APART = 3
+_RUN = re.compile(r"[0-9](?<![0-9][0-9])(?=(?:[ ./()\-]{0,3}[0-9]){5})([0-9]*)(?:[ ./()\-]{1,3}[0-9]+)*")
 _LEAST = 7  # digits that any kind of number has
-_GROUP = re.compile(r"[0-9]+")
+_MOST = 60  # characters in which as many digits are as any kind needs
+_NO_SIGNS = dict.fromkeys(map(ord, " ./()-"))
 
 
 def _digit(match: re.Match[str]) -> str:
     return str(unicodedata.decimal(match[0]))
 
 
+def _seen(given: str) -> tuple[list[int], str]:
+    """The places of what is seen in a text, and that."""
+    kept: list[int] = []
+    seen: list[str] = []
+    at = 0
+    for unseen in _UNSEEN.finditer(given):
+        kept += range(at, unseen.start())
+        seen.append(given[at : unseen.start()])
+        at = unseen.end()
+    kept += range(at, len(given))
+    seen.append(given[at:])
+    return kept, "".join(seen)
+
+
 class Sight:
     """`text` is what detectors look at; `places` gives back where that is in the text that was given."""
 
     def __init__(self, given: str) -> None:
-        self._kept: list[int] | None = None
+        self.kept: list[int] | None = None
         self.ascii = given.isascii()
         other = None if self.ascii else _COMMON.search(given)
         if other is not None and _ODD.search(given, other.start()):
             if _UNSEEN.search(given):
-                self._kept = [at for at, character in enumerate(given) if not _UNSEEN.match(character)]
-                given = "".join([given[at] for at in self._kept])
+                self.kept, given = _seen(given)
             given = _FOREIGN.sub(_digit, given).translate(_PLAIN)  # one character for one
         self.text = given
-        self.told: tuple[int, dict[str, int]] = (-1, {})  # before which place, and where the nearest of each kind is
+        # What was said of words (see `_context`): before the last place where the nearest of each kind is, how many
+        # were asked about, and once they are many, all words.
+        self.told: tuple[int, dict[str, int]] = (-1, {})
+        self.asked = 0
+        self.says_anything = True  # until it is known that there are none
+        self.words: tuple[list[int], list[tuple[int, int, frozenset[str]]]] | None = None
 
     @once
     def lower(self) -> str:
         """The text in small letters, each in its place."""
-        lower = self.text.lower()
-        if len(lower) == len(self.text):
-            return lower
-        return "".join([small if len(small := one.lower()) == 1 else one for one in self.text])
+        return lower(self.text)
 
-    @once
-    def numbers(self) -> list[tuple[int, int, int, bool]]:
-        """Groups of digits in runs of at least seven, separated or not, that may be the first of a number.
+    def runs(self) -> Iterator[tuple[int, int, int, int]]:
+        """Runs of at least seven digits, separated or not.
 
-        Where each starts, how many digits it has, how many there are from there to the end of the run, and whether it
-        is well apart from those before. A single digit that is not begins nothing.
+        Where each starts and stops, how many digits its first group has, and how many there are in all, or as many as
+        any kind of number needs.
         """
-        text, found = self.text, []
-        for run in _RUN.finditer(text):
+        for run in _RUN.finditer(self.text):
             start, stop = run.span()
-            if stop - start < _LEAST:
-                continue
-            if run[0].isdecimal():
-                found.append((start, stop - start, stop - start, True))
-                continue
-            groups = [group.span() for group in _GROUP.finditer(text, start, stop)]
-            rest, last = sum([end - start for start, end in groups]), -_APART
-            if rest < _LEAST:
-                continue
-            for start, end in groups:
-                size, apart = end - start, start - last >= _APART
-                if apart or size > 1:
-                    found.append((start, size, rest, apart))
-                rest -= size
-                last = end
-        return found
+            if stop - start >= _LEAST:
+                size = run.end(1) - start
+                if start + size < stop:
+                    rest = size + len(run[0][size : size + _MOST].translate(_NO_SIGNS))
+                    if rest >= _LEAST:
+                        yield start, stop, size, rest
+                else:
+                    yield start, stop, size, size
 
     def behind(self, start: int, most: int) -> int:
         """Where in `text` that begins which is at most so many characters of the given text before a place."""
-        if self._kept is None or not start:
+        if self.kept is None or not start:
             return max(0, start - most)
-        return bisect_left(self._kept, self._kept[min(start, len(self._kept) - 1)] - most)
+        return bisect_left(self.kept, self.kept[min(start, len(self.kept) - 1)] - most)
 
     def places(self, start: int, end: int) -> tuple[int, int]:
         """Where a stretch of `text` is in the text that was given."""
-        if self._kept is None:
+        if self.kept is None:
             return start, end
-        return self._kept[start], self._kept[end - 1] + 1
+        return self.kept[start], self.kept[end - 1] + 1

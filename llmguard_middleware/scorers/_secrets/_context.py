@@ -6,7 +6,11 @@ import math
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator
+from functools import partial
+from itertools import islice
 from typing import Final, NamedTuple
+
+from .._runs import Run, Span, covered
 
 __all__ = ["BEHIND", "CONTEXTS", "LONGEST", "Context"]
 
@@ -24,6 +28,8 @@ _IS = (
 _TOKEN = rf"(?P<value>[A-Za-z0-9_\-./+=~]{{{_LEAST_TOKEN},{LONGEST}}})(?![A-Za-z0-9_(])"
 # A password holds any signs; in a connection string it ends at a semicolon.
 _PASSWORD = rf"(?P<value>[!#-&*-:=?-\[\]-~]{{{_LEAST_PASSWORD},{LONGEST}}})"
+_BETWEEN = 64  # characters between a word and its value, at most
+_NO_TOKEN, _NO_PASSWORD = re.compile(r"[^A-Za-z0-9_\-./+=~]"), re.compile(r"[^!#-&*-:=?-\[\]-~]")
 _UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}\Z")
 _STANDS_FOR = re.compile(
     r"[Yy]our|YOUR|example|[Pp]laceholder|[Rr]edacted|REDACTED|change_?me|x{4}|X{4}|\*{3}|<|\$[{(]|^\{|\{\{|%\(|\.\.\.|^\$|"
@@ -33,7 +39,7 @@ _PATH = re.compile(r"[.~]{0,2}/[A-Za-z]")  # PWD is where a shell is
 _VERSION = re.compile(r"[v^~=<>]{0,2}[0-9]+(?:\.[0-9]+)+")
 _TURN = re.compile("[0-9](?=[A-Za-z])|[A-Za-z](?=[0-9])")
 _TURNS = 2  # from letters to digits and back, at least: `bert-base-v2` has one
-_DIGIT, _LETTER = re.compile("[0-9]"), re.compile("[A-Za-z]")
+_NO_LETTER, _LETTER = re.compile("[0-9!@#$%^&*?~+]"), re.compile("[A-Za-z]")
 
 
 class Context(NamedTuple):
@@ -45,6 +51,7 @@ class Context(NamedTuple):
         stems: any of them is in each of the words.
         pattern: what may stand between, and the value.
         fits: whether a value may be one.
+        ends: what ends a value, if it is as long as texts are.
     """
 
     kind: str
@@ -52,25 +59,51 @@ class Context(NamedTuple):
     stems: tuple[str, ...]
     pattern: re.Pattern[str]
     fits: Callable[[str], bool]
+    ends: re.Pattern[str] | None = None
 
     def find(self, text: str, lower: str) -> Iterator[tuple[int, int]]:
         """Start and end of each value; `lower` is the text in lower case, place by place."""
         if not any(stem in lower for stem in self.stems):
             return
+        run = None if self.ends is None else Run(text, self.ends, BEHIND + LONGEST)
         for word in self.words:
-            at = lower.find(word)
-            while at >= 0:
-                match = self.pattern.match(text, at + len(word))
-                if match is not None and match.start("value") - at <= BEHIND and self.fits(match["value"]):
-                    yield match.span("value")
-                at = lower.find(word, at + 1)
+            places = _places(lower, word)
+            value = partial(self._value, text, len(word), {})
+            if run is None or len(places) == 1:
+                yield from filter(None, map(value, places))
+            elif places:
+                most = partial(_most, run, len(word))
+                yield from covered(places, value, most, steady=False, ahead=_BETWEEN + len(word))
+
+    def _value(self, text: str, size: int, known: dict[str, bool], at: int) -> Span | None:
+        match = self.pattern.match(text, at + size)
+        if match is None or match.start("value") - at > BEHIND:
+            return None
+        value = match["value"]
+        if (fits := known.get(value)) is None:
+            fits = known[value] = self.fits(value)
+        return match.span("value") if fits else None
+
+
+def _places(text: str, word: str) -> list[int]:
+    places, at = [], text.find(word)
+    while at >= 0:
+        places.append(at)
+        at = text.find(word, at + 1)
+    return places
+
+
+def _most(run: Run, size: int, at: int) -> int:
+    """Where the value of a word ends at the latest: with the run that the word is in, if it goes on far enough."""
+    end = run.end(at)
+    return end if end - at > _BETWEEN + size else at + BEHIND + LONGEST
 
 
 def _random(value: str) -> bool:
     """Whether this may be a key: letters and digits, and as many different ones as chance makes."""
-    if _STANDS_FOR.search(value) or _VERSION.match(value) or len(_TURN.findall(value)) < _TURNS:
-        return False
-    return _entropy(value) >= _BITS
+    if len({*value}) < 2**_BITS or next(islice(_TURN.finditer(value), _TURNS - 1, None), None) is None:
+        return False  # fewer characters than that have fewer bits
+    return _entropy(value) >= _BITS and not (_STANDS_FOR.search(value) or _VERSION.match(value))
 
 
 def _random_and_no_id(value: str) -> bool:
@@ -79,9 +112,9 @@ def _random_and_no_id(value: str) -> bool:
 
 def _password(value: str) -> bool:
     """Whether this may be a password: not a word, a type, a path, a variable or what stands for one."""
-    if _STANDS_FOR.search(value) or _VERSION.match(value) or _PATH.match(value):
+    if not (_LETTER.search(value) and _NO_LETTER.search(value)):
         return False
-    return bool(_LETTER.search(value) and (_DIGIT.search(value) or re.search(r"[!@#$%^&*?~+]", value)))
+    return not (_STANDS_FOR.search(value) or _VERSION.match(value) or _PATH.match(value))
 
 
 def _entropy(value: str) -> float:
@@ -105,15 +138,17 @@ CONTEXTS: Final = (
         ("key", "secret", "heroku", "키", "시크릿"),
         _BETWEEN_TOKEN,
         _random,
+        _NO_TOKEN,
     ),
-    Context("ACCESS_TOKEN", _TOKENS, _TOKENS, _BETWEEN_TOKEN, _random_and_no_id),
-    Context("BEARER_TOKEN", ("bearer ",), ("bearer ",), re.compile(_TOKEN), _random_and_no_id),
+    Context("ACCESS_TOKEN", _TOKENS, _TOKENS, _BETWEEN_TOKEN, _random_and_no_id, _NO_TOKEN),
+    Context("BEARER_TOKEN", ("bearer ",), ("bearer ",), re.compile(_TOKEN), _random_and_no_id, _NO_TOKEN),
     Context(
         "PASSWORD",
         ("password", "passwd", "passphrase", "pwd", "비밀번호", "패스워드", "비번", "암호"),
         ("pass", "pwd", "비밀", "패스", "비번", "암호"),
         re.compile(_IS + _PASSWORD),
         _password,
+        _NO_PASSWORD,
     ),
     # The password of a URL with a name and a host (RFC 3986's userinfo).
     Context(

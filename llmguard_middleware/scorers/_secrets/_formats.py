@@ -29,6 +29,8 @@ class Format(NamedTuple):
         before: most characters before the sign: letters, digits and dashes.
         pattern: of the whole key.
         alone: whether a dash before it makes it a part of another word.
+        around: the sign, and what else is near it that a text of nothing but signs has not; for those that texts hold
+            often.
     """
 
     kind: str
@@ -36,20 +38,28 @@ class Format(NamedTuple):
     before: int
     pattern: str
     alone: bool = False
+    around: str = ""
 
     def find(self, text: str) -> Iterator[tuple[int, int]]:
         """Start and end of each; they may overlap."""
-        sign, before, other = self.sign, self.before, _RUN if self.alone else _FREE
+        before, other = self.before, _RUN if self.alone else _FREE
         pattern: re.Pattern[str] = _compiled(self.pattern)
-        at = text.find(sign)
-        while at >= 0:
+        for at in self._places(text):
             start = at
             if before:  # a key begins where the run of such characters does
                 head = text[max(0, at - before) : at]
                 start -= len(head) - len(head.rstrip(_RUN))
             if (not start or text[start - 1] not in other) and (match := pattern.match(text, start)):
                 yield match.span()
-            at = text.find(sign, at + 1)
+
+    def _places(self, text: str) -> Iterator[int]:
+        if self.around:
+            yield from [match.start() for match in _compiled(self.around).finditer(text)]
+            return
+        at = text.find(self.sign)
+        while at >= 0:
+            yield at
+            at = text.find(self.sign, at + 1)
 
 
 def of(kind: str) -> tuple[Format, ...]:
@@ -57,11 +67,15 @@ def of(kind: str) -> tuple[Format, ...]:
     return tuple(one for one in FORMATS if one.kind == kind)
 
 
-def _all(kind: str, pattern: str, *signs: str, before: int = 0, alone: bool = False) -> Iterator[Format]:
-    return (Format(kind, sign, before, pattern, alone) for sign in signs)
+def _all(
+    kind: str, pattern: str, *signs: str, before: int = 0, alone: bool = False, around: str = ""
+) -> Iterator[Format]:
+    return (Format(kind, sign, before, pattern, alone, around and re.escape(sign) + around) for sign in signs)
 
 
 A, X, W, END = "[A-Za-z0-9]", "[0-9a-f]", r"[A-Za-z0-9_\-]", "(?![A-Za-z0-9])"
+# A capital or a digit somewhere, or a word of twenty letters. What the first look-ahead takes it does not give back.
+_NO_WORDS: Final = r"(?=([a-z_\-]{0,99}))\1[A-Z0-9]|[a-z]{20}"
 # fmt: off
 FORMATS: Final = (
     *_all("ADAFRUIT_KEY", f"aio_{A}{{28}}{END}", "aio_"),
@@ -70,7 +84,12 @@ FORMATS: Final = (
     *_all("ALIBABA_ACCESS_KEY", f"LTAI{A}{{12,20}}{END}", "LTAI"),
     *_all("ANTHROPIC_API_KEY", f"sk-ant-{W}{{20,250}}", "sk-ant-"),
     *_all("ARTIFACTORY_KEY", f"AKCp{A}{{60,80}}{END}", "AKCp"),
-    *_all("ASANA_TOKEN", f"[0-2]/[0-9]{{10,20}}(?:/[0-9]{{10,20}})?:{X}{{32}}{END}", "0/", "1/", "2/"),
+    *_all(
+        "ASANA_TOKEN",
+        f"[0-2]/[0-9]{{10,20}}(?:/[0-9]{{10,20}})?:{X}{{32}}{END}",
+        "0/", "1/", "2/",
+        around="(?=[0-9]{10})",
+    ),
     *_all(
         "ATLASSIAN_TOKEN",
         r"ATATT3[A-Za-z0-9_\-=]{60,250}|AT(?:CTT3|BB)[A-Za-z0-9_\-=]{20,250}",
@@ -84,7 +103,13 @@ FORMATS: Final = (
     *_all("CRATES_TOKEN", f"cio{A}{{32}}{END}", "cio"),
     *_all("DATABRICKS_TOKEN", f"dapi{X}{{32}}(?:-[0-9]{{1,2}})?{END}", "dapi"),
     *_all("DIGITALOCEAN_TOKEN", f"do[opr]_v1_{X}{{64}}{END}", "doo_v1_", "dop_v1_", "dor_v1_"),
-    *_all("DISCORD_TOKEN", rf"[MNO]{W}{{23,27}}\.{W}{{6}}\.{W}{{27,40}}{END}", ".", before=28),
+    *_all(
+        "DISCORD_TOKEN",
+        rf"[MNO]{W}{{23,27}}\.{W}{{6}}\.{W}{{27,40}}{END}",
+        ".",
+        before=28,
+        around=rf"(?={W}{{6}}\.)(?<={W}{{24}}\.)",
+    ),
     *_all(
         "DISCORD_WEBHOOK",
         rf"discord(?:app)?\.com/api/webhooks/[0-9]{{17,20}}/{W}{{60,80}}",
@@ -131,7 +156,12 @@ FORMATS: Final = (
     *_all("NPM_TOKEN", f"npm_{A}{{36}}{END}", "npm_"),
     *_all("NVIDIA_API_KEY", f"nvapi-{W}{{60,70}}", "nvapi-"),
     *_all("ONEPASSWORD_TOKEN", r"ops_eyJ[A-Za-z0-9+/=_\-]{100,2000}", "ops_eyJ"),
-    *_all("OPENAI_API_KEY", rf"sk-(?!ant-|or-v1-|lf-)(?=[a-z_\-]{{0,99}}[A-Z0-9]|[a-z]{{20}}){W}{{20,509}}", "sk-"),
+    *_all(
+        "OPENAI_API_KEY",
+        rf"sk-(?!ant-|or-v1-|lf-)(?={_NO_WORDS}){W}{{20,509}}",
+        "sk-",
+        around=rf"(?<![{_FREE}]sk-)(?=[A-Za-z0-9_\-]{{20}})(?={_NO_WORDS})",
+    ),
     *_all("OPENROUTER_API_KEY", f"sk-or-v1-{X}{{64}}{END}", "sk-or-v1-"),
     *_all(
         "PAYPAL_BRAINTREE_TOKEN",
