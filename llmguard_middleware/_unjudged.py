@@ -41,7 +41,7 @@ def quoted(guard: Guard, parent: Context | None) -> bool:
 
 def unheard(guard: Guard) -> bool:
     """Whether there is nothing at all to be done about a call: no rule, and nobody who sees spans."""
-    return guard.in_force.idle and guard.emitter.silent
+    return guard.emitter.silent and guard.in_force.idle
 
 
 class Unjudged(BareSpan):

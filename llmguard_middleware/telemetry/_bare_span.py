@@ -84,7 +84,7 @@ class BareSpan:
         """End it: the call was answered now, by these fields of `Call`, and said `content`."""
         try:
             owner, call, span = self.owner, self.call, self._span
-            recorder = owner.recorder_in(self.parent)
+            recorder = None if owner.metering.recorder is None else owner.recorder_in(self.parent)
             recording = span is None or span.is_recording()
             attributes, usd = {}, None
             if answer or self.arrivals is not None:

@@ -13,11 +13,11 @@ from typing import Any
 from opentelemetry import context as otel
 from opentelemetry.context import Context
 
-__all__ = ["Hush", "beneath", "others", "suppressed", "told"]
+__all__ = ["INSTRUMENTATION", "Hush", "beneath", "others", "suppressed", "told"]
 
 _SUPPRESS = getattr(otel, "_SUPPRESS_INSTRUMENTATION_KEY", "suppress_instrumentation")
 _SUPPRESS_MODELS = "suppress_language_model_instrumentation"
-_INSTRUMENTATION = "opentelemetry.instrumentation.instrumentor"  # each of them imports it
+INSTRUMENTATION = "opentelemetry.instrumentation.instrumentor"  # each of them imports it
 _OPENINFERENCE = "openinference.instrumentation"
 _GENAI = "opentelemetry.util.genai."
 _INFERENCE = ("opentelemetry.genai.client.inference.context", "_inference_invocation", "InferenceData")
@@ -44,7 +44,7 @@ class _Ours:
 
 def others() -> bool:
     """Whether this process has instrumentations at all: mostly not, and then nothing here costs anything."""
-    return _INSTRUMENTATION in sys.modules
+    return INSTRUMENTATION in sys.modules
 
 
 def _openinference() -> bool:
@@ -54,7 +54,7 @@ def _openinference() -> bool:
     # Each is the one object of its class, which that keeps.
     made = [
         getattr(kind, "_instance", None)
-        for kind in sys.modules[_INSTRUMENTATION].BaseInstrumentor.__subclasses__()
+        for kind in sys.modules[INSTRUMENTATION].BaseInstrumentor.__subclasses__()
         if kind.__module__.startswith(_OPENINFERENCE)
     ]
     return any(getattr(one, "is_instrumented_by_opentelemetry", False) for one in made)

@@ -48,18 +48,19 @@ class Emitter(Records):
         self.prices = Prices(options.price)
         self.capture = Capture(options) if options.content_on_spans or options.content_in_events else None
         self.tells_calls = options.emit_event is True
+        # Whether somebody is known to see what is told: true for good, as OpenTelemetry's providers are set once.
+        self.heard = providers.tracer is not None or self.tells_calls
         # By operation: calls of several kinds take turns.
         self._last: dict[str, tuple[Call, str, str, SpanKind, dict[str, Any]]] = {}
 
     @property
     def silent(self) -> bool:
         """Whether nobody would see a span, a metric or an event: no provider was given or set for this process."""
-        return (
-            self.providers.tracer is None
-            and ((traces := TRACERS.get()) is None or isinstance(traces, trace.ProxyTracerProvider))
-            and self.metering.recorder is None
-            and not self.tells_calls
-        )
+        if not self.heard:
+            traces = TRACERS.get()
+            unset = traces is None or isinstance(traces, trace.ProxyTracerProvider)
+            self.heard = not unset or self.metering.recorder is not None
+        return not self.heard
 
     @property
     def recorder(self) -> Recorder | None:

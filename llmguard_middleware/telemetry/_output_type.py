@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-__all__ = ["output_type"]
+__all__ = ["OUTPUT_KEYS", "output_type"]
 
-_KEYS = frozenset(("response_format", "response_mime_type", "format"))
+OUTPUT_KEYS = frozenset(("response_format", "response_mime_type", "format"))
 
 
 def output_type(given: Mapping[str, Any]) -> str:
@@ -16,7 +16,7 @@ def output_type(given: Mapping[str, Any]) -> str:
     `response_format` is OpenAI's and Mistral's (an object with a type, or the class of what is wanted),
     `response_mime_type` Google's, `format` Ollama's (`json`, or a schema).
     """
-    if _KEYS.isdisjoint(given):
+    if OUTPUT_KEYS.isdisjoint(given):
         return ""
     if (wanted := given.get("response_format")) is not None:
         kind = wanted.get("type") if isinstance(wanted, Mapping) else wanted

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from sys import modules
 from time import perf_counter
 from typing import Any
 from uuid import UUID
@@ -11,14 +12,14 @@ from langchain_core.messages import BaseMessage
 from langchain_core.outputs import ChatGeneration, Generation, LLMResult
 
 from llmguard_middleware import Call, Message
-from llmguard_middleware._asking import judge_asking, unseen
+from llmguard_middleware._asking import inside_scorer, judge_asking, unseen
 from llmguard_middleware._drive import drive
 from llmguard_middleware._flow import Flow
 from llmguard_middleware._judge import Plan
 from llmguard_middleware._unjudged import Unjudged, quoted, unheard, unjudged
-from llmguard_middleware.telemetry._beside import others
+from llmguard_middleware.telemetry._beside import INSTRUMENTATION
 from llmguard_middleware.telemetry._content import Content
-from llmguard_middleware.telemetry._output_type import output_type
+from llmguard_middleware.telemetry._output_type import OUTPUT_KEYS, output_type
 
 from .. import _convert as convert
 from .._content import tell_answers, tell_asked
@@ -56,7 +57,7 @@ class ModelEvents(RunEvents):
     ) -> None:
         metadata = started.get("metadata") or {}
         mark = metadata.get(MARK)
-        if not (self._live or mark) and unheard(self.guard):
+        if not (self._live or mark or self.guard.emitter.heard) and unheard(self.guard):
             return
         run_id, parent_run_id = started["run_id"], started.get("parent_run_id")
         above = None if parent_run_id is None else self._runs.above(parent_run_id)
@@ -69,11 +70,12 @@ class ModelEvents(RunEvents):
             report(metadata, run_id, run.handoff)
             self._runs.start(run, watched=False)
             return
-        if unseen():
+        if inside_scorer.get() and unseen():
             return
         call = self._asked(operation, serialized, metadata, started)
         within = None if above is None else above.context
-        said = not mark and type(asked) is list and quoted(self.guard, within)
+        captures = not mark and self.guard.emitter.capture is not None
+        said = captures and type(asked) is list and quoted(self.guard, within)
         if said or (not mark and unjudged(self.guard)):
             if above is not None and judge_asking() is None:
                 above.check()  # what another guard stopped
@@ -88,7 +90,7 @@ class ModelEvents(RunEvents):
                 outermost = None if above is None else False
                 run.handoff = Handoff(self.guard, outermost=outermost, span=run.flow.span, root=run.flow.root)
                 report(metadata, run_id, run.handoff)
-        if not mark and others():
+        if not mark and INSTRUMENTATION in modules:
             run.hush = self.guard.emitter.hush(operation)
         self._runs.start(run)
         if run.bare is None:
@@ -100,7 +102,7 @@ class ModelEvents(RunEvents):
         """The call that LangChain tells of: the very one of last time if it tells the same of it, as it mostly does."""
         tags, name = started.get("tags"), started.get("name")
         params = started.get("invocation_params")
-        wanted = output_type(params) if params else ""
+        wanted = output_type(params) if params and not OUTPUT_KEYS.isdisjoint(params) else ""
         last = self._last
         try:
             if last is not None and last[1] is serialized and last[2:] == (operation, metadata, tags, name, wanted):
@@ -191,10 +193,9 @@ class ModelEvents(RunEvents):
         """Judge what came back; raises GuardrailViolation before the caller has it."""
         run = self._runs.take(run_id)
         self._streaming = None  # or it would live on
-        if run is None:
+        if run is None and self._runs.given_up:
             run = self._late(run_id, self._enforced.model, "output")
-        ended = None if run is None else run.flow or run.bare
-        if run is None or ended is None:
+        if run is None or (ended := run.flow or run.bare) is None:
             return
         if run.piece is not None and run.arrivals and _is_end(run.piece):
             run.arrivals.pop()

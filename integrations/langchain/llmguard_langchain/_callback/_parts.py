@@ -96,7 +96,7 @@ class PartEvents(RunEvents):
     def _ended(self, run_id: UUID, stage: Stage) -> Flow | None:
         """The call of a run that is over, if it is to be told what came out."""
         run = self._runs.take(run_id)
-        if run is None:
+        if run is None and self._runs.given_up:
             run = self._late(run_id, self._enforced.part, stage)
         if run is None or run.bare is None:
             return None if run is None else run.flow
