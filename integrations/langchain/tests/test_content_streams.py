@@ -262,7 +262,7 @@ def test_one_character_at_a_time_no_character_of_a_secret_leaves(style, rules):
     pieces, total, _ = streamed(chunks, *RULES[rules]())
     for piece in pieces:
         assert not set(SECRET) & set(repr(piece.model_dump()))
-        assert not any(f"{ord(letter):04x}" in repr(piece.model_dump()) for letter in SECRET)
+        assert not any(f"u{ord(letter):04x}" in repr(piece.model_dump()) for letter in SECRET)
     assert total.text == f"The key is {GONE}, sir."
     assert [call["args"] for call in total.tool_calls] == [{"to": f"x{GONE}", "body": [f"{GONE} and more"]}] * 2
     assert f"I think {GONE} is it" in repr(total)
