@@ -96,7 +96,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--only", nargs="*", default=[])
-    parser.add_argument("--delay", default="100", help="ms between two exports (the SDK's own: 5000, 1000 for logs)")
+    parser.add_argument(
+        "--delay", default="100", help='ms between two exports; "own": the SDK\'s (5000, and 1000 for logs)'
+    )
     parser.add_argument("--worker", nargs=2, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.worker:
@@ -105,6 +107,8 @@ def main() -> None:
     sys.path.insert(0, str(ROOT))
     from tests.real._bad_sinks import BAD, grpc_answering, http_answering  # noqa: PLC0415 - not in the child
 
+    names = () if options.delay == "own" else ("OTEL_BSP_SCHEDULE_DELAY", "OTEL_BLRP_SCHEDULE_DELAY")
+    delays = dict.fromkeys(names, options.delay)
     good = {"good-http": ("http/protobuf", http_answering), "good-grpc": ("grpc", grpc_answering)}
     with ExitStack() as stack:
         cases = {"none": ("", ""), "none again": ("", "")}
@@ -118,11 +122,7 @@ def main() -> None:
                     stdin=subprocess.PIPE,
                     stdout=subprocess.PIPE,
                     stderr=subprocess.DEVNULL,
-                    env={
-                        **os.environ,
-                        "OTEL_BSP_SCHEDULE_DELAY": options.delay,
-                        "OTEL_BLRP_SCHEDULE_DELAY": options.delay,
-                    },
+                    env={**os.environ, **delays},
                     text=True,
                 )
             )
