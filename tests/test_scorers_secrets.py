@@ -12,7 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from issued_keys import DOCUMENTED, NEAR_MISSES, issued
 
-from llmguard_middleware import ConfigurationError, Guard, Guardrail, Score, TextSpan
+from llmguard_middleware import Call, ConfigurationError, Guard, Guardrail, Score, TextSpan
+from llmguard_middleware._drive import drive
+from llmguard_middleware._flow import Flow
 from llmguard_middleware.scorers import secrets
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
@@ -149,3 +151,18 @@ def test_any_text_is_scored(text: str) -> None:
     assert places == sorted(places)
     assert spans[-1].kind == "PASSWORD"
     assert spans[-1].end == len(text) + 22
+
+
+@pytest.mark.parametrize("size", [1, 3, 7])
+@pytest.mark.parametrize(
+    "password", ["pässwort-1", "비밀번호42", "pa\u200bss\u0301 1".replace(" ", "\u2066"), "plain-pass1"]
+)
+def test_a_password_of_any_script_is_held_until_its_url_is_whole(password: str, size: int) -> None:
+    """What leaves in pieces is what leaves at once: no character of it."""
+    said = f"see https://us\u00e9r:{password}@db.example.com/x and postgres://a:{password}"
+    guard = Guard(Guardrail(secrets(), stage="output", action="redact"))
+    stream = Flow(guard, Call("chat")).stream()
+    left = [stream.feed(said[at : at + size]) for at in range(0, len(said), size)]
+    left.append(drive(stream.finish(), guard.workers))
+    assert "".join(left) == guard.check(said, stage="output").guarded
+    assert "".join(left).startswith("see https://us\u00e9r:<CONNECTION_STRING>@db.example.com/x")

@@ -51,6 +51,7 @@ class Secrets(PatternScorer[_Kind]):
         super().__init__("secrets", kinds, max(kind.reach for kind in kinds))
         self._formats = [one for kind in kinds for one in kind.formats]
         self._contexts = [one for kind in kinds for one in kind.contexts]
+        self._urls = any(one.kind == context.URL for one in self._contexts)
         self._blocks = [(kind.name, kind.find) for kind in kinds if kind.find is not None]
 
     def found(self, text: str) -> Iterator[Span]:
@@ -78,6 +79,8 @@ class Secrets(PatternScorer[_Kind]):
         assert self.reach is not None
         given = text[-self.reach :]
         tail = len(given) - len(given.rstrip(_WRITTEN))
+        if self._urls:
+            tail = max(tail, context.begun(given))
         return min(len(given), max(tail, blocks.begun(given)) if self._blocks else tail)
 
 

@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 
 from .._runs import Run, Span, covered
 
-__all__ = ["BEHIND", "CONTEXTS", "LONGEST", "Context"]
+__all__ = ["BEHIND", "CONTEXTS", "LONGEST", "URL", "Context", "begun"]
 
 BEHIND: Final = 96  # characters, from the start of the word to that of the value
 LONGEST: Final = 256  # of a value
@@ -123,6 +123,8 @@ def _entropy(value: str) -> float:
     return -sum(n / size * math.log2(n / size) for n in Counter(value).values())
 
 
+URL: Final = "CONNECTION_STRING"
+_USER, _SHARED = r"[^\s/@:?#\"'<>]{0,64}", r"[^\s/@\"'<>]"
 _TOKENS = "token", "authorization", "bearer", "토큰"
 _BETWEEN_TOKEN = re.compile(_IS + _TOKEN)
 CONTEXTS: Final = (
@@ -152,10 +154,20 @@ CONTEXTS: Final = (
     ),
     # The password of a URL with a name and a host (RFC 3986's userinfo).
     Context(
-        "CONNECTION_STRING",
+        URL,
         ("://",),
         ("://",),
-        re.compile(r"[^\s/@:?#\"'<>]{0,64}:(?P<value>[^\s/@\"'<>]{1,128})(?=@[A-Za-z0-9\[])"),
+        re.compile(rf"{_USER}:(?P<value>{_SHARED}{{1,128}})(?=@[A-Za-z0-9\[])"),
         lambda value: not _STANDS_FOR.search(value),
     ),
 )  # fmt: skip
+_BEGUN = re.compile(rf"://{_USER}(?::{_SHARED}{{0,128}}@?)?")
+
+
+def begun(text: str) -> int:
+    """How many characters at the end of a text may belong to a URL whose password is not complete yet.
+
+    It may be of any script, which no other secret is.
+    """
+    at = text.rfind("://")  # none goes on over another
+    return len(text) - at if at >= 0 and _BEGUN.fullmatch(text, at) else 0
