@@ -90,7 +90,7 @@ class ModelEvents(RunEvents):
                 outermost = None if above is None else False
                 run.handoff = Handoff(self.guard, outermost=outermost, span=run.flow.span, root=run.flow.root)
                 report(metadata, run_id, run.handoff)
-        if not mark and INSTRUMENTATION in modules:
+        if not mark and INSTRUMENTATION in modules:  # mostly not, and asked here it costs no frame
             run.hush = self.guard.emitter.hush(operation)
         self._runs.start(run)
         if run.bare is None:
