@@ -15,7 +15,7 @@ _DEARER = {
     "deny_list": 0.2,  # a word of one letter, and nothing else in the text
     "invisible_text": 0.15,  # every other character
     "pii": 0.5,  # tables of numbers that may be cards, and cards
-    "prompt_injection": 0.35,  # ordinary text, too, takes up to 0.2; some repeats more than this (1.4: seed 302, 319127)
+    "prompt_injection": 0.35,  # ordinary text, too, takes up to 0.2; some repeats more (1.4: seed 302, text 319127)
     "regex": 0.4,  # a pattern of the user's that matches every nine characters; it has a limit of its own
     "secrets": 0.15,
     "url_allow_list": 0.6,  # URLs that lead elsewhere, each ended by a sign, and nothing else
