@@ -1,25 +1,35 @@
-"""Values of histograms that wait for each other: the SDK takes them in half the time when many come in a row."""
+"""Values of histograms that wait for a thread of their own: the SDK takes 10 us for each, in half the calls' time.
+
+It takes them in half the time when many come in a row.
+"""
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Mapping
+from time import monotonic, sleep
 from typing import Any
 
 from opentelemetry.context import Context
 
+from ..._clock import Clock
 from .._boundary import unwritten
 
 __all__ = ["Backlog"]
 
-_MOST = 32  # values: some 0.2 ms of the call that finds them waiting
+_SOON = 0.05  # seconds
+_MOST = 1024  # values: a call that finds so many waiting hands them on itself
+_AT_ONCE = 16  # values, after which the thread lets the calls have the interpreter
+_MOMENT = 0.0001  # seconds
 
 
 class Backlog:
-    """Hands values on when so many wait, and before metrics are collected: none is missing from what is read."""
+    """Hands values on soon, and before metrics are collected: none is missing from what is read."""
 
     def __init__(self) -> None:
         self._waiting: deque[tuple[Callable[..., None], float, Mapping[str, Any], Context | None]] = deque()
+        self._clock = Clock("llmguard-metrics")
+        self._due = False
 
     def add(
         self,
@@ -31,13 +41,27 @@ class Backlog:
         """Have `record` called with these, soon; attributes may not be changed afterwards."""
         waiting = self._waiting
         waiting.append((record, amount, attributes, context))
-        if len(waiting) >= _MOST:
+        if not self._due:
+            self._due = True  # two threads that both find it so set one time
+            try:
+                self._clock.at("flush", monotonic() + _SOON, self._later)
+            except RuntimeError:  # no thread can be had: there are too many, or the interpreter ends
+                self._due = False
+                self.flush()
+        elif len(waiting) >= _MOST:
             self.flush()
 
-    def flush(self) -> None:
+    def _later(self) -> None:
+        self._due = False
+        self.flush(calmly=True)
+
+    def flush(self, *, calmly: bool = False) -> None:
         """Hand on what waits; several threads may do so at once."""
-        take, failed = self._waiting.popleft, None
+        take, failed, number = self._waiting.popleft, None, 0
         while self._waiting:
+            number += 1
+            if calmly and not number % _AT_ONCE:
+                sleep(_MOMENT)
             try:
                 record, amount, attributes, context = take()
             except IndexError:  # another thread was quicker
@@ -52,3 +76,4 @@ class Backlog:
     def clear(self) -> None:
         """In a forked child, whose parent hands them on."""
         self._waiting.clear()
+        self._clock, self._due = Clock("llmguard-metrics"), False

@@ -104,8 +104,8 @@ class Pipeline:
             self.files.append(file)
         self.loggers.add_log_record_processor(Violations(file, self.drops))
 
-    def _gate(self, signal: Signal, limit: int) -> Gate:
-        gate = Gate(signal, limit, self.drops)
+    def _gate(self, signal: Signal, limit: int | None) -> Gate:
+        gate = Gate(signal, _UNBOUNDED, self.drops, ()) if limit is None else Gate(signal, limit, self.drops)
         self.gates.append(gate)
         return gate
 
@@ -120,11 +120,11 @@ class Pipeline:
         }
         self.files = [*files.values(), *self.files]
         if "traces" in files:
-            gate = self._gate("traces", _UNBOUNDED)
+            gate = self._gate("traces", None)
             spans = SimpleSpanProcessor(CountedSpans(FileSpans(files["traces"]), gate))
             self.tracers.add_span_processor(CountedSpansProcessor(spans, gate))
         if "logs" in files:
-            gate = self._gate("logs", _UNBOUNDED)
+            gate = self._gate("logs", None)
             records = SimpleLogRecordProcessor(CountedRecords(LoggedIfLost(FileRecords(files["logs"])), gate))
             self.loggers.add_log_record_processor(CountedRecordsProcessor(records, gate))
         if "metrics" in files:

@@ -26,7 +26,7 @@ from .._content import tell_answers, tell_asked
 from .._handoff import MARK, Handoff, marked, report
 from .._judged import admitted, examined
 from .._session import with_session
-from ._base import RunEvents, Started
+from ._base import RunEvents
 from ._runs import Run
 
 __all__ = ["ModelEvents"]
@@ -40,26 +40,61 @@ class ModelEvents(RunEvents):
     _passes: UUID | None = None
     _last: tuple[Call, Any, str, dict[str, Any], Any, Any, str] | None = None
 
-    def on_chat_model_start(
-        self, serialized: dict[str, Any], messages: list[list[BaseMessage]], **started: Any
+    def on_chat_model_start(  # what LangChain tells by name is taken by name: to pass it on in a dict costs
+        self,
+        serialized: dict[str, Any],
+        messages: list[list[BaseMessage]],
+        *,
+        run_id: UUID,
+        parent_run_id: UUID | None = None,
+        tags: list[str] | None = None,
+        metadata: dict[str, Any] | None = None,
+        name: str | None = None,
+        invocation_params: dict[str, Any] | None = None,
+        **kwargs: Any,
     ) -> None:
         """Judge what goes to a chat model; raises GuardrailViolation before the model is called."""
-        if not (live := self._live) or started["run_id"] not in live:  # the hash of a UUID costs
-            self._model_start("chat", serialized, messages[0], started)
+        if not (live := self._live) or run_id not in live:  # the hash of a UUID costs
+            asked = messages[0]
+            self._model_start(
+                "chat", serialized, asked, run_id, parent_run_id, metadata or {}, tags, name, invocation_params
+            )
 
-    def on_llm_start(self, serialized: dict[str, Any], prompts: list[str], **started: Any) -> None:
+    def on_llm_start(
+        self,
+        serialized: dict[str, Any],
+        prompts: list[str],
+        *,
+        run_id: UUID,
+        parent_run_id: UUID | None = None,
+        tags: list[str] | None = None,
+        metadata: dict[str, Any] | None = None,
+        name: str | None = None,
+        invocation_params: dict[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> None:
         """Judge what goes to a text model; raises GuardrailViolation before the model is called."""
-        if not (live := self._live) or started["run_id"] not in live:
-            self._model_start("text_completion", serialized, prompts[0], started)
+        if not (live := self._live) or run_id not in live:
+            what, asked = "text_completion", prompts[0]
+            self._model_start(
+                what, serialized, asked, run_id, parent_run_id, metadata or {}, tags, name, invocation_params
+            )
 
     def _model_start(
-        self, operation: str, serialized: dict[str, Any] | None, asked: list[BaseMessage] | str, started: Started
+        self,
+        operation: str,
+        serialized: dict[str, Any] | None,
+        asked: list[BaseMessage] | str,
+        run_id: UUID,
+        parent_run_id: UUID | None,
+        metadata: dict[str, Any],
+        tags: list[str] | None,
+        name: str | None,
+        params: dict[str, Any] | None,
     ) -> None:
-        metadata = started.get("metadata") or {}
         mark = metadata.get(MARK)
         if not (self._live or mark or self.guard.emitter.heard) and unheard(self.guard):
             return
-        run_id, parent_run_id = started["run_id"], started.get("parent_run_id")
         above = None if parent_run_id is None else self._runs.above(parent_run_id)
         if mark and marked(self.guard, metadata):
             # The copy does it all; it is told what lies above it, and no second span or score is made.
@@ -72,7 +107,7 @@ class ModelEvents(RunEvents):
             return
         if inside_scorer.get() and unseen():
             return
-        call = self._asked(operation, serialized, metadata, started)
+        call = self._asked(operation, serialized, metadata, tags, name, params)
         within = None if above is None else above.context
         captures = not mark and self.guard.emitter.capture is not None
         said = captures and type(asked) is list and quoted(self.guard, within)
@@ -82,9 +117,8 @@ class ModelEvents(RunEvents):
             run = Run(run_id, None, above)
             run.bare = Unjudged(self.guard, call, within, Content() if said else None)
             if said:
-                tell_asked(run.bare, asked, (started.get("invocation_params") or {}).get("tools"))  # type: ignore[arg-type]  # a list
+                tell_asked(run.bare, asked, (params or {}).get("tools"))  # type: ignore[arg-type]  # a list
         else:
-            params = started.get("invocation_params")
             run = self._admitted(call, asked, run_id, above, params.get("tools") if params else None)
             if mark and run.flow is not None:
                 outermost = None if above is None else False
@@ -97,11 +131,15 @@ class ModelEvents(RunEvents):
             run.asked = perf_counter()
 
     def _asked(
-        self, operation: str, serialized: dict[str, Any] | None, metadata: dict[str, Any], started: Started
+        self,
+        operation: str,
+        serialized: dict[str, Any] | None,
+        metadata: dict[str, Any],
+        tags: list[str] | None,
+        name: str | None,
+        params: dict[str, Any] | None,
     ) -> Call:
         """The call that LangChain tells of: the very one of last time if it tells the same of it, as it mostly does."""
-        tags, name = started.get("tags"), started.get("name")
-        params = started.get("invocation_params")
         wanted = output_type(params) if params and not OUTPUT_KEYS.isdisjoint(params) else ""
         last = self._last
         try:
