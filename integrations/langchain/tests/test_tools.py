@@ -249,7 +249,8 @@ def test_a_use_is_one_span_and_scored_once(use, captured, with_callback):
     use(guarded, call(who=SECRET, items=[]), {"callbacks": callbacks[with_callback]})
     assert guard.flush() == 0
     assert seen == [("<FAKE>", "1 for <FAKE>")]
-    assert [span.name for span in captured.spans if not span.name.startswith("llmguard")] == ["execute_tool order"]
+    (span,) = (span for span in captured.spans if not span.name.startswith("llmguard"))
+    assert (span.name, span.attributes["gen_ai.tool.call.id"]) == ("execute_tool order", "1")
 
 
 def test_in_refusal_mode_a_tool_answers(use):

@@ -41,13 +41,14 @@ def tool_members(base: type[Any], guard: Guard) -> dict[str, Any]:
     def used(self: Any, name: str, given: Any, args: Sequence[Any], options: Mapping[str, Any]) -> Steps[Any]:
         how = {**dict(zip(_BY_POSITION, args, strict=False)), **options}
         thing = bare(self, behind)
-        call = Call("execute_tool", name=self.name)
+        call_id = how.get("tool_call_id")
+        call = Call("execute_tool", name=self.name, attributes={names.TOOL_CALL_ID: call_id} if call_id else {})
         if (told := said(how.get("callbacks"), how.get("metadata"), how.get("tags"), self)) is not None:
             call = with_session(call, *told)
-        known = _known(self.name, how.get("tool_call_id"))
+        known = _known(self.name, call_id)
         flow, run_id = opened(guard, call, thing, how.get("callbacks"), how.get("run_id"), known)
         how |= {"run_id": run_id, "callbacks": watching(how.get("callbacks"), flow.root)}
-        return _used(flow, thing, given, partial(getattr(thing, name), **how), how.get("tool_call_id"))
+        return _used(flow, thing, given, partial(getattr(thing, name), **how), call_id)
 
     def run_(self: Any, tool_input: Any, *args: Any, **options: Any) -> Any:
         if inside_scorer.get():  # a scorer's own call is not judged in turn
