@@ -128,9 +128,9 @@ def _inferred(attributes: dict[str, Any], answer: Mapping[str, Any]) -> None:
     if answer.get("streamed"):
         attributes[names.REQUEST_STREAM] = True
     if identity := answer.get("response_id"):
-        attributes[names.RESPONSE_ID] = identity if type(identity) is str and identity.isascii() else _whole(identity)
+        attributes[names.RESPONSE_ID] = _whole(identity)
     if model := answer.get("response_model"):
-        attributes[names.RESPONSE_MODEL] = model if type(model) is str and model.isascii() else _whole(model)
+        attributes[names.RESPONSE_MODEL] = _whole(model)
     if reasons := answer.get("finish_reasons"):
         attributes[names.RESPONSE_FINISH] = reasons
     if (usage := answer.get("usage")) is not None:

@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 
 __all__ = ["BareSpan"]
 
-_Lock = type(RLock())  # itself: threading's is a function around it
-
 
 class BareSpan:
     """The span of one call under `parent`.
@@ -51,9 +49,8 @@ class BareSpan:
         self._span: Span | None = None
         self._below: Context | None = None
         self.arrivals: list[float] | None = None
-        self.once = _Lock()
-        if not owner.prices.prepared:
-            owner.prices.prepare()
+        self.once = RLock()
+        owner.prices.prepare()
 
     @property
     def span(self) -> Span:

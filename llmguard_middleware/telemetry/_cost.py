@@ -48,9 +48,6 @@ class Prices:
 
     Args:
         own: what to ask first.
-
-    Attributes:
-        prepared: whether `prepare` was called, for those who call it often.
     """
 
     def __init__(self, own: Price | None = None) -> None:
@@ -58,11 +55,9 @@ class Prices:
         self._known: dict[tuple[str, str], _Of] = {}
         self._unpriced: set[tuple[str, tuple[str, str]]] = set()  # of which the list knows neither
         self._logged: set[str] = set()
-        self.prepared = False
 
     def prepare(self) -> None:
         """A model is about to be asked: have the list loaded meanwhile."""
-        self.prepared = True
         if not _list.asked:
             _list.load()
 

@@ -90,7 +90,7 @@ class Emitter(Records):
             answered: attributes of its answer, if that is here already.
         """
         try:
-            if parent and suppressed(parent):
+            if suppressed(parent):
                 return trace.NonRecordingSpan(trace.get_current_span(parent).get_span_context())
             # An adapter may give the same Call for the same question again.
             last = self._last.get(call.operation)
