@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
 from ._patterns import PatternScorer, Span, select
 from ._pii import _addresses as addresses
 from ._pii import _papers as papers
-from ._pii._begins import begins, form_of
-from ._pii._context import BEHIND
+from ._pii._begins import TOLD, begins, form_of
+from ._pii._context import BEHIND, told_before
 from ._pii._numbers import ANY, NUMBERS, Ends, Number
 from ._pii._phones import LEAST, phone, plus_phone, spelled, told_phone
 from ._pii._sight import Sight
@@ -25,7 +24,7 @@ Find = Callable[[Sight], Iterable[tuple[int, int]]]
 _REACH: Final = 2000
 _LONGEST_GROUP: Final = 19
 _MOST_DIGITS: Final = 13  # that any kind has at least
-_SOME_DIGIT = re.compile("[0-9]")
+_OPENS: Final = ("+", "(")
 
 
 class _Kind:
@@ -83,47 +82,47 @@ class PII(PatternScorer[_Kind]):
         self._numbers = [(kind.name, number) for kind in kinds for number in kind.numbers]
         self._of: dict[tuple[str, bool, int, int, bool], list[tuple[str, Ends]]] = {}
 
-    def found(self, text: str) -> Iterator[Span]:
+    def found(self, text: str) -> list[Span]:
         """Each stretch of personal data; where two kinds fit a number, the first in order."""
         sight = Sight(text)
-        digits = _SOME_DIGIT.search(sight.text) is not None
+        found: list[Span] = []
+        digits = "0" in sight.shape
         for name, find, sign in self._finders:
             if digits if sign == "0" else sign in sight.text:
                 for start, end in find(sight):
-                    yield (start, end, name) if sight.kept is None else self._span(sight, start, end, name)
+                    found.append((start, end, name) if sight.kept is None else self._span(sight, start, end, name))
         if digits and self._numbers:
-            yield from self._found_numbers(sight)
+            self._find_numbers(sight, found)
+        return found
 
-    def _found_numbers(self, sight: Sight) -> Iterator[Span]:
+    def _find_numbers(self, sight: Sight, found: list[Span]) -> None:
         text = sight.text
         for start, stop, size, rest in sight.runs():
-            looks = form_of(text, start, stop), True, size, min(rest, _MOST_DIGITS), sight.says_anything
-            found = self._number(sight, start, looks)
-            if found is not None:
-                yield found[0]
-                if found[1] == stop:
-                    continue  # what begins within it ends there at the latest
-            if rest - size >= LEAST:
+            form = form_of(text, start, stop)
+            end = self._number(sight, start, (form, True, size, min(rest, _MOST_DIGITS)), found)
+            # What begins within one that ends where the run does ends there at the latest, too.
+            if end != stop and rest - size >= LEAST:
                 for begin, apart, digits, form in begins(text, start, stop, size):
-                    looks = form, apart, digits, _MOST_DIGITS, sight.says_anything
-                    found = self._number(sight, begin, looks)
-                    if found is not None:
-                        yield found[0]
+                    self._number(sight, begin, (form, apart, digits, _MOST_DIGITS), found)
 
-    def _number(self, sight: Sight, start: int, looks: tuple[str, bool, int, int, bool]) -> tuple[Span, int] | None:
-        """What begins at a place, and where in the text that is looked at it ends."""
-        kinds = self._of.get(looks)
+    def _number(self, sight: Sight, start: int, looks: tuple[str, bool, int, int], found: list[Span]) -> int | None:
+        """Finds what begins at a place, and tells where in the text that is looked at it ends."""
+        told = sight.says_anything
+        if told and looks[0] in TOLD and looks[1]:
+            told = bool(told_before(sight, start))  # which is asked at the latest when its digits are found to fit
+        kinds = self._of.get((*looks, told))
         if kinds is None:
-            kinds = self._of_kinds(*looks)
+            kinds = self._of_kinds(*looks, told)
         for name, ends in kinds:
             if stop := ends(sight, start):
-                return self._span(sight, _before(sight.text, start, stop), stop, name), stop
+                found.append(self._span(sight, _before(sight.text, start, stop), stop, name))
+                return stop
         return None
 
     def _of_kinds(self, form: str, apart: bool, size: int, rest: int, told: bool) -> list[tuple[str, Ends]]:
         """The kinds that a number may be by its form, whether others stand before its first group, and its digits.
 
-        And by whether any words tell anything.
+        And by whether any words before it tell anything.
         """
         found = [
             (name, one.ends)
@@ -152,6 +151,8 @@ class PII(PatternScorer[_Kind]):
 
 def _before(text: str, start: int, end: int) -> int:
     """Where a number starts with its +, and with the bracket that closes inside it: (02), +(82), (+82)."""
+    if text[start - 1 : start] not in _OPENS:
+        return start
     closing = text.find(")", start, end)
     closes = closing >= 0 and text.find("(", start, closing) < 0
     for sign in ("+(", "(+", "(", "+") if closes else ("+",):

@@ -31,7 +31,10 @@ AT_SIGN = re.compile(_AT)
 _UNFINISHED = re.compile(
     rf"(?:[A-Za-z0-9\-]{{1,63}}{_DOT}){{0,5}}[A-Za-z0-9\-]{{0,63}}\s?[\[({{<]?\s?(?:[dD][oO]?[tT]?|점|닷)?\s?[\])}}>]?\s?"
 )
-_BRACKETED = re.compile(r"[\[({<]\s?(?:[aA][tT]|@|골뱅이|앳|[dD][oO][tT]|\.|점|닷)")
+_BRACKETED = [
+    (bracket, re.compile(rf"{re.escape(bracket)}\s?(?:[aA][tT]|@|골뱅이|앳|[dD][oO][tT]|\.|점|닷)"))
+    for bracket in "[({<"
+]
 
 
 def emails(text: str, lower: str) -> Spans:
@@ -55,10 +58,9 @@ def emails(text: str, lower: str) -> Spans:
 
 def _spells_signs(text: str, lower: str) -> bool:
     """Whether there may be an address whose signs are spelled: without one of these, there is none."""
-    if "dot" in lower or "점" in text or "닷" in text or "앳" in text or "골뱅이" in text:
+    if "dot" in lower or "점" in text or "닷" in text or "앳" in text or "뱅" in text:
         return True
-    bracket = "(" in text or "[" in text or "<" in text or "{" in text
-    return bracket and _BRACKETED.search(text) is not None
+    return any(bracket in text and pattern.search(text) for bracket, pattern in _BRACKETED)
 
 
 def disguised_end(text: str, start: int) -> bool:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_left
-from collections.abc import Iterator
 from typing import Final
 
 from ._sight import Sight
 
-__all__ = ["BEHIND", "Context", "tells_phone"]
+__all__ = ["BEHIND", "Context", "tells_phone", "told_before"]
 
 BEHIND: Final = 64  # characters of the text as given in which a word may stand, up to where the number starts
 
@@ -65,27 +64,26 @@ _OF_WORD: dict[str, frozenset[str]] = {
 }
 
 
-def _pattern(words: list[str]) -> str:
-    """Words that begin alike share that letter: at most places the first one tells that there is no word."""
-    first = words[0][0]
-    begins = f"{first}(?<![a-z]{first})" if first.isascii() else first
-    rest = (
-        re.escape(word[1:-1]) + "(?![a-z])" if word.endswith(" ") else re.escape(word[1:])
+def _words(words: list[str]) -> re.Pattern[str]:
+    """First letters where none is before, then second ones, which most places fail; at last, which first it was."""
+    firsts, seconds = ({word[at] for word in words} for at in (0, 1))
+    rest = "|".join(_with_second(second, [word for word in words if word[1] == second]) for second in sorted(seconds))
+    return re.compile(f"[{''.join(sorted(firsts))}](?<![a-z][a-z])(?:{rest})")
+
+
+def _with_second(second: str, words: list[str]) -> str:
+    ends = (
+        f"{re.escape(word.rstrip()[2:])}(?<={re.escape(word.rstrip())})" + "(?![a-z])" * word.endswith(" ")
         for word in sorted(words, key=len, reverse=True)
     )
-    return f"{begins}(?:{'|'.join(rest)})"
-
-
-def _words(words: list[str]) -> re.Pattern[str]:
-    firsts = sorted({word[0] for word in words})
-    return re.compile("|".join(_pattern([word for word in words if word[0] == first]) for first in firsts))
+    return f"{re.escape(second)}(?:{'|'.join(ends)})"
 
 
 _ENGLISH = _words([word for word in _OF_WORD if word.isascii()])
 _ALL = _words([*_OF_WORD])
 
 
-def _before(sight: Sight, start: int) -> dict[str, int]:
+def told_before(sight: Sight, start: int) -> dict[str, int]:
     """Where the nearest word of each kind before a place begins; worked out once for all who ask about a place."""
     at, told = sight.told
     if at == start:
@@ -94,12 +92,11 @@ def _before(sight: Sight, start: int) -> dict[str, int]:
     if words is None:
         sight.asked += 1
         if sight.asked * BEHIND < len(sight.text):
-            told = {
-                kind: place for place, _, kinds in _found(sight, sight.behind(start, BEHIND), start) for kind in kinds
-            }
+            found = _found(sight, sight.behind(start, BEHIND), start)
+            told = {kind: place for place, _, kinds in found for kind in kinds} if found else {}
             sight.told = start, told
             return told
-        found = list(_found(sight, 0, len(sight.text)))  # who asks of so many places has it looked through once
+        found = _found(sight, 0, len(sight.text))  # who asks of so many places has it looked through once
         words = sight.words = [place for place, _, _ in found], found
         sight.says_anything = bool(found)
     told = {}
@@ -117,14 +114,16 @@ def _before(sight: Sight, start: int) -> dict[str, int]:
     return told
 
 
-def _found(sight: Sight, begin: int, end: int) -> Iterator[tuple[int, int, frozenset[str]]]:
+def _found(sight: Sight, begin: int, end: int) -> list[tuple[int, int, frozenset[str]]]:
     """Each word in a stretch: where it begins and ends and its kinds. What is found depends on nothing but itself."""
     text, search = sight.lower, (_ENGLISH if sight.ascii else _ALL).search
+    found = []
     match = search(text, begin, end)
     while match is not None:
         place, word = match.start(), match[0]
-        yield place, match.end(), _OF_WORD.get(word) or _OF_WORD[f"{word} "]
+        found.append((place, match.end(), _OF_WORD.get(word) or _OF_WORD[f"{word} "]))
         match = search(text, place + 1, end)
+    return found
 
 
 class Context:
@@ -135,7 +134,7 @@ class Context:
 
     def __call__(self, sight: Sight, start: int) -> bool:
         """Whether one does."""
-        return self._kind in _before(sight, start)
+        return self._kind in told_before(sight, start)
 
 
 CARD, LICENCE, PASSPORT, ACCOUNT = Context("card"), Context("licence"), Context("passport"), Context("account")
@@ -145,6 +144,6 @@ OTHER = Context("other")
 
 def tells_phone(sight: Sight, start: int, *, surely: bool = False) -> bool:
     """Whether the nearest word is one of telephony, or, if it need not be sure, speaks of a number and none of what."""
-    told = _before(sight, start)
+    told = told_before(sight, start)
     phone, other = told.get("phone", -1), told.get("other", -1)
     return phone > other or (not surely and phone == other == -1 and "number" in told)

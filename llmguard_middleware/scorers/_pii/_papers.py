@@ -37,16 +37,16 @@ _LENGTHS = {
     }.items()
     for country in countries.split()
 } | {"LC": 32, "MN": 20}
-# At every start: what was found before decides nothing.
-_IBAN = re.compile(r"[A-Z](?=[A-Z][0-9])(?<![A-Za-z0-9][A-Z])(?=[A-Z][0-9]{2}((?:[ \-]?[A-Z0-9]){11,30}))")
-_ANY_CASE = re.compile(r"[A-Za-z](?<![A-Za-z0-9][A-Za-z])(?=[A-Za-z][0-9]{2}((?:[ \-]?[A-Za-z0-9]){11,30}))")
+# By shape, at every start: what was found before decides nothing.
+_IBAN = re.compile(r"A(?=A0)(?<![Aa0]A)(?=A00((?:[ \-]?[A0]){11,30}))")
+_ANY_CASE = re.compile(r"[Aa](?<![Aa0][Aa])(?=[Aa]00((?:[ \-]?[Aa0]){11,30}))")
 
 
 def ibans(sight: Sight) -> Spans:
     """ISO 13616: as long as the country says, and 1 modulo 97; in small letters where iban is said so, too."""
     pattern = _ANY_CASE if "iban" in sight.text else _IBAN
     known: dict[str, int] = {}
-    for match in pattern.finditer(sight.text):
+    for match in pattern.finditer(sight.shape):
         start = match.start()
         candidate = sight.text[start : match.end(1)]
         size = known.get(candidate)
@@ -82,15 +82,15 @@ _PASSPORT = re.compile(r"(?<![A-Za-z0-9])(?:[MSRODG][0-9]{3}[A-Z][0-9]{4}|[A-Z]{
 
 def passports(sight: Sight) -> Spans:
     """Korean ones (M12345678, M123A4567) and the common form, after the word."""
-    return _after(("여권", "assport", "ASSPORT"), _PASSPORT, context.PASSPORT, sight)
+    places = (*_places(sight.text, "여권"), *_places(sight.lower, "assport"))
+    return _after(places, _PASSPORT, context.PASSPORT, sight)
 
 
-def _after(words: tuple[str, ...], pattern: re.Pattern[str], said: context.Context, sight: Sight) -> Spans:
-    """What a pattern finds near enough to one of these words; what is near to several is looked at once."""
-    text, near = sight.text, context.BEHIND + _LONGEST
-    places = [at for word in words if word in text for at in _places(text, word)]
+def _after(places: tuple[int, ...], pattern: re.Pattern[str], said: context.Context, sight: Sight) -> Spans:
+    """What a pattern finds near enough to one of these places of words; what is near to several is looked at once."""
     if not places:
         return
+    text, near = sight.text, context.BEHIND + _LONGEST
     begin = end = 0
     for at in [*sorted(places), len(text) + near]:
         if at > end:
@@ -114,7 +114,8 @@ _LICENCE = re.compile(rf"(?<![A-Za-z0-9])(?:{_STATE})(?![A-Za-z0-9])")
 
 def licences(sight: Sight) -> Spans:
     """American driver licences (letters and digits by state), after the words."""
-    return _after(("icen", "ICEN", "DL"), _LICENCE, context.DRIVING, sight)
+    places = (*_places(sight.lower, "icen"), *_places(sight.text, "DL"))
+    return _after(places, _LICENCE, context.DRIVING, sight)
 
 
 _MONTH = r"(?:[Jj]an|[Ff]eb|[Mm]ar|[Aa]pr|[Mm]ay|[Jj]un|[Jj]ul|[Aa]ug|[Ss]ep|[Oo]ct|[Nn]ov|[Dd]ec)[a-z]{0,6}\.?"
@@ -129,14 +130,13 @@ _DATES = (
 )
 _BIRTH = re.compile(rf"[^0-9\n]{{0,34}}?({_DATES})(?![0-9])")
 _SAYS_BIRTH = {
-    "irth": ("of birth", "irthday", "irthdate"),
-    "IRTH": ("OF BIRTH", "BIRTHDAY"),
+    "irth": ("of birth", "irthday", "irthdate", "OF BIRTH", "BIRTHDAY"),
     "orn ": ("born ", "Born "),
-    "DOB": ("DOB",),
-    "D.O.B": ("D.O.B",),
+    "dob": ("DOB",),
+    "d.o.b": ("D.O.B",),
     "생": ("생년", "생일", "출생"),
-    "태어난": ("태어난",),
-}  # by what is quickly looked for
+    "태": ("태어난",),
+}  # by what is quickly looked for in the text in small letters
 
 
 def says_birth(text: str) -> bool:
@@ -146,7 +146,7 @@ def says_birth(text: str) -> bool:
 
 def births(sight: Sight) -> Spans:
     """Dates after a word of birth."""
-    for word in [word for part, words in _SAYS_BIRTH.items() if part in sight.text for word in words]:
+    for word in [word for part, words in _SAYS_BIRTH.items() if part in sight.lower for word in words]:
         at = sight.text.find(word)
         while at >= 0:
             if match := _BIRTH.match(sight.text, at + len(word)):
