@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from ..errors import ConfigurationError
 from ._lower import lower
 from ._patterns import PatternScorer, Span
 
 __all__ = ["DenyList", "deny_list"]
+
+
+_SPAN: Final = re.Match.span
 
 
 class _Word(NamedTuple):
@@ -29,16 +31,18 @@ class DenyList(PatternScorer[_Word]):
         self._patterns: dict[str, re.Pattern[str]] = {}  # of words that were met: there may be thousands
         self._kind, self._ignores_case, self._whole = kind, ignore_case, whole_words
 
-    def found(self, text: str) -> Iterator[Span]:
+    def found(self, text: str) -> list[Span]:
         """Each place of each word, one for those that overlap."""
         text = lower(text) if self._ignores_case else text
         kind = self._kind
+        found: list[Span] = []
         for word in self._words:
             if word in text:  # far cheaper than a pattern
                 pattern = self._patterns.get(word)
                 if pattern is None:
                     pattern = self._patterns[word] = _pattern(word, whole=self._whole)
-                yield from [(*match.span(), kind) for match in pattern.finditer(text)]
+                found += [(start, end, kind) for start, end in map(_SPAN, pattern.finditer(text))]
+        return found
 
     def open_tail(self, text: str) -> int:
         """How many characters at the end of `text` may belong to a word that is not complete yet."""

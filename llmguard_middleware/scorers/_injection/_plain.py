@@ -76,7 +76,7 @@ def readings(text: str, lower: str, words: Outline) -> Iterator[tuple[str, str]]
     """What else the text may say, and how it is hidden there; `lower` is `plain(text)`, `words` its outline."""
     present = frozenset(words.letters)
     yield from _spread(text, lower, words)
-    if sum(len(word) >= _FEW and is_known(word.translate(_LEET)) for word in _odd(words.tokens)) > 1:
+    if _leet(words.tokens) > 1:
         yield "leet", lower.translate(_LEET)
     if not present.isdisjoint(_ROT13):
         yield "rot13", codecs.decode(lower, "rot13")
@@ -109,6 +109,12 @@ def _spread(text: str, lower: str, words: Outline) -> Iterator[tuple[str, str]]:
 def _together(spread: str) -> str:
     """Spread syllables as words: wider gaps are those between words, if there are any."""
     return re.sub(" +", lambda gap: " " if len(gap[0]) > 1 else "", spread)
+
+
+def _leet(tokens: list[str]) -> int:
+    """How many words are known if their digits and signs are letters."""
+    leet = {word for word in _odd(set(tokens)) if len(word) >= _FEW and is_known(word.translate(_LEET))}
+    return sum(map(leet.__contains__, tokens)) if leet else 0
 
 
 def _odd(tokens: Iterable[str]) -> Iterator[str]:
