@@ -1,11 +1,12 @@
 """What the application notices of its OTLP backend: latencies of a guarded call, by what the backend does.
 
 Each case is a process of its own that makes guarded calls of a model that takes 20 ms, on four threads, whenever it is
-its turn. Each turn has a partner right before or after it: a turn of "none", a process with the same providers and no
-sink. What is told is the median over the rounds of the ratio of the two 99th percentiles, so that a burst of somebody
-else's work on the machine does not count. "none again" is a second process without a sink, and shows what is noise.
+its turn. (With `--model 200` it is as quick as models are.)
+Each turn has a partner right before or after it: a turn of "none", a process with the same providers and no sink. What
+is told is the median over the rounds of the ratio of the two 99th percentiles, so that a burst of somebody else's work
+on the machine does not count. "none again" is a second process without a sink, and shows what is noise.
 Where the machine is busy, latencies say little: "work" is the 99th percentile of the processor time of the thread that
-calls, beyond that of none, in percent of the model's 20 ms. It does not see waiting; the wall clock does.
+calls, beyond that of none, in percent of the model's time. It does not see waiting; the wall clock does.
 Queues are emptied every 100 ms (`--delay`), so that exports happen while calls are made, not between the turns.
 A turn has 25 calls of each thread (`--calls`), half a second: its 99th percentile is nearly its slowest call, one of
 those that find the processor's caches cold after the turns of others. With 100 it is an application under traffic.
@@ -28,11 +29,10 @@ from pathlib import Path
 from time import perf_counter, sleep, thread_time
 
 ROOT = Path(__file__).parent.parent
-MODEL = 0.02  # seconds
 THREADS, BLOCKED = 4, 25  # each of so many calls is stopped
 
 
-def worker(endpoint: str, protocol: str, turn: int) -> None:
+def worker(endpoint: str, protocol: str, turn: int, model: float) -> None:
     """Make calls whenever a line comes in; say how long each took, and at the end what was dropped."""
     import threading  # noqa: PLC0415 - of the worker only, as is what follows
 
@@ -56,7 +56,7 @@ def worker(endpoint: str, protocol: str, turn: int) -> None:
 
     @guard.op
     def generate(text: str) -> str:
-        sleep(MODEL)
+        sleep(model)
         return f"An answer to {text}"
 
     def calls(took: list[tuple[float, float]]) -> None:
@@ -102,16 +102,18 @@ def main() -> None:
         "--delay", default="100", help='ms between two exports; "own": the SDK\'s (5000, and 1000 for logs)'
     )
     parser.add_argument("--calls", type=int, default=25, help="of each thread in a turn")
+    parser.add_argument("--model", type=int, default=20, help="ms that it takes")
     parser.add_argument("--worker", nargs=2, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.worker:
-        worker(*options.worker, options.calls)
+        worker(*options.worker, options.calls, options.model / 1000)
         return
     sys.path.insert(0, str(ROOT))
     from tests.real._bad_sinks import BAD, grpc_answering, http_answering  # noqa: PLC0415 - not in the child
 
     names = () if options.delay == "own" else ("OTEL_BSP_SCHEDULE_DELAY", "OTEL_BLRP_SCHEDULE_DELAY")
     delays = dict.fromkeys(names, options.delay)
+    turns = ["--calls", str(options.calls), "--model", str(options.model)]
     good = {"good-http": ("http/protobuf", http_answering), "good-grpc": ("grpc", grpc_answering)}
     with ExitStack() as stack:
         cases = {"none": ("", ""), "none again": ("", "")}
@@ -121,7 +123,7 @@ def main() -> None:
         processes = {
             name: stack.enter_context(
                 subprocess.Popen(  # noqa: S603 - this file
-                    [sys.executable, __file__, "--calls", str(options.calls), "--worker", *case],
+                    [sys.executable, __file__, *turns, "--worker", *case],
                     stdin=subprocess.PIPE,
                     stdout=subprocess.PIPE,
                     stderr=subprocess.DEVNULL,
@@ -141,7 +143,7 @@ def main() -> None:
                     walls = {each: [wall for wall, _ in calls] for each, calls in latest.items()}
                     works = {each: p99([work for _, work in calls]) for each, calls in latest.items()}
                     ratios[name].append(p99(walls[name]) / p99(walls["none"]))
-                    added[name].append((works[name] - works["none"]) / MODEL * 100)
+                    added[name].append((works[name] - works["none"]) / options.model * 100_000)
                     took[name] += walls[name]
                     took["none"] += walls["none"]
         print(f"{'':18} {'median ms':>9} {'p99 ms':>8} {'p99 / none':>15} {'work, % of call':>16}   dropped")
