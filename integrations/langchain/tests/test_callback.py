@@ -292,12 +292,31 @@ def test_a_callback_without_its_parentheses_is_never_skipped(fake_chat, ask):
     assert model.received == []
 
 
-def test_every_switch_of_langchains_handlers_is_off():
+SWITCHES = [name for name in dir(BaseCallbackHandler) if name.startswith("ignore_")]
+
+
+def test_every_switch_of_langchains_handlers_is_off(captured):
     """Also those that a later version may add: nothing is ignored, and the class does not say that it is."""
-    switches = [name for name in dir(BaseCallbackHandler) if name.startswith("ignore_")]
-    assert switches
-    assert [name for name in switches if getattr(GuardCallback(Guard()), name)] == []
-    assert [name for name in switches if hasattr(GuardCallback, name)] == []
+    assert SWITCHES
+    for guard in (Guard(Guardrail(pii(), stage="input")), Guard(Monitor(swears)), Guard(**captured.providers)):
+        assert [name for name in SWITCHES if getattr(GuardCallback(guard), name)] == []
+    assert [name for name in SWITCHES if hasattr(GuardCallback, name)] == []
+
+
+def test_a_callback_that_has_nothing_to_do_hears_of_nothing_until_it_has(fake_chat, ask):
+    """LangChain need not tell of a run what nobody sees or judges; rules that come later are enforced at once."""
+    guard = Guard()
+    callback, told = GuardCallback(guard), []
+    assert [name for name in SWITCHES if not getattr(callback, name)] == []
+    start = callback.on_chat_model_start
+    callback.on_chat_model_start = lambda *args, **kwargs: told.append(args) or start(*args, **kwargs)
+    model = fake_chat()
+    ask(model, ATTACK, {"callbacks": [callback]})
+    assert told == []
+    guard.swap(Guard(Guardrail(prompt_injection(), stage="input")).policy)
+    with pytest.raises(GuardrailViolation):
+        ask(model, ATTACK, {"callbacks": [callback]})
+    assert len(told) == len(model.received) == 1
 
 
 def for_tenants(rule):

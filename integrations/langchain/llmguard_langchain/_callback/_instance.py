@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from llmguard_middleware import ConfigurationError
+from llmguard_middleware._unjudged import unheard
 
 __all__ = ["Heeded"]
 
@@ -14,13 +15,16 @@ class _ClassGivenError(ConfigurationError, AttributeError):
 
 
 class Heeded:
-    """Whether an instance ignores a kind of event: no. Its class, given with the parentheses forgotten, is refused.
+    """Whether an instance ignores a kind of event: as long as there is nothing at all to be done about any.
 
-    LangChain has properties here, which count as true of a class: every event would be ignored without a word.
+    Its class, given with the parentheses forgotten, is refused. LangChain has properties here, which count as true of a
+    class: every event would be ignored without a word.
     """
 
-    def __get__(self, instance: object, owner: type[Any]) -> bool:
+    def __get__(self, instance: Any, owner: type[Any]) -> bool:
         if instance is not None:
+            if unheard(instance.guard):
+                return True
             # For the next time: LangChain asks before each event.
             members = (member for kind in owner.__mro__ for member in vars(kind).items())
             instance.__dict__.update((name, False) for name, member in members if isinstance(member, Heeded))
