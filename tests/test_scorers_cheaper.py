@@ -123,7 +123,7 @@ def test_words_are_the_same_whether_looked_for_once_or_near_each_number(text: st
     for start in data.draw(st.lists(st.sampled_from(numbers), max_size=8)) if numbers else ():
         near, once = Sight(text), Sight(text)
         near.asked, once.asked = -len(text) - 1, len(text)
-        assert context._before(near, start) == context._before(once, start)
+        assert context.told_before(near, start) == context.told_before(once, start)
         assert near.words is None
         assert once.words is not None
 

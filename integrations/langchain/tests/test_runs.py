@@ -315,9 +315,9 @@ def test_a_violation_sticks_though_the_chain_was_given_up(fake_chat):
     assert model.received == []
 
 
-async def test_runs_that_never_end_are_forgotten(fake_chat):
+async def test_runs_that_never_end_are_forgotten(fake_chat, captured):
     """Neither cancelled calls of protected models nor what lay inside abandoned chains is kept for ever."""
-    guard = Guard()
+    guard = Guard(**captured.providers)
     callback = GuardCallback(guard)
     started = asyncio.Event()
 
