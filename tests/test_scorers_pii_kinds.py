@@ -58,6 +58,8 @@ FOUND = [
     ("KR_DRIVER_LICENSE", "11-12-345678-90", "It is {}.", "면허는 {}입니다"),
     ("PASSPORT", "M12345678", "My passport is {}.", "여권번호는 {}입니다"),
     ("US_DRIVER_LICENSE", "F1234567", "My driver license is {}.", "제 driver license는 {}입니다"),
+    ("PASSPORT", "123456789", "PassPort {}", "PassPort {}입니다"),
+    ("US_DRIVER_LICENSE", "D1234567", "Driver LiCeNsE: {}.", "Driver LIcense {}입니다"),
     ("BANK_ACCOUNT", "110-123-456789", "The bank account is {}.", "계좌는 {}입니다"),
     ("DATE_OF_BIRTH", "1990년 1월 5일", "Born {}.", "생년월일은 {}입니다"),
     ("DATE_OF_BIRTH", "January 5, 1990", "She was born on {}.", "생일: {}"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import re
 from time import thread_time
 
@@ -16,7 +17,14 @@ _QUIET = 0.0086  # seconds on the quiet machine of 2026-12-01, the fewest of man
 
 def pace() -> float:
     """1 on a quiet machine, 2 where the same work takes twice the CPU time; never less than 1."""
-    before = thread_time()
-    found = [(word.start(), word.end(), word[0]) for word in _WORDS.finditer(_TEXT)]
-    taken = thread_time() - before
-    return max(1.0, taken / _QUIET) if found else 1.0
+    collecting = gc.isenabled()
+    gc.disable()  # what else is alive has nothing to do with it
+    try:
+        before = thread_time()
+        found = [(word.start(), word.end(), word[0]) for word in _WORDS.finditer(_TEXT)]
+        taken = thread_time() - before
+        del found
+    finally:
+        if collecting:
+            gc.enable()
+    return max(1.0, taken / _QUIET)

@@ -28,6 +28,8 @@ from ._texts import Giant, Text, text
 __all__ = ["Finding", "Report", "fuzz", "fuzz_dense", "fuzz_giants"]
 
 _PAIRS = 40
+_STEADY = 1.5  # of two looks at the machine: by more they do not tell what it was in between
+_HOPELESS = 8  # times what it may take
 _STUCK = 60  # seconds, after which nobody waits any more
 _STREAMED_ONE_IN, _STREAMED_MOST = 50, 2000
 
@@ -135,7 +137,8 @@ def _fastest(one: Inline, arguments: Mapping[str, Any], most: float) -> tuple[fl
     """Seconds of this thread's CPU, and the score.
 
     What takes too long is tried again, each time between two looks at how slow the machine is, and the fewest seconds
-    for such a machine count: a scorer that is too slow is so each time, a machine is not.
+    for such a machine count: a scorer that is too slow is so each time, a machine is not. What takes many times too
+    long is not tried for ever.
     """
     least, raw = _timed(one, arguments)
     if least > most:
@@ -144,8 +147,10 @@ def _fastest(one: Inline, arguments: Mapping[str, Any], most: float) -> tuple[fl
         for _ in range(_PAIRS):
             seconds, raw = _timed(one, arguments)
             after = pace()
-            least = min(least, seconds / min(before, after))
-            if least <= most:
+            slow, slower = sorted((before, after))
+            if slower <= _STEADY * slow:
+                least = min(least, seconds / slow)
+            if least <= most or seconds > _HOPELESS * most * slower:
                 break
             before = after
     return least, as_score(raw, one.label)

@@ -8,7 +8,7 @@ from typing import Final
 from ._patterns import PatternScorer, Span, select
 from ._pii import _addresses as addresses
 from ._pii import _papers as papers
-from ._pii._begins import TOLD, begins, form_of
+from ._pii._begins import BY_WORD, begins, form_of
 from ._pii._context import BEHIND, told_before
 from ._pii._numbers import ANY, NUMBERS, Ends, Number
 from ._pii._phones import LEAST, phone, plus_phone, spelled, told_phone
@@ -108,8 +108,8 @@ class PII(PatternScorer[_Kind]):
     def _number(self, sight: Sight, start: int, looks: tuple[str, bool, int, int], found: list[Span]) -> int | None:
         """Finds what begins at a place, and tells where in the text that is looked at it ends."""
         told = sight.says_anything
-        if told and looks[0] in TOLD and looks[1]:
-            told = bool(told_before(sight, start))  # which is asked at the latest when its digits are found to fit
+        if told and looks[0] in BY_WORD and looks[1]:
+            told = bool(told_before(sight, start))  # if nothing is told, accounts and most phones need not be tried
         kinds = self._of.get((*looks, told))
         if kinds is None:
             kinds = self._of_kinds(*looks, told)

@@ -296,7 +296,7 @@ SWITCHES = [name for name in dir(BaseCallbackHandler) if name.startswith("ignore
 
 
 def test_every_switch_of_langchains_handlers_is_off(captured):
-    """Also those that a later version may add: nothing is ignored, and the class does not say that it is."""
+    """Also those of later versions, if there is something to do; and the class does not say that it ignores any."""
     assert SWITCHES
     for guard in (Guard(Guardrail(pii(), stage="input")), Guard(Monitor(swears)), Guard(**captured.providers)):
         assert [name for name in SWITCHES if getattr(GuardCallback(guard), name)] == []
@@ -308,6 +308,7 @@ def test_a_callback_that_has_nothing_to_do_hears_of_nothing_until_it_has(fake_ch
     guard = Guard()
     callback, told = GuardCallback(guard), []
     assert [name for name in SWITCHES if not getattr(callback, name)] == []
+    assert [name for name in SWITCHES if getattr(type("Ours", (GuardCallback,), {})(guard), name)] == []
     start = callback.on_chat_model_start
     callback.on_chat_model_start = lambda *args, **kwargs: told.append(args) or start(*args, **kwargs)
     model = fake_chat()

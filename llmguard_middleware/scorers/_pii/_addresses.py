@@ -58,7 +58,7 @@ def emails(text: str, lower: str) -> Spans:
 
 def _spells_signs(text: str, lower: str) -> bool:
     """Whether there may be an address whose signs are spelled: without one of these, there is none."""
-    if "dot" in lower or "점" in text or "닷" in text or "앳" in text or "뱅" in text:
+    if "dot" in lower or "점" in text or "닷" in text or "앳" in text or ("뱅" in text and "골뱅이" in text):
         return True
     return any(bracket in text and pattern.search(text) for bracket, pattern in _BRACKETED)
 

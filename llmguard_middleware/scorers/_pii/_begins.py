@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator
 from typing import Final
 
-__all__ = ["FORMS", "PLAIN", "TOLD", "begins", "form_of"]
+__all__ = ["BY_WORD", "FORMS", "PLAIN", "begins", "form_of"]
 
 _SIGNS = r"[ .\-]"
 _CARD: Final = (
@@ -42,7 +42,7 @@ FORMS: Final = {  # what may follow the first digit, by which kinds it may be, a
 }
 PLAIN: Final = "plain"  # none of them, where a word before it may still tell what it is
 _TOLD = "told"
-TOLD: Final = frozenset((PLAIN, _TOLD))  # by nothing but a word before them
+BY_WORD: Final = frozenset((PLAIN, _TOLD))  # what is mostly told by a word before it, or is nothing
 _IS_APART = r"(?<=[ ./()\-]{3}[0-9])"
 _NEAR = 64  # characters, as `_context.BEHIND`
 _LONGEST = 64  # of a number

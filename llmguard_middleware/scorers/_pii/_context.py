@@ -65,7 +65,10 @@ _OF_WORD: dict[str, frozenset[str]] = {
 
 
 def _words(words: list[str]) -> re.Pattern[str]:
-    """First letters where none is before, then second ones, which most places fail; at last, which first it was."""
+    """A pattern that most places fail at once: any first letter, if no word begins before it, then the second one.
+
+    Which word's first letter it was, a look-behind of the whole word asks at its end.
+    """
     firsts, seconds = ({word[at] for word in words} for at in (0, 1))
     rest = "|".join(_with_second(second, [word for word in words if word[1] == second]) for second in sorted(seconds))
     return re.compile(f"[{''.join(sorted(firsts))}](?<![a-z][a-z])(?:{rest})")

@@ -17,13 +17,17 @@ class _ClassGivenError(ConfigurationError, AttributeError):
 class Heeded:
     """Whether an instance ignores a kind of event: as long as there is nothing at all to be done about any.
 
-    Its class, given with the parentheses forgotten, is refused. LangChain has properties here, which count as true of a
-    class: every event would be ignored without a word.
+    Once there is, never again: runs under way are to be told to their ends. A subclass, which may want to hear for
+    itself, ignores nothing. The class, given with the parentheses forgotten, is refused: LangChain has properties here,
+    which count as true of a class, so that every event would be ignored without a word.
     """
+
+    def __set_name__(self, owner: type[Any], name: str) -> None:
+        self._class = owner
 
     def __get__(self, instance: Any, owner: type[Any]) -> bool:
         if instance is not None:
-            if unheard(instance.guard):
+            if owner is self._class and unheard(instance.guard):
                 return True
             # For the next time: LangChain asks before each event.
             members = (member for kind in owner.__mro__ for member in vars(kind).items())
