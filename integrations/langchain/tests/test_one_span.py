@@ -244,3 +244,11 @@ async def test_events_keep_the_run_id_that_the_caller_chose(captured, fake_chat)
     chosen = uuid4()
     events = await read(protect(chain(fake_chat), guard), "astream_events", "hi", {"run_id": chosen})
     assert events[0]["run_id"] == str(chosen)
+
+
+@pytest.mark.parametrize("rules", [(), (Guardrail(pii(), stage="input"),)], ids=["no rules", "a rule"])
+def test_a_guard_that_nobody_listens_to_keeps_no_span_of_anothers(fake_chat, ask, captured, rules):
+    """A callback whose guard has no provider takes the span of a model under another guard from nobody."""
+    model = protect(fake_chat(answer="Hello"), Guard(**captured.providers))
+    ask(model, "Hi", {"callbacks": [GuardCallback(Guard(*rules))]})
+    assert spans(captured) == [("chat fake-1", None)]

@@ -104,12 +104,14 @@ class Asked:
         told = self.told
         if not told:
             return Flow(self.guard, call, owner=self.model)
+        # A span of a guard that nobody listens to would swallow this one.
+        spans = (handoff.span for handoff in told if not handoff.guard.emitter.silent)
         return Flow(
             self.guard,
             call,
             owner=self.model,
             parent=next((handoff.parent for handoff in told if handoff.parent is not None), None),
-            span=next((handoff.span for handoff in told if handoff.span is not None), None),
+            span=next(filter(None, spans), None),
             outermost=next((handoff.outermost for handoff in told if handoff.guard is self.guard), None),
             root=next((handoff.root for handoff in told if handoff.guard is self.guard), None),
         )
