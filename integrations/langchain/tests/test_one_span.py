@@ -12,6 +12,7 @@ from langchain_core._api.deprecation import LangChainDeprecationWarning
 from langchain_core.messages import HumanMessage
 from langchain_core.output_parsers import StrOutputParser
 from langchain_core.runnables import RunnableLambda
+from langchain_core.tools import tool
 from langgraph.graph import END, START, MessagesState, StateGraph
 
 from llmguard_langchain import GuardCallback, GuardMiddleware, protect
@@ -252,3 +253,22 @@ def test_a_guard_that_nobody_listens_to_keeps_no_span_of_anothers(fake_chat, ask
     model = protect(fake_chat(answer="Hello"), Guard(**captured.providers))
     ask(model, "Hi", {"callbacks": [GuardCallback(Guard(*rules))]})
     assert spans(captured) == [("chat fake-1", None)]
+
+
+@pytest.mark.parametrize("rules", [(), (Guardrail(pii(), stage="input"),)], ids=["no rules", "a rule"])
+def test_what_is_protected_by_a_guard_that_nobody_listens_to_is_seen_all_the_same(fake_chat, captured, rules):
+    """A callback that is listened to has its spans of protected chains and tools, and what lies in them below."""
+
+    @tool
+    def add(number: int) -> int:
+        """Add one."""
+        return number + 1
+
+    silent, config = Guard(*rules), {"callbacks": [GuardCallback(Guard(**captured.providers))]}
+    chain = protect(fake_chat(answer="Hello") | StrOutputParser(), silent)
+    below = [("chat fake-1", "invoke_workflow RunnableSequence"), ("invoke_workflow RunnableSequence", None)]
+    assert chain.invoke("Hi", config) == "".join(chain.stream("Hi", config)) == "Hello"
+    assert spans(captured) == below * 2
+    captured.clear()
+    assert protect(add, silent).invoke({"number": 1}, config) == 2
+    assert spans(captured) == [("execute_tool add", None)]

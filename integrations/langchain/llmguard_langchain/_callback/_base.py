@@ -103,11 +103,12 @@ class RunEvents(BaseCallbackHandler):
         return run
 
     def _joined(self, theirs: Flow, guard: Guard, call: Call, run_id: UUID, above: Run | None) -> Run:
-        """The run of something protected, which has a span already: the copy's own, or one to join."""
+        """The run of something protected, which has a span already: the copy's own, or one to join if it is seen."""
         root = None if above is None else above.root
         outermost = None if root is None else False
         own = any(one.guard.identity is guard.identity and one.span is theirs.span for one in (theirs, *around()))
-        flow = None if own else Flow(guard, call, span=theirs.span, outermost=outermost, root=root)
+        span, parent = (None if theirs.guard.emitter.silent else theirs.span), None if above is None else above.context
+        flow = None if own else Flow(guard, call, span=span, parent=parent, outermost=outermost, root=root)
         run = Run(run_id, flow, above)
         run.inner = theirs
         if own:

@@ -63,7 +63,7 @@ class Run:
     @property
     def context(self) -> Context | None:
         """The OpenTelemetry context that what runs below it lies in."""
-        if (flow := self.inner or self.flow) is not None:
+        if (flow := self.flow or self.inner) is not None:
             return flow.span.context
         if self.bare is not None:
             return self.bare.context
